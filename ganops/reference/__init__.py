@@ -1,0 +1,15 @@
+"""Every op in plain PyTorch, under the same name and signature: the oracle of the tests and the fallback at run time."""
+
+from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
+from ganops.reference.clip_weights import clip_weights_
+from ganops.reference.gradient_penalty import gradient_norm_penalty, gradient_penalty
+from ganops.reference.interpolate import interpolate
+
+__all__ = [
+    "clip_weights_",
+    "discriminator_loss",
+    "generator_loss",
+    "gradient_norm_penalty",
+    "gradient_penalty",
+    "interpolate",
+]

@@ -1,0 +1,83 @@
+"""Gradient penalties in plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ganops import _checks
+from ganops.reference.adversarial_loss import reduce
+from ganops.reference.interpolate import accumulate_dtype, interpolate
+
+
+def prepare(gradient: Tensor, target: float, reduction: str) -> float:
+    """Checks the arguments of ``gradient_norm_penalty`` and returns the target."""
+    _checks.tensor("gradient_norm_penalty", "gradient", gradient)
+    _checks.batched("gradient_norm_penalty", "gradient", gradient)
+    _checks.choice("gradient_norm_penalty", "reduction", reduction, _checks.REDUCTIONS)
+    return _checks.number("gradient_norm_penalty", "target", target, minimum=0)
+
+
+def gradient_norm_penalty(
+    gradient: Tensor, *, target: float = 1.0, one_sided: bool = False, reduction: str = "mean"
+) -> Tensor:
+    """The same function as :func:`ganops.gradient_norm_penalty`, in plain PyTorch."""
+    target = prepare(gradient, target, reduction)
+    gradient = _checks.without_autocast(gradient)
+    squared = gradient.to(accumulate_dtype(gradient.dtype)).flatten(1).square().sum(1) if gradient.dim() > 1 else (
+        gradient.to(accumulate_dtype(gradient.dtype)).square()
+    )
+    if target == 0:
+        penalty = squared
+    else:
+        # A zero gradient has the zero subgradient: the square root is taken of 1 there, and its branch is cut off.
+        positive = squared > 0
+        norm = torch.where(positive, torch.where(positive, squared, 1).sqrt(), squared)
+        excess = norm - target
+        penalty = (excess.relu() if one_sided else excess).square()
+    return reduce(penalty, reduction).to(gradient.dtype)
+
+
+def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """∇ₓ Σ critic(x) at ``points`` (N, …), same shape, differentiable in the critic's parameters."""
+
+    def total(x: Tensor) -> Tensor:
+        scores = critic(x)
+        if not isinstance(scores, Tensor) or not scores.is_floating_point():
+            came = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
+            raise TypeError(f"gradient_penalty: critic must return one floating-point tensor, got {came}")
+        return scores.sum(dtype=accumulate_dtype(scores.dtype))
+
+    if torch.compiler.is_compiling():
+        # torch.compile cannot trace autograd.grad with create_graph; it can trace its functional form.
+        return torch.func.grad(total)(points)
+    points.requires_grad_()
+    with torch.enable_grad():
+        scores = total(points)
+        gradient = None
+        if scores.requires_grad:
+            (gradient,) = torch.autograd.grad(scores, points, create_graph=True, allow_unused=True)
+    if gradient is None:
+        raise ValueError(
+            "gradient_penalty: the critic's output does not depend on its input, so it has no gradient to penalise; "
+            "check for .detach(), torch.no_grad() or a wrong input inside the critic"
+        )
+    return gradient
+
+
+def gradient_penalty(
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    fake: Tensor,
+    *,
+    target: float = 1.0,
+    one_sided: bool = False,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """The same function as :func:`ganops.gradient_penalty`, in plain PyTorch."""
+    points = interpolate(real.detach(), fake.detach(), weight)
+    gradient = input_gradient(critic, points)
+    return gradient_norm_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
