@@ -1,0 +1,26 @@
+"""Packages that only the trainer needs: asked for by name, and answered with the command that installs them."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+__all__ = ["require"]
+
+
+def require(module: str, purpose: str) -> ModuleType:
+    """Import `module`, a dependency of the ``train`` extra, or say which command installs it.
+
+    Args:
+        module: dotted name, for example ``"sklearn.neighbors"``.
+        purpose: what needs it; opens the message.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.split(".")[0]
+        if error.name != package:
+            raise  # the package is there and something that it needs is not: its own message says more
+        raise ModuleNotFoundError(
+            f'{purpose} needs the package {package!r}, which is not installed: pip install "ganops[train]"', name=package
+        ) from None

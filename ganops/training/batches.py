@@ -1,0 +1,164 @@
+"""Endless real batches with a memory: a run that is resumed sees the batches that it would have seen."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Batches", "LoaderBatches", "TensorBatches", "global_rng_state", "set_global_rng_state"]
+
+
+class Batches(Protocol):
+    """Where a trainer gets its real samples from."""
+
+    def next(self) -> Tensor:
+        """The next real batch, (N, *shape)."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where in the sequence we are, in types that `torch.load(weights_only=True)` accepts."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        ...
+
+
+class TensorBatches:
+    """Shuffled batches of a tensor in memory, a new order each epoch; the rest below one batch is left out.
+
+    Args:
+        samples: (N, *shape), on the device where batches are wanted.
+        batch_size: at most N.
+        seed: of the order.
+    """
+
+    def __init__(self, samples: Tensor, batch_size: int, seed: int) -> None:
+        if batch_size > len(samples):
+            raise ValueError(f"batch_size must be at most the {len(samples)} samples of the data, got {batch_size}")
+        self._samples = samples
+        self._batch_size = batch_size
+        self._generator = torch.Generator().manual_seed(seed)
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        # The order is a function of this state: the state is what a checkpoint keeps, not the order.
+        self._epoch_state = self._generator.get_state()
+        self._order = torch.randperm(len(self._samples), generator=self._generator).to(self._samples.device)
+        self._used = 0
+
+    def next(self) -> Tensor:
+        if self._used + self._batch_size > len(self._order):
+            self._begin_epoch()
+        chosen = self._order[self._used : self._used + self._batch_size]
+        self._used += self._batch_size
+        return self._samples[chosen]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epoch_state": self._epoch_state, "used": self._used}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._generator.set_state(state["epoch_state"])
+        self._begin_epoch()
+        self._used = state["used"]
+
+
+class LoaderBatches:
+    """Batches of any iterable that can be iterated again, such as a `torch.utils.data.DataLoader`.
+
+    A batch may be a tensor, or a tuple, list or mapping: then its first entry is taken, and labels are ignored.
+    To resume, the epoch is begun again from the random state it began with and the batches already used are skipped.
+    That is exact for whatever draws from the global generators of torch, NumPy and Python in this process, or from
+    the loader's own `generator`; a loader that offers `state_dict` itself (torchdata) is asked instead.
+    """
+
+    def __init__(self, loader: Iterable[Any], device: torch.device) -> None:
+        self._loader = loader
+        self._device = device
+        self._iterator: Iterator[Any] | None = None
+        self._epoch_state: dict[str, Any] | None = None
+        self._used = 0
+
+    @property
+    def _own_generator(self) -> torch.Generator | None:
+        return getattr(self._loader, "generator", None)
+
+    def _begin_epoch(self) -> None:
+        own = self._own_generator
+        self._epoch_state = {"global": global_rng_state(), "own": None if own is None else own.get_state()}
+        self._iterator = iter(self._loader)
+        self._used = 0
+
+    def _raw(self) -> Any:
+        if self._iterator is None:
+            self._begin_epoch()
+        try:
+            batch = next(self._iterator)  # type: ignore[arg-type]
+        except StopIteration:
+            self._begin_epoch()
+            try:
+                batch = next(self._iterator)  # type: ignore[arg-type]
+            except StopIteration:
+                raise ValueError(
+                    "data gave no batch; an iterable that can be iterated again is wanted, such as a DataLoader with at "
+                    "least one batch (not an iterator that is used up)"
+                ) from None
+        self._used += 1
+        return batch
+
+    def next(self) -> Tensor:
+        batch = self._raw()
+        if isinstance(batch, dict):
+            batch = next(iter(batch.values()))
+        elif isinstance(batch, tuple | list):
+            batch = batch[0]
+        if not isinstance(batch, Tensor):
+            raise TypeError(f"data: a batch must be a tensor or begin with one, got {type(batch).__name__}")
+        return batch.to(self._device, non_blocking=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        if hasattr(self._loader, "state_dict"):
+            return {"loader": self._loader.state_dict()}
+        return {"epoch_state": self._epoch_state, "used": self._used}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if "loader" in state:
+            self._loader.load_state_dict(state["loader"])  # type: ignore[attr-defined]
+            self._iterator = None
+            return
+        self._iterator, self._used = None, 0
+        if state["epoch_state"] is None:
+            return
+        set_global_rng_state(state["epoch_state"]["global"])
+        if self._own_generator is not None and state["epoch_state"]["own"] is not None:
+            self._own_generator.set_state(state["epoch_state"]["own"])
+        self._begin_epoch()
+        for _ in range(state["used"]):
+            self._raw()
+
+
+def global_rng_state() -> dict[str, Any]:
+    """The state of the process-wide generators of torch (CPU, and each CUDA device in use), NumPy and Python."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002  (the legacy global is the point)
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+        # As plain numbers: NumPy arrays are refused by torch.load(weights_only=True).
+        "numpy": [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(gauss)],
+        "python": random.getstate(),
+    }
+
+
+def set_global_rng_state(state: dict[str, Any]) -> None:
+    """Set what `global_rng_state` returned."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    kind, keys, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))  # noqa: NPY002
+    random.setstate(state["python"])

@@ -1,0 +1,174 @@
+"""What a run leaves behind: pictures and numbers, each file written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganops._optional import require
+from ganops.data import Dataset
+from ganops.training.checkpoint import write_atomically
+
+__all__ = [
+    "check_folder",
+    "image_grid",
+    "write_curves",
+    "write_history",
+    "write_json",
+    "write_sample_picture",
+    "write_samples",
+]
+
+_GRID = 64  # images in samples.png
+_CLOUD = 10_000  # points in samples.png
+
+
+def check_folder(path: Path) -> None:
+    """Make the folder if need be and see that files can be written to it, before hours are spent on what goes there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"out: folder {str(path)!r} cannot be written ({error.strerror or error}); choose another one"
+        ) from error
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """`content` as strict JSON: NaN and infinities, which JSON lacks, become null."""
+
+    def strict(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: strict(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [strict(item) for item in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    text = json.dumps(strict(content), indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_history(path: Path, history: list[dict[str, float]]) -> None:
+    """The losses over the steps as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(history[0]) if history else ["step"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+
+
+def _figure(**options: Any) -> Any:
+    """A matplotlib figure drawn by Agg: no display, and none of pyplot's global state."""
+    require("matplotlib", "drawing pictures")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained", **options)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: Any, path: Path) -> None:
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def write_curves(path: Path, history: list[dict[str, float]]) -> None:
+    """The losses over the steps."""
+    figure = _figure(figsize=(8, 4))
+    axes = figure.add_subplot(xlabel="generator step", ylabel="loss")
+    steps = [row["step"] for row in history]
+    for name, label in (
+        ("discriminator_loss", "discriminator"),
+        ("generator_loss", "generator"),
+        ("penalty", "gradient penalty (weighted)"),
+    ):
+        if history and name in history[0]:
+            axes.plot(steps, [row[name] for row in history], label=label, linewidth=1)
+    if history:
+        axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
+    """Images (N, C, H, W) in [-1, 1], C = 1 or 3, as one picture (rows·(H+1)+1, columns·(W+1)+1, 3) in [0, 1].
+
+    One pixel of mid-grey separates them; about a square unless `columns` is given.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(f"images must be (N, 1, H, W) or (N, 3, H, W), got {tuple(images.shape)}")
+    count, _, height, width = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    picture = torch.full((3, rows * (height + 1) + 1, columns * (width + 1) + 1), 0.5)
+    for i, image in enumerate(images.float().clamp(-1, 1) * 0.5 + 0.5):
+        top, left = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
+        picture[:, top : top + height, left : left + width] = image
+    return picture.permute(1, 2, 0)
+
+
+def _write_images(path: Path, images: Tensor) -> None:
+    picture = image_grid(images)
+    zoom = max(1, round(700 / max(picture.shape[:2])))  # 28x28 digits are stamps on today's screens
+    picture = picture.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
+    require("matplotlib", "drawing pictures")
+    from matplotlib.image import imsave
+
+    write_atomically(path, lambda file: imsave(file, picture.numpy(), format="png"))
+
+
+def _write_points(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
+    """Densities of real and fake side by side, on the same axes and the same colour scale."""
+    clouds = [("generated", fake)]
+    if dataset is not None:
+        clouds.insert(0, (f"real ({dataset.name})", dataset.samples[:_CLOUD].cpu()))
+    # Limits from the real data (the first cloud): a stray sample must not shrink the picture to a dot.
+    reference = clouds[0][1]
+    reference = reference[torch.isfinite(reference).all(dim=1)]
+    low, high = (reference.amin(0), reference.amax(0)) if len(reference) else (-torch.ones(2), torch.ones(2))
+    margin = 0.15 * (high - low).max().clamp(min=1e-3)
+    limits = [(float(a - margin), float(b + margin)) for a, b in zip(low, high, strict=True)]
+    figure = _figure(figsize=(5 * len(clouds), 5))
+    for i, (title, points) in enumerate(clouds):
+        axes = figure.add_subplot(1, len(clouds), i + 1, title=title, aspect="equal")
+        finite = points[torch.isfinite(points).all(dim=1)]
+        counts, _ = torch.histogramdd(
+            finite.double(), bins=[150, 150], range=[edge for limit in limits for edge in limit]
+        )
+        # Square root: a mode with a hundredth of the samples still shows.
+        axes.imshow(
+            counts.T.sqrt(), origin="lower", extent=[*limits[0], *limits[1]], cmap="viridis", interpolation="nearest"
+        )
+        if dataset is not None and dataset.centres is not None and dataset.centre_mode is None and i:
+            axes.plot(*dataset.centres.T.cpu(), "o", mfc="none", mec="white", ms=9, mew=0.6, alpha=0.7)
+    _save(figure, path)
+
+
+def write_samples(path: Path, sample: Callable[[int], Tensor], dataset: Dataset | None) -> None:
+    """Draw samples to `path`: a grid of images (1 or 3 channels), or the density of points in the plane beside the
+    data's. Samples of another shape have no picture, and none is written."""
+    shape = tuple(sample(1).shape[1:])
+    if shape == (2,):
+        write_sample_picture(path, sample(_CLOUD), dataset)
+    elif len(shape) == 3 and shape[0] in (1, 3):
+        write_sample_picture(path, sample(_GRID), dataset)
+
+
+def write_sample_picture(path: Path, samples: Tensor, dataset: Dataset | None = None) -> None:
+    """`samples` as they are: (N, 2) as a density, (N, C, H, W) as a grid."""
+    if samples.ndim == 2 and samples.shape[1] == 2:
+        _write_points(path, samples, dataset)
+    else:
+        _write_images(path, samples)
+
+
