@@ -1,4 +1,31 @@
-from ganops import reference
-from ganops.reference import *  # noqa: F403  (the fused ones take these names once the library is built)
+"""Fused kernels for GAN training, as PyTorch ops for any training code, with a trainer on top.
+
+Every function of :mod:`ganops.ops` is here under its own name, and in plain PyTorch in :mod:`ganops.reference`.
+``ganops.build_info()`` says which kernels this machine uses and why. Importing needs torch alone.
+"""
 
 __version__ = "0.1.0"
+
+from ganops import nn, reference
+from ganops._library import FallbackWarning, build_info
+from ganops.ops import (
+    clip_weights_,
+    discriminator_loss,
+    generator_loss,
+    gradient_norm_penalty,
+    gradient_penalty,
+    interpolate,
+)
+
+__all__ = [
+    "FallbackWarning",
+    "build_info",
+    "clip_weights_",
+    "discriminator_loss",
+    "generator_loss",
+    "gradient_norm_penalty",
+    "gradient_penalty",
+    "interpolate",
+    "nn",
+    "reference",
+]

@@ -26,15 +26,15 @@ def gradient_norm_penalty(
     """The same function as :func:`ganops.gradient_norm_penalty`, in plain PyTorch."""
     target = prepare(gradient, target, reduction)
     gradient = _checks.without_autocast(gradient)
-    squared = gradient.to(accumulate_dtype(gradient.dtype)).flatten(1).square().sum(1) if gradient.dim() > 1 else (
-        gradient.to(accumulate_dtype(gradient.dtype)).square()
-    )
+    squared = gradient.to(accumulate_dtype(gradient.dtype)).square()
+    if gradient.dim() > 1:
+        squared = squared.flatten(1).sum(1)
     if target == 0:
         penalty = squared
     else:
         # A zero gradient has the zero subgradient: the square root is taken of 1 there, and its branch is cut off.
-        positive = squared > 0
-        norm = torch.where(positive, torch.where(positive, squared, 1).sqrt(), squared)
+        nonzero = squared != 0
+        norm = torch.where(nonzero, torch.where(nonzero, squared, 1).sqrt(), squared)
         excess = norm - target
         penalty = (excess.relu() if one_sided else excess).square()
     return reduce(penalty, reduction).to(gradient.dtype)
@@ -53,12 +53,13 @@ def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor
     if torch.compiler.is_compiling():
         # torch.compile cannot trace autograd.grad with create_graph; it can trace its functional form.
         return torch.func.grad(total)(points)
+    differentiable = torch.is_grad_enabled()
     points.requires_grad_()
+    gradient = None
     with torch.enable_grad():
         scores = total(points)
-        gradient = None
         if scores.requires_grad:
-            (gradient,) = torch.autograd.grad(scores, points, create_graph=True, allow_unused=True)
+            (gradient,) = torch.autograd.grad(scores, points, create_graph=differentiable, allow_unused=True)
     if gradient is None:
         raise ValueError(
             "gradient_penalty: the critic's output does not depend on its input, so it has no gradient to penalise; "

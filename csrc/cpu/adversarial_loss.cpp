@@ -1,0 +1,146 @@
+// Adversarial losses on the CPU. The segments' chunks form one list that the threads share; a chunk of a sum leaves a
+// partial sum in the workspace, added up in order at the end.
+#include "../math/adversarial_loss.h"
+
+#include "loops.h"
+
+namespace ganops::cpu::GANOPS_ISA {
+namespace {
+
+int64_t total_chunks(const LossSegments& segments) {
+  int64_t total = 0;
+  for (int s = 0; s < segments.count; ++s) total += chunks_of(segments.segment[s].count);
+  return total;
+}
+
+// body(segment, begin, length, index) for every chunk of every segment.
+template <class Body>
+void for_chunks(const LossSegments& segments, const Body& body) {
+  const int64_t first = chunks_of(segments.segment[0].count);
+  const int64_t total = total_chunks(segments);
+  // With a single chunk per segment the work is what the segments hold, not whole chunks.
+  const int64_t elements =
+      total <= segments.count ? (segments.segment[0].count + (segments.count > 1 ? segments.segment[1].count : 0)) / (total > 0 ? total : 1)
+                              : chunk;
+  parallel(total, elements, [&](int64_t index) {
+    const LossSegment& segment = segments.segment[index < first ? 0 : 1];
+    const int64_t begin = (index < first ? index : index - first) * chunk;
+    body(segment, begin, smaller(chunk, segment.count - begin), index);
+  });
+}
+
+// Σₛ scale Σᵢ of what `partial` left in the workspace for each chunk.
+double combine(const LossSegments& segments, const double* partial) {
+  double result = 0;
+  for (int s = 0; s < segments.count; ++s) {
+    double sum = 0;
+    for (int64_t i = 0; i < chunks_of(segments.segment[s].count); ++i) sum += *partial++;
+    result += segments.segment[s].scale * sum;
+  }
+  return result;
+}
+
+int64_t workspace(const LossSegments& segments) { return total_chunks(segments) * sizeof(double); }
+
+void sum(Stream, DType dtype, const LossSegments& segments, void* out, void* workspace) {
+  double* partial = static_cast<double*>(workspace);
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    using A = Accumulate<T>;
+    for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t index) {
+      const T* x = static_cast<const T*>(segment.logits) + begin;
+      const A inner = segment.term.inner, offset = segment.term.offset;
+      with_base(segment.term.base, [&](auto base) {
+        partial[index] = segment.term.outer *
+                         accumulate<A>(length, [=](int64_t i) { return base.value(inner * A(widen(x[i])) + offset); });
+      });
+    });
+    *static_cast<T*>(out) = narrow<T>(combine(segments, partial));
+  });
+}
+
+void value(Stream, DType dtype, const LossSegment& only) {
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    using A = Accumulate<T>;
+    for_chunks({{only}, 1}, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t) {
+      const T* x = static_cast<const T*>(segment.logits) + begin;
+      T* out = static_cast<T*>(segment.out) + begin;
+      const A outer = segment.term.outer, inner = segment.term.inner, offset = segment.term.offset;
+      with_base(segment.term.base, [&](auto base) {
+        GANOPS_SIMD
+        for (int64_t i = 0; i < length; ++i) out[i] = narrow<T>(outer * base.value(inner * A(widen(x[i])) + offset));
+      });
+    });
+  });
+}
+
+void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradient) {
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    using A = Accumulate<T>;
+    for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t) {
+      const T* x = static_cast<const T*>(segment.logits) + begin;
+      T* out = static_cast<T*>(segment.out) + begin;
+      const T* g = static_cast<const T*>(gradient.data);
+      const A inner = segment.term.inner, offset = segment.term.offset;
+      const A factor = segment.scale * segment.term.outer * segment.term.inner;
+      with_base(segment.term.base, [&](auto base) {
+        const auto slope = [=](int64_t i) { return base.first(inner * A(widen(x[i])) + offset); };
+        if (gradient.per_element) {
+          g += begin;
+          GANOPS_SIMD
+          for (int64_t i = 0; i < length; ++i) out[i] = narrow<T>(factor * A(widen(g[i])) * slope(i));
+        } else {
+          const A scaled = factor * A(widen(*g));
+          GANOPS_SIMD
+          for (int64_t i = 0; i < length; ++i) out[i] = narrow<T>(scaled * slope(i));
+        }
+      });
+    });
+  });
+}
+
+void second(Stream, DType dtype, const LossSegments& segments, LossGradient gradient, void* gradient_out,
+            void* workspace) {
+  double* partial = static_cast<double*>(workspace);
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    using A = Accumulate<T>;
+    for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t index) {
+      const T* x = static_cast<const T*>(segment.logits) + begin;
+      const T* t = static_cast<const T*>(segment.tangent) + begin;
+      const T* g = static_cast<const T*>(gradient.data);
+      T* out = static_cast<T*>(segment.out) + begin;
+      const A inner = segment.term.inner, offset = segment.term.offset;
+      const A once = segment.term.outer * segment.term.inner;
+      const A twice = segment.scale * once * inner;
+      with_base(segment.term.base, [&](auto base) {
+        const auto slope = [=](int64_t i) { return base.first(inner * A(widen(x[i])) + offset); };
+        const auto curvature = [=](int64_t i) { return base.second(inner * A(widen(x[i])) + offset); };
+        if (gradient.per_element) {
+          g += begin;
+          T* summand = static_cast<T*>(gradient_out) + begin;
+          GANOPS_SIMD
+          for (int64_t i = 0; i < length; ++i) {
+            const A tangent = widen(t[i]);
+            summand[i] = narrow<T>(once * tangent * slope(i));
+            out[i] = narrow<T>(twice * tangent * A(widen(g[i])) * curvature(i));
+          }
+        } else {
+          const A scaled = twice * A(widen(*g));
+          GANOPS_SIMD
+          for (int64_t i = 0; i < length; ++i) out[i] = narrow<T>(scaled * A(widen(t[i])) * curvature(i));
+          partial[index] = once * accumulate<A>(length, [=](int64_t i) { return A(widen(t[i])) * slope(i); });
+        }
+      });
+    });
+    if (!gradient.per_element) *static_cast<T*>(gradient_out) = narrow<T>(combine(segments, partial));
+  });
+}
+
+}  // namespace
+
+extern const AdversarialLossKernels adversarial_loss{workspace, sum, value, first, second};
+
+}  // namespace ganops::cpu::GANOPS_ISA

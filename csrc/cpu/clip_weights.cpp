@@ -1,0 +1,46 @@
+// Clipping on the CPU. The tensors are laid end to end; threads take equal shares of that line, so one large tensor is
+// divided and many small ones are taken together.
+#include "../math/clip_weights.h"
+
+#include "../kernels/clip_weights.h"
+#include "loops.h"
+
+namespace ganops::cpu::GANOPS_ISA {
+namespace {
+
+void clip(Stream, DType dtype, void* const* data, const int64_t* count, int64_t tensors, double limit) {
+  int64_t total = 0;
+  for (int64_t t = 0; t < tensors; ++t) total += count[t];
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    using A = Accumulate<T>;
+    const A bound = limit;
+    const auto share = [=](int64_t begin, int64_t end) {
+      for (int64_t t = 0; begin < end; ++t) {
+        if (begin < count[t]) {
+          T* x = static_cast<T*>(data[t]);
+          const int64_t stop = smaller(end, count[t]);
+          GANOPS_SIMD
+          for (int64_t i = begin; i < stop; ++i) x[i] = narrow<T>(::ganops::GANOPS_ISA::clip(A(widen(x[i])), bound));
+          begin = stop;
+        }
+        begin -= count[t];
+        end -= count[t];
+      }
+    };
+    if (total <= serial) {
+      share(0, total);
+    } else {
+      const auto body = [](int64_t begin, int64_t end, void* context) {
+        (*static_cast<decltype(share)*>(context))(begin, end);
+      };
+      parallel_for(0, total, serial / 2, body, const_cast<void*>(static_cast<const void*>(&share)));
+    }
+  });
+}
+
+}  // namespace
+
+extern const ClipWeightsKernels clip_weights{clip};
+
+}  // namespace ganops::cpu::GANOPS_ISA

@@ -1,0 +1,55 @@
+// Contract of the adversarial losses. A loss is a sum over at most two segments (real logits, fake logits) of a scalar
+// term, outer · base(inner·x + offset), each segment with a scale (1 or 1/n).
+#pragma once
+
+#include "common.h"
+
+namespace ganops {
+
+enum class Base : int { softplus, linear, exponential, square, relu };
+
+struct Term {
+  Base base;
+  double outer, inner, offset;
+};
+
+struct LossSegment {
+  const void* logits;
+  int64_t count;
+  Term term;
+  double scale;
+  void* out = nullptr;            // as many elements as logits
+  const void* tangent = nullptr;  // for `second`: the gradient with respect to what `first` wrote
+};
+
+constexpr int max_segments = 2;
+
+struct LossSegments {
+  LossSegment segment[max_segments];
+  int count;
+};
+
+// The gradient that arrives from above: one element, or one per logit (single segment).
+struct LossGradient {
+  const void* data;
+  bool per_element;
+};
+
+struct AdversarialLossKernels {
+  // Bytes of scratch memory that `sum` and a reduced `second` need.
+  int64_t (*workspace)(const LossSegments&);
+
+  // *out = Σₛ scale Σᵢ f(xᵢ), one element of the logits' dtype.
+  void (*sum)(Stream, DType, const LossSegments&, void* out, void* workspace);
+
+  // outᵢ = f(xᵢ)
+  void (*value)(Stream, DType, const LossSegment&);
+
+  // outᵢ = g·scale·f'(xᵢ)
+  void (*first)(Stream, DType, const LossSegments&, LossGradient);
+
+  // outᵢ = tᵢ·g·scale·f''(xᵢ), and for g: Σₛ scale Σᵢ tᵢ f'(xᵢ), or the summands where g is per element.
+  void (*second)(Stream, DType, const LossSegments&, LossGradient, void* gradient_out, void* workspace);
+};
+
+}  // namespace ganops

@@ -1,0 +1,204 @@
+// Scalar types and elementary functions that host and device code share.
+//
+// On the device, and where the device is emulated, the elementary functions are those of the CUDA maths library. On the
+// CPU they are branch-free polynomials, which a compiler turns into vector code; library calls it could not.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__CUDACC__)
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#define GANOPS_INLINE __host__ __device__ __forceinline__
+#else
+#define GANOPS_INLINE inline __attribute__((always_inline))
+#endif
+
+#if defined(__CUDACC__) || defined(GANOPS_EMULATED)
+#define GANOPS_DEVICE_MATH 1
+#endif
+
+// CPU sources are compiled once per instruction set. Each copy lives in a namespace of its own, or else the linker would
+// keep one of them for all.
+#ifndef GANOPS_ISA
+#define GANOPS_ISA common
+#endif
+
+namespace ganops {
+inline namespace GANOPS_ISA {
+
+template <class To, class From>
+GANOPS_INLINE To bits(From value) {
+  static_assert(sizeof(To) == sizeof(From), "the same number of bits");
+  To result;
+  memcpy(&result, &value, sizeof(To));
+  return result;
+}
+
+struct Half {
+  uint16_t bits;
+};
+
+struct BFloat16 {
+  uint16_t bits;
+};
+
+// The type in which sums are held: float for float and below, double for double.
+template <class T>
+struct AccumulateType {
+  using type = float;
+};
+template <>
+struct AccumulateType<double> {
+  using type = double;
+};
+template <class T>
+using Accumulate = typename AccumulateType<T>::type;
+
+GANOPS_INLINE float widen(float x) { return x; }
+GANOPS_INLINE double widen(double x) { return x; }
+
+GANOPS_INLINE float widen(BFloat16 x) { return bits<float>(static_cast<uint32_t>(x.bits) << 16); }
+
+GANOPS_INLINE float widen(Half x) {
+#ifdef __CUDA_ARCH__
+  return __half2float(bits<__half>(x.bits));
+#else
+  // Shift exponent and mantissa into place; the product corrects the bias and is exact for subnormals too.
+  const uint32_t magnitude = (x.bits & 0x7fffu) << 13;
+  const float scaled = bits<float>(magnitude) * 0x1p112f;
+  const uint32_t special = (x.bits & 0x7c00u) == 0x7c00u ? (magnitude | 0x7f800000u) : bits<uint32_t>(scaled);
+  return bits<float>(special | (static_cast<uint32_t>(x.bits & 0x8000u) << 16));
+#endif
+}
+
+// Rounds to nearest, ties to even, as torch does.
+template <class T>
+struct Narrow;
+template <>
+struct Narrow<float> {
+  static GANOPS_INLINE float from(float x) { return x; }
+};
+template <>
+struct Narrow<double> {
+  static GANOPS_INLINE double from(double x) { return x; }
+};
+template <>
+struct Narrow<BFloat16> {
+  static GANOPS_INLINE BFloat16 from(float x) {
+#ifdef __CUDA_ARCH__
+    return bits<BFloat16>(__float2bfloat16_rn(x));
+#else
+    const uint32_t raw = bits<uint32_t>(x);
+    const uint32_t rounded = (raw + 0x7fffu + ((raw >> 16) & 1u)) >> 16;
+    return {static_cast<uint16_t>(x != x ? 0x7fc0u : rounded)};
+#endif
+  }
+};
+template <>
+struct Narrow<Half> {
+  static GANOPS_INLINE Half from(float x) {
+#ifdef __CUDA_ARCH__
+    return bits<Half>(__float2half_rn(x));
+#else
+    const uint32_t raw = bits<uint32_t>(x);
+    const uint32_t sign = raw & 0x80000000u;
+    const uint32_t magnitude = raw ^ sign;
+    // Normal range: rebias the exponent and round on the 13 bits that go. From 65520 the result is infinite.
+    const uint32_t normal = (magnitude + 0xc8000fffu + ((magnitude >> 13) & 1u)) >> 13;
+    // Below 2^-14: adding 1/2 lets the adder align and round the bits.
+    const uint32_t subnormal = bits<uint32_t>(bits<float>(magnitude) + 0.5f) - 0x3f000000u;
+    uint32_t result = magnitude < 0x38800000u ? subnormal : normal;
+    result = magnitude >= 0x477ff000u ? 0x7c00u : result;
+    result = magnitude > 0x7f800000u ? 0x7e00u : result;
+    return {static_cast<uint16_t>(result | (sign >> 16))};
+#endif
+  }
+};
+template <class T>
+GANOPS_INLINE T narrow(Accumulate<T> x) {
+  return Narrow<T>::from(x);
+}
+
+template <class A>
+GANOPS_INLINE A absolute(A x) {
+#ifdef GANOPS_DEVICE_MATH
+  return fabs(x);
+#else
+  return x < 0 ? -x : x;
+#endif
+}
+
+#ifdef GANOPS_DEVICE_MATH
+
+GANOPS_INLINE float exponential(float x) { return expf(x); }
+GANOPS_INLINE double exponential(double x) { return exp(x); }
+GANOPS_INLINE float log1p_unit(float y) { return log1pf(y); }
+GANOPS_INLINE double log1p_unit(double y) { return log1p(y); }
+
+#else
+
+template <class A>
+struct Format;
+template <>
+struct Format<float> {
+  using Bits = int32_t;
+  static constexpr int mantissa = 23, bias = 127, exp_degree = 7, log_terms = 5;
+  static constexpr float round = 0x1.8p23f, lowest = -104.f, highest = 89.f;
+  static constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
+};
+template <>
+struct Format<double> {
+  using Bits = int64_t;
+  static constexpr int mantissa = 52, bias = 1023, exp_degree = 13, log_terms = 11;
+  static constexpr double round = 0x1.8p52, lowest = -746., highest = 710.;
+  static constexpr double ln2_high = 0x1.62e42feep-1, ln2_low = 0x1.a39ef35793c76p-33;
+};
+
+// 1/n! for n from 0 on.
+constexpr double inverse_factorial[] = {
+    1.,       1.,        1. / 2,      1. / 6,       1. / 24,       1. / 120,       1. / 720,
+    1. / 5040, 1. / 40320, 1. / 362880, 1. / 3628800, 1. / 39916800, 1. / 479001600, 1. / 6227020800.};
+
+// eˣ: x = k·ln 2 + r with |r| ≤ ½ ln 2, then Taylor's polynomial of eʳ times 2ᵏ, in two factors because k may exceed
+// the exponent's range at both ends. Error within 1 ulp; overflows to infinity, underflows gradually to 0.
+template <class A>
+GANOPS_INLINE A exponential(A x) {
+  using F = Format<A>;
+  using B = typename F::Bits;
+  A y = x < F::lowest ? F::lowest : x;
+  y = y > F::highest ? F::highest : y;
+  const A rounded = y * A(1.44269504088896340736) + F::round;  // k sits in the low bits
+  const A k = rounded - F::round;
+  A r = y - k * F::ln2_high;
+  r = r - k * F::ln2_low;
+  A p = A(inverse_factorial[F::exp_degree]);
+#pragma GCC unroll 16
+  for (int n = F::exp_degree - 1; n >= 0; --n) p = p * r + A(inverse_factorial[n]);
+  const B exponent = bits<B>(rounded) - bits<B>(F::round);
+  const B half = exponent >> 1;
+  p = p * bits<A>(static_cast<B>((half + F::bias) << F::mantissa));
+  return p * bits<A>(static_cast<B>((exponent - half + F::bias) << F::mantissa));
+}
+
+// log(1 + y) for y in [0, 1]: 2·atanh(s) with s = y/(2 + y), and above √2 − 1 first divided by 2, which keeps s² under
+// 0.03 so that a short series is exact to rounding.
+template <class A>
+GANOPS_INLINE A log1p_unit(A y) {
+  const bool upper = y > A(0.41421356237309515);
+  const A s = (upper ? y - 1 : y) / (upper ? y + 3 : y + 2);
+  const A square = s * s;
+  A p = A(2) / (2 * Format<A>::log_terms + 1);
+#pragma GCC unroll 16
+  for (int n = Format<A>::log_terms - 1; n >= 1; --n) p = p * square + A(2) / (2 * n + 1);
+  const A tail = p * square * s;
+  const A sum = tail + 2 * s;
+  return upper ? sum + A(0.69314718055994530942) : sum;
+}
+
+#endif
+
+}  // namespace GANOPS_ISA
+}  // namespace ganops

@@ -1,0 +1,159 @@
+// Adversarial losses as torch operators; the schemas are in schemas.cpp, the mathematics in ../math/adversarial_loss.h.
+#include "../math/adversarial_loss.h"
+
+#include "tensors.h"
+
+namespace ganops {
+namespace {
+
+// The choice that travels with every call: the kind, and how the summands become the loss.
+struct Choice {
+  Kind kind;
+  Reduction reduction;
+
+  Choice(int64_t kind, int64_t reduction)
+      : kind(static_cast<Kind>(kind)), reduction(static_cast<Reduction>(reduction)) {
+    STD_TORCH_CHECK(kind >= 0 && kind < static_cast<int64_t>(Kind::count), "ganops: no loss kind has this number");
+    STD_TORCH_CHECK(reduction >= 0 && reduction <= 2, "ganops: no reduction has this number");
+  }
+
+  LossSegment segment(const Tensor& logits, Role role, double parameter, const char* name) const {
+    const int64_t count = logits.numel();
+    const double scale = reduction == Reduction::mean ? 1. / count : 1.;
+    return {input(logits, name), count, term(kind, role, parameter), scale};
+  }
+};
+
+Role role_of(int64_t role) {
+  STD_TORCH_CHECK(role >= 0 && role < static_cast<int64_t>(Role::count), "ganops: no role has this number");
+  return static_cast<Role>(role);
+}
+
+Tensor sum(const LossSegments& segments, const Tensor& like, const Target& target) {
+  const auto& kernels = GANOPS_KERNELS(adversarial_loss);
+  Tensor result = empty_scalar(like);
+  Workspace workspace(like, kernels.workspace(segments));
+  kernels.sum(target.stream(), dtype_of(like), segments, output(result, "loss"), workspace.data());
+  return result;
+}
+
+Tensor adversarial_loss(const Tensor& logits, int64_t kind, int64_t role, int64_t reduction, double parameter) {
+  const Choice choice(kind, reduction);
+  const Target target("adversarial_loss", logits.get_device_index());
+  const Tensor x = dense(logits);
+  LossSegment segment = choice.segment(x, role_of(role), parameter, "logits");
+  if (choice.reduction != Reduction::none) return sum({{segment}, 1}, x, target);
+  Tensor result = empty_as(x);
+  segment.out = output(result, "loss");
+  if (segment.count > 0) GANOPS_KERNELS(adversarial_loss).value(target.stream(), dtype_of(x), segment);
+  return result;
+}
+
+Tensor adversarial_loss_backward(const Tensor& grad, const Tensor& logits, int64_t kind, int64_t role,
+                                 int64_t reduction, double parameter) {
+  const Choice choice(kind, reduction);
+  check_same(grad, logits, choice.reduction == Reduction::none);
+  const Target target("adversarial_loss_backward", logits.get_device_index());
+  const Tensor x = dense(logits);
+  const bool per_element = !is_one_number(grad);
+  const Tensor g = per_element ? laid_out_as(grad, x) : grad;
+  LossSegment segment = choice.segment(x, role_of(role), parameter, "logits");
+  Tensor result = empty_as(x);
+  segment.out = output(result, "grad_logits");
+  if (segment.count > 0) {
+    GANOPS_KERNELS(adversarial_loss)
+        .first(target.stream(), dtype_of(x), {{segment}, 1}, {input(g, "grad"), per_element});
+  }
+  return result;
+}
+
+std::tuple<Tensor, Tensor> adversarial_loss_double_backward(const Tensor& tangent, const Tensor& grad,
+                                                            const Tensor& logits, int64_t kind, int64_t role,
+                                                            int64_t reduction, double parameter) {
+  const Choice choice(kind, reduction);
+  const bool per_element = choice.reduction == Reduction::none;
+  check_same(tangent, logits);
+  check_same(grad, logits, per_element);
+  const Target target("adversarial_loss_double_backward", logits.get_device_index());
+  const Tensor x = dense(logits), t = laid_out_as(tangent, x), g = per_element ? laid_out_as(grad, x) : grad;
+  const auto& kernels = GANOPS_KERNELS(adversarial_loss);
+  LossSegments segments{{choice.segment(x, role_of(role), parameter, "logits")}, 1};
+  Tensor grad_out = per_element ? empty_as(x) : empty_scalar(x), logits_out = empty_as(x);
+  segments.segment[0].tangent = input(t, "tangent");
+  segments.segment[0].out = output(logits_out, "grad_logits");
+  Workspace workspace(x, per_element ? 0 : kernels.workspace(segments));
+  kernels.second(target.stream(), dtype_of(x), segments, {input(g, "grad"), per_element},
+                 output(grad_out, "grad_grad"), workspace.data());
+  return {grad_out, logits_out};
+}
+
+Tensor discriminator_loss(const Tensor& real, const Tensor& fake, int64_t kind, int64_t reduction,
+                          double real_parameter, double fake_parameter) {
+  const Choice choice(kind, reduction);
+  check_same(real, fake, false);
+  const Target target("discriminator_loss", real.get_device_index());
+  const Tensor r = dense(real), f = dense(fake);
+  return sum({{choice.segment(r, Role::real, real_parameter, "real"),
+               choice.segment(f, Role::fake, fake_parameter, "fake")},
+              2},
+             r, target);
+}
+
+std::tuple<Tensor, Tensor> discriminator_loss_backward(const Tensor& grad, const Tensor& real, const Tensor& fake,
+                                                       int64_t kind, int64_t reduction, double real_parameter,
+                                                       double fake_parameter) {
+  const Choice choice(kind, reduction);
+  check_same(real, fake, false);
+  check_same(grad, real, false);
+  const Target target("discriminator_loss_backward", real.get_device_index());
+  const Tensor r = dense(real), f = dense(fake);
+  LossSegments segments{{choice.segment(r, Role::real, real_parameter, "real"),
+                         choice.segment(f, Role::fake, fake_parameter, "fake")},
+                        2};
+  Tensor grad_real = empty_as(r), grad_fake = empty_as(f);
+  segments.segment[0].out = output(grad_real, "grad_real");
+  segments.segment[1].out = output(grad_fake, "grad_fake");
+  GANOPS_KERNELS(adversarial_loss).first(target.stream(), dtype_of(r), segments, {input(grad, "grad"), false});
+  return {grad_real, grad_fake};
+}
+
+std::tuple<Tensor, Tensor, Tensor> discriminator_loss_double_backward(const Tensor& tangent_real,
+                                                                      const Tensor& tangent_fake, const Tensor& grad,
+                                                                      const Tensor& real, const Tensor& fake,
+                                                                      int64_t kind, int64_t reduction,
+                                                                      double real_parameter, double fake_parameter) {
+  const Choice choice(kind, reduction);
+  check_same(real, fake, false);
+  check_same(grad, real, false);
+  check_same(tangent_real, real);
+  check_same(tangent_fake, fake);
+  const Target target("discriminator_loss_double_backward", real.get_device_index());
+  const Tensor r = dense(real), f = dense(fake);
+  const Tensor tr = laid_out_as(tangent_real, r), tf = laid_out_as(tangent_fake, f);
+  const auto& kernels = GANOPS_KERNELS(adversarial_loss);
+  LossSegments segments{{choice.segment(r, Role::real, real_parameter, "real"),
+                         choice.segment(f, Role::fake, fake_parameter, "fake")},
+                        2};
+  Tensor grad_out = empty_scalar(r), real_out = empty_as(r), fake_out = empty_as(f);
+  segments.segment[0].tangent = input(tr, "tangent_real");
+  segments.segment[0].out = output(real_out, "grad_real");
+  segments.segment[1].tangent = input(tf, "tangent_fake");
+  segments.segment[1].out = output(fake_out, "grad_fake");
+  Workspace workspace(r, kernels.workspace(segments));
+  kernels.second(target.stream(), dtype_of(r), segments, {input(grad, "grad"), false}, output(grad_out, "grad_grad"),
+                 workspace.data());
+  return {grad_out, real_out, fake_out};
+}
+
+}  // namespace
+
+GANOPS_REGISTER(m) {
+  m.impl("adversarial_loss", TORCH_BOX(&adversarial_loss));
+  m.impl("adversarial_loss_backward", TORCH_BOX(&adversarial_loss_backward));
+  m.impl("adversarial_loss_double_backward", TORCH_BOX(&adversarial_loss_double_backward));
+  m.impl("discriminator_loss", TORCH_BOX(&discriminator_loss));
+  m.impl("discriminator_loss_backward", TORCH_BOX(&discriminator_loss_backward));
+  m.impl("discriminator_loss_double_backward", TORCH_BOX(&discriminator_loss_double_backward));
+}
+
+}  // namespace ganops

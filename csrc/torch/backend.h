@@ -1,0 +1,69 @@
+// Which kernels the wrappers of this library call, and where: the one place that knows the backend.
+//
+// The same wrappers are compiled for each backend. GANOPS_BACKEND_CUDA: the kernels of csrc/cuda, for CUDA tensors, or,
+// with GANOPS_EMULATED too, the same kernels run by the emulator of the tests for CPU tensors. Otherwise csrc/cpu.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+
+#include <string>
+
+#include "../kernels/adversarial_loss.h"
+#include "../kernels/clip_weights.h"
+#include "../kernels/gradient_penalty.h"
+#include "../kernels/interpolate.h"
+
+#if defined(GANOPS_BACKEND_CUDA)
+
+#include <cuda_runtime.h>
+
+namespace ganops::cuda {
+extern const AdversarialLossKernels adversarial_loss;
+extern const InterpolateKernels interpolate;
+extern const GradientPenaltyKernels gradient_penalty;
+extern const ClipWeightsKernels clip_weights;
+}  // namespace ganops::cuda
+
+#define GANOPS_KERNELS(stem) ::ganops::cuda::stem
+
+#else
+
+#include "../cpu/isa.h"
+
+GANOPS_CPU_TABLE(AdversarialLossKernels, adversarial_loss)
+GANOPS_CPU_TABLE(InterpolateKernels, interpolate)
+GANOPS_CPU_TABLE(GradientPenaltyKernels, gradient_penalty)
+GANOPS_CPU_TABLE(ClipWeightsKernels, clip_weights)
+
+#define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
+
+#endif
+
+#if defined(GANOPS_BACKEND_CUDA) && !defined(GANOPS_EMULATED)
+#define GANOPS_REGISTER(m) STABLE_TORCH_LIBRARY_IMPL(ganops, CUDA, m)
+#else
+#define GANOPS_REGISTER(m) STABLE_TORCH_LIBRARY_IMPL(ganops, CPU, m)
+#endif
+
+namespace ganops {
+
+// From here to the end of its life: the device is current, and `stream` is the stream that torch uses on it.
+class Target {
+ public:
+  Target(const char* op, int32_t device);
+  ~Target();
+  Target(const Target&) = delete;
+  Target& operator=(const Target&) = delete;
+
+  Stream stream() const { return stream_; }
+
+ private:
+  Stream stream_ = nullptr;
+#if defined(GANOPS_EMULATED)
+  ganops_emulation::Op scope_;
+#elif defined(GANOPS_BACKEND_CUDA)
+  int previous_, current_;
+#endif
+};
+
+}  // namespace ganops

@@ -1,0 +1,49 @@
+// Every operator that the library defines. kind, role and reduction are the numbers of the enums in csrc/kernels and
+// csrc/math; Python turns names into them.
+#include <torch/csrc/stable/library.h>
+
+#ifndef GANOPS_BACKEND_CUDA
+#include "../cpu/isa.h"
+#endif
+
+STABLE_TORCH_LIBRARY(ganops, m) {
+  m.def("adversarial_loss(Tensor logits, int kind, int role, int reduction, float parameter) -> Tensor");
+  m.def(
+      "adversarial_loss_backward(Tensor grad, Tensor logits, int kind, int role, int reduction, float parameter) "
+      "-> Tensor");
+  m.def(
+      "adversarial_loss_double_backward(Tensor tangent, Tensor grad, Tensor logits, int kind, int role, "
+      "int reduction, float parameter) -> (Tensor, Tensor)");
+  m.def(
+      "discriminator_loss(Tensor real, Tensor fake, int kind, int reduction, float real_parameter, "
+      "float fake_parameter) -> Tensor");
+  m.def(
+      "discriminator_loss_backward(Tensor grad, Tensor real, Tensor fake, int kind, int reduction, "
+      "float real_parameter, float fake_parameter) -> (Tensor, Tensor)");
+  m.def(
+      "discriminator_loss_double_backward(Tensor tangent_real, Tensor tangent_fake, Tensor grad, Tensor real, "
+      "Tensor fake, int kind, int reduction, float real_parameter, float fake_parameter) "
+      "-> (Tensor, Tensor, Tensor)");
+
+  m.def("interpolate(Tensor real, Tensor fake, Tensor weight) -> Tensor");
+  m.def("interpolate_backward(Tensor grad, Tensor weight, bool real, bool fake) -> (Tensor, Tensor)");
+  m.def("interpolate_weight_backward(Tensor grad, Tensor real, Tensor fake) -> Tensor");
+
+  m.def(
+      "gradient_norm_penalty(Tensor gradient, float target, bool one_sided, int reduction) -> (Tensor, Tensor)");
+  m.def(
+      "gradient_norm_penalty_backward(Tensor grad, Tensor gradient, Tensor norm, float target, bool one_sided, "
+      "int reduction) -> Tensor");
+  m.def(
+      "gradient_norm_penalty_double_backward(Tensor tangent, Tensor grad, Tensor gradient, Tensor norm, "
+      "float target, bool one_sided, int reduction) -> (Tensor, Tensor)");
+
+  m.def("clip_weights_(Tensor(a!)[] tensors, float limit) -> ()");
+}
+
+// What was built, for ganops.build_info().
+extern "C" __attribute__((visibility("default"))) const char* ganops_compiler() { return __VERSION__; }
+
+#ifndef GANOPS_BACKEND_CUDA
+extern "C" __attribute__((visibility("default"))) const char* ganops_cpu_isa() { return ganops::cpu::isa_name(); }
+#endif

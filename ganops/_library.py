@@ -1,0 +1,180 @@
+"""The compiled libraries: loading, which calls they serve, and what is said where they do not.
+
+Importing never compiles. A call that no kernel serves runs the reference, with one warning per cause
+(``GANOPS_STRICT=1``: an error). ``GANOPS_BACKEND=reference`` asks for the reference, so that nothing is warned of;
+``GANOPS_BACKEND=emulated`` runs the CUDA kernels on CPU tensors through the emulator of the test suite.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import platform
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_FOLDER = Path(__file__).parent / "lib"
+_BACKENDS = ("compiled", "reference", "emulated")
+_DTYPES = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16})
+_REBUILD = "python -m pip install --no-build-isolation ."
+
+
+class FallbackWarning(RuntimeWarning):
+    """A call runs the reference because no compiled kernel serves it."""
+
+
+class _Library:
+    """One compiled library: where it is, whether it is loaded, and if not, why and what to do."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = _FOLDER / f"libganops_{name}.so"
+        self.problem: str | None = None
+        self.handle: ctypes.CDLL | None = None
+
+    def load(self) -> None:
+        if not self.path.exists():
+            self.problem = f"{self.path.name} was not built"
+            return
+        try:
+            torch.ops.load_library(self.path)
+            self.handle = ctypes.CDLL(str(self.path))
+        except OSError as error:
+            self.problem = f"{self.path.name} does not load: {error}"
+
+    def text(self, function: str) -> str | None:
+        """What one of the library's functions without arguments says, None where there is none."""
+        if self.handle is None or not hasattr(self.handle, function):
+            return None
+        call = getattr(self.handle, function)
+        call.restype = ctypes.c_char_p
+        return call().decode()
+
+
+def _emulated_path() -> Path:
+    named = os.environ.get("GANOPS_EMULATED_LIBRARY")
+    if named:
+        return Path(named)
+    script = Path(__file__).parent.parent / "tests" / "emulation" / "build.py"
+    specification = importlib.util.spec_from_file_location("ganops_emulation_build", script)
+    if specification is None or specification.loader is None or not script.exists():
+        raise RuntimeError(f"GANOPS_BACKEND=emulated needs a source checkout, with {script}, or GANOPS_EMULATED_LIBRARY")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return Path(module.build())
+
+
+BACKEND = os.environ.get("GANOPS_BACKEND") or "compiled"
+if BACKEND not in _BACKENDS:
+    raise ValueError(f"GANOPS_BACKEND must be one of {', '.join(_BACKENDS)}, got {BACKEND!r}")
+
+_cpu = _Library("cpu")
+_cuda = _Library("cuda")
+if BACKEND == "emulated":
+    _cpu.path = _emulated_path()
+_cpu.load()  # defines the operators, so the CUDA library comes after it
+if torch.version.cuda is None:
+    _cuda.problem = f"the installed torch {torch.__version__} has no CUDA"
+elif _cpu.problem is not None:
+    _cuda.problem = "libganops_cuda.so was not loaded, because libganops_cpu.so, which defines the operators, was not"
+else:
+    _cuda.load()
+
+# Device types whose tensors the kernels take. "meta" stands for shapes alone: fake implementations serve it.
+_SERVED = frozenset(
+    ({"cpu", "meta"} if _cpu.problem is None else set()) | ({"cuda"} if _cuda.problem is None else set())
+)
+if BACKEND == "reference":
+    _SERVED = frozenset()
+
+_warned: set[str] = set()
+
+
+def loaded() -> bool:
+    """Whether the operators are defined."""
+    return _cpu.problem is None
+
+
+def serves(function: str, tensor: Tensor) -> bool:
+    """Whether a kernel takes this tensor. If not, says why, once per cause."""
+    if tensor.device.type in _SERVED and tensor.dtype in _DTYPES:
+        return True
+    if BACKEND != "reference":
+        _explain(function, tensor)
+    return False
+
+
+def _explain(function: str, tensor: Tensor) -> None:
+    kind = tensor.device.type
+    if tensor.dtype not in _DTYPES and kind in _SERVED:
+        cause = f"the kernels take float16, bfloat16, float32 and float64, not {tensor.dtype}"
+    elif kind == "cuda":
+        cause = f"{_cuda.problem}; with nvcc on the PATH, rebuild: GANOPS_CUDA=1 {_REBUILD}"
+    elif kind in ("cpu", "meta"):
+        cause = f"{_cpu.problem}; rebuild: {_REBUILD}"
+    else:
+        cause = f"there are kernels for cpu and cuda tensors, not for {kind}"
+    message = f"{function}: runs the slower reference in plain PyTorch, because {cause}"
+    if os.environ.get("GANOPS_STRICT", "0") not in ("", "0"):
+        raise RuntimeError(f"{message} (GANOPS_STRICT is set)")
+    if cause not in _warned:
+        _warned.add(cause)
+        warnings.warn(message, FallbackWarning, stacklevel=4)
+
+
+def _driver_and_card() -> str:
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} has no CUDA"
+    if not torch.cuda.is_available():
+        return "torch has CUDA, but finds no usable GPU or driver"
+    cards = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return ", ".join(cards)
+
+
+def _architectures(path: Path) -> list[str]:
+    """The architectures of the machine code in a CUDA library, read off its ELF headers' names."""
+    if not path.exists():
+        return []
+    found = re.findall(rb"sm_(\d+)", path.read_bytes())
+    return [f"sm_{number}" for number in sorted({int(number) for number in found})]
+
+
+def build_info() -> dict[str, Any]:
+    """What was built, for what, what this machine will use and why.
+
+    Returns:
+        A dictionary of plain values: ``version``, ``torch``, ``backend`` (the setting of ``GANOPS_BACKEND``), and for
+        ``cpu`` and ``cuda`` whether kernels are ``used``, why not (``problem``), the ``library``, and what is particular
+        to each: the ``instruction_set`` chosen for this CPU and the ``compiler``; the ``architectures`` compiled for
+        and the ``device`` found.
+    """
+    from ganops import __version__
+
+    return {
+        "version": __version__,
+        "torch": torch.__version__,
+        "backend": BACKEND,
+        "stable_abi": "2.10",
+        "cpu": {
+            "used": "cpu" in _SERVED,
+            "problem": _cpu.problem,
+            "library": str(_cpu.path),
+            "instruction_set": _cpu.text("ganops_cpu_isa"),
+            "compiler": _cpu.text("ganops_compiler"),
+            "threads": torch.get_num_threads(),
+            "machine": platform.machine(),
+        },
+        "cuda": {
+            "used": "cuda" in _SERVED and torch.cuda.is_available(),
+            "problem": _cuda.problem,
+            "library": str(_cuda.path) if _cuda.path.exists() else None,
+            "architectures": _architectures(_cuda.path),
+            "device": _driver_and_card(),
+        },
+    }

@@ -1,0 +1,54 @@
+"""The losses and the gradient penalty as modules: settings at construction, tensors at the call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from ganops import ops
+from ganops.reference.adversarial_loss import resolve
+
+
+class _AdversarialLoss(nn.Module):
+    def __init__(self, kind: str = "non_saturating", *, reduction: str = "mean", **parameters: float) -> None:
+        super().__init__()
+        resolve(type(self).__name__, kind, reduction, parameters)
+        self.kind, self.reduction, self.parameters_of_kind = kind, reduction, parameters
+
+    def extra_repr(self) -> str:
+        settings = {"reduction": self.reduction, **self.parameters_of_kind}
+        return ", ".join([repr(self.kind), *(f"{name}={value!r}" for name, value in settings.items())])
+
+
+class DiscriminatorLoss(_AdversarialLoss):
+    """:func:`ganops.discriminator_loss` with its settings fixed."""
+
+    def forward(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """The loss of logits of any shapes; see the function."""
+        return ops.discriminator_loss(
+            real_logits, fake_logits, self.kind, reduction=self.reduction, **self.parameters_of_kind
+        )
+
+
+class GeneratorLoss(_AdversarialLoss):
+    """:func:`ganops.generator_loss` with its settings fixed."""
+
+    def forward(self, fake_logits: Tensor) -> Tensor:
+        """The loss of logits of any shape; see the function."""
+        return ops.generator_loss(fake_logits, self.kind, reduction=self.reduction, **self.parameters_of_kind)
+
+
+class GradientPenalty(nn.Module):
+    """``weight`` times :func:`ganops.gradient_penalty`: λ = 10 on images (Gulrajani et al. 2017), 0.1 on 2-D toys."""
+
+    def __init__(self, weight: float = 10.0, *, target: float = 1.0, one_sided: bool = False) -> None:
+        super().__init__()
+        self.weight, self.target, self.one_sided = weight, target, one_sided
+
+    def forward(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        """The penalty (), of ``critic`` between real and fake samples (N, …)."""
+        return self.weight * ops.gradient_penalty(critic, real, fake, target=self.target, one_sided=self.one_sided)
+
+    def extra_repr(self) -> str:
+        return f"weight={self.weight}, target={self.target}, one_sided={self.one_sided}"

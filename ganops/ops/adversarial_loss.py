@@ -1,0 +1,269 @@
+"""Adversarial losses: real and fake logits in one kernel forward and one backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from ganops import _checks, _library
+from ganops.ops._function import apply
+from ganops.reference import adversarial_loss as reference
+from ganops.reference.adversarial_loss import ROLES, Setting
+
+_REDUCTION = {name: number for number, name in enumerate(_checks.REDUCTIONS)}
+_ROLE = {name: number for number, name in enumerate(ROLES)}
+_KINDS = tuple(reference.KINDS)
+
+
+def _setting(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Setting:
+    if not parameters and reduction in _REDUCTION and kind in reference.DEFAULTS:
+        return reference.DEFAULTS[kind]
+    return reference.resolve(function, kind, reduction, parameters)
+
+
+def discriminator_loss(
+    real_logits: Tensor,
+    fake_logits: Tensor,
+    kind: str = "non_saturating",
+    *,
+    reduction: str = "mean",
+    **parameters: float,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The loss that the discriminator (critic) minimises.
+
+    With r the real and f the fake logits, σ the sigmoid and sp the softplus:
+
+    ==================================== ======================================= ==========================
+    kind                                 loss                                    source
+    ==================================== ======================================= ==========================
+    minimax, non_saturating, kl, mle     mean sp(−r) + mean sp(f)                Goodfellow et al. 2014
+    least_squares                        mean (r − b)² + mean (f − a)²           Mao et al. 2017
+    hinge                                mean relu(m − r) + mean relu(m + f)     Lim & Ye 2017
+    wasserstein                          mean f − mean r                         Arjovsky et al. 2017
+    ==================================== ======================================= ==========================
+
+    Args:
+        real_logits: D's raw outputs (no sigmoid) for real samples, any shape; float16, bfloat16, float32 or float64.
+        fake_logits: The same for generated samples. Shape may differ; dtype and device may not.
+        kind: A row of the table.
+        reduction: ``"mean"`` over each tensor's elements, ``"sum"``, or ``"none"``.
+        **parameters: For ``least_squares``: ``real_target`` b = 1, ``fake_target`` a = 0 (``generator_target`` is
+            accepted, so that one set of parameters serves both losses). For ``hinge``: ``margin`` m = 1.
+
+    Returns:
+        A tensor of shape () in the logits' dtype; for ``"none"`` the pair of per-element losses. Half-precision logits
+        under ``torch.autocast`` give float32. Differentiable to any order in both arguments.
+
+    Raises:
+        ValueError, TypeError: Naming the argument, what came and what is wanted.
+    """
+    setting = _setting("discriminator_loss", kind, reduction, parameters)
+    _checks.tensor("discriminator_loss", "real_logits", real_logits)
+    _checks.tensor("discriminator_loss", "fake_logits", fake_logits)
+    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
+    _checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
+    if not _library.serves("discriminator_loss", real_logits):
+        return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction, **parameters)
+    _, index, numbers = setting
+    if reduction == "none":
+        return (
+            apply(_Loss, real_logits, index, _ROLE["real"], _REDUCTION["none"], numbers[0]),
+            apply(_Loss, fake_logits, index, _ROLE["fake"], _REDUCTION["none"], numbers[1]),
+        )
+    return apply(_DiscriminatorLoss, real_logits, fake_logits, index, _REDUCTION[reduction], numbers[0], numbers[1])
+
+
+def generator_loss(
+    fake_logits: Tensor, kind: str = "non_saturating", *, reduction: str = "mean", **parameters: float
+) -> Tensor:
+    """The loss that the generator minimises.
+
+    With f the logits of generated samples, σ the sigmoid and sp the softplus:
+
+    ======================= ============================================== ======================================
+    kind                    loss                                           source
+    ======================= ============================================== ======================================
+    minimax                 mean −sp(f), that is log(1 − σ(f))             Goodfellow et al. 2014
+    non_saturating          mean sp(−f), that is −log σ(f)                 Goodfellow et al. 2014
+    mle                     mean −exp(f)                                   Goodfellow 2014, tutorial 2017
+    least_squares           mean (f − c)²                                  Mao et al. 2017
+    kl, hinge, wasserstein  mean −f                                        Lim & Ye 2017, Arjovsky et al. 2017
+    ======================= ============================================== ======================================
+
+    Args:
+        fake_logits: D's raw outputs (no sigmoid) for generated samples, any shape; float16, bfloat16, float32, float64.
+        kind: A row of the table.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        **parameters: For ``least_squares``: ``generator_target`` c = 1. What the discriminator's loss of the same kind
+            takes is accepted too.
+
+    Returns:
+        A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``fake_logits``. Half-precision
+        logits under ``torch.autocast`` give float32. Differentiable to any order.
+
+    Raises:
+        ValueError, TypeError: Naming the argument, what came and what is wanted.
+    """
+    setting = _setting("generator_loss", kind, reduction, parameters)
+    _checks.tensor("generator_loss", "fake_logits", fake_logits)
+    fake_logits = _checks.without_autocast(fake_logits)
+    if not _library.serves("generator_loss", fake_logits):
+        return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
+    return apply(_Loss, fake_logits, setting.index, _ROLE["generator"], _REDUCTION[reduction], setting.parameters[2])
+
+
+def _second_order(
+    tangent: Tensor, grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float
+) -> tuple[Tensor, Tensor]:
+    """What the fused double backward computes, in operations that autograd differentiates again."""
+    parameters = (parameter, parameter, parameter)  # only the role's own is looked at
+    setting = Setting(_KINDS[kind], kind, parameters)
+    with torch.enable_grad():
+        x = logits if logits.requires_grad else logits.detach().requires_grad_()
+        # Each summand depends on its own logit alone, so that the gradient of the sum holds the derivatives.
+        (slope,) = torch.autograd.grad(setting.term(ROLES[role], x).sum(), x, create_graph=True)
+        curvature = torch.zeros_like(x)
+        if slope.requires_grad:
+            (curvature,) = torch.autograd.grad(slope.sum(), x, create_graph=True)
+    scale = 1 / logits.numel() if reduction == _REDUCTION["mean"] else 1
+    grad_out = scale * tangent * slope
+    if reduction != _REDUCTION["none"]:
+        grad_out = grad_out.sum()
+    return grad_out, scale * tangent * grad * curvature
+
+
+class _Loss(Function):
+    """One tensor of logits, one formula of the table."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, kind: int, role: int, reduction: int, parameter: float) -> Tensor:
+        return torch.ops.ganops.adversarial_loss.default(logits, kind, role, reduction, parameter)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        logits, *ctx.choice = inputs
+        ctx.save_for_backward(logits)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        (logits,) = ctx.saved_tensors
+        return apply(_LossBackward, grad, logits, *ctx.choice), None, None, None, None
+
+
+class _LossBackward(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float) -> Tensor:
+        return torch.ops.ganops.adversarial_loss_backward.default(grad, logits, kind, role, reduction, parameter)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        grad, logits, *ctx.choice = inputs
+        ctx.save_for_backward(grad, logits)
+
+    @staticmethod
+    def backward(ctx: Any, tangent: Tensor) -> tuple:
+        grad, logits = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            found = _second_order(tangent, grad, logits, *ctx.choice)
+        else:
+            found = torch.ops.ganops.adversarial_loss_double_backward.default(tangent, grad, logits, *ctx.choice)
+        return *found, None, None, None, None
+
+
+class _DiscriminatorLoss(Function):
+    """Real and fake logits together, reduced to one number."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(real: Tensor, fake: Tensor, kind: int, reduction: int, real_p: float, fake_p: float) -> Tensor:
+        return torch.ops.ganops.discriminator_loss.default(real, fake, kind, reduction, real_p, fake_p)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        real, fake, *ctx.choice = inputs
+        ctx.save_for_backward(real, fake)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        real, fake = ctx.saved_tensors
+        needs_real, needs_fake, *_ = ctx.needs_input_grad
+        if needs_real and needs_fake:
+            found = apply(_DiscriminatorLossBackward, grad, real, fake, *ctx.choice)
+        else:
+            kind, reduction, real_p, fake_p = ctx.choice
+            found = (
+                apply(_LossBackward, grad, real, kind, _ROLE["real"], reduction, real_p) if needs_real else None,
+                apply(_LossBackward, grad, fake, kind, _ROLE["fake"], reduction, fake_p) if needs_fake else None,
+            )
+        return *found, None, None, None, None
+
+
+class _DiscriminatorLossBackward(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        grad: Tensor, real: Tensor, fake: Tensor, kind: int, reduction: int, real_p: float, fake_p: float
+    ) -> tuple[Tensor, Tensor]:
+        return torch.ops.ganops.discriminator_loss_backward.default(grad, real, fake, kind, reduction, real_p, fake_p)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        grad, real, fake, *ctx.choice = inputs
+        ctx.save_for_backward(grad, real, fake)
+
+    @staticmethod
+    def backward(ctx: Any, tangent_real: Tensor, tangent_fake: Tensor) -> tuple:
+        grad, real, fake = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            kind, reduction, real_p, fake_p = ctx.choice
+            grad_r, real_out = _second_order(tangent_real, grad, real, kind, _ROLE["real"], reduction, real_p)
+            grad_f, fake_out = _second_order(tangent_fake, grad, fake, kind, _ROLE["fake"], reduction, fake_p)
+            found = (grad_r + grad_f, real_out, fake_out)
+        else:
+            found = torch.ops.ganops.discriminator_loss_double_backward.default(
+                tangent_real, tangent_fake, grad, real, fake, *ctx.choice
+            )
+        return *found, None, None, None, None
+
+
+def _register_fakes() -> None:
+    """Shapes without data, for torch.compile and meta tensors."""
+    fake_of = torch.library.register_fake
+    none = _REDUCTION["none"]
+
+    @fake_of("ganops::adversarial_loss")
+    def _(logits, kind, role, reduction, parameter):
+        return torch.empty_like(logits) if reduction == none else logits.new_empty(())
+
+    @fake_of("ganops::adversarial_loss_backward")
+    def _(grad, logits, kind, role, reduction, parameter):
+        return torch.empty_like(logits)
+
+    @fake_of("ganops::adversarial_loss_double_backward")
+    def _(tangent, grad, logits, kind, role, reduction, parameter):
+        return torch.empty_like(logits) if reduction == none else logits.new_empty(()), torch.empty_like(logits)
+
+    @fake_of("ganops::discriminator_loss")
+    def _(real, fake, kind, reduction, real_parameter, fake_parameter):
+        return real.new_empty(())
+
+    @fake_of("ganops::discriminator_loss_backward")
+    def _(grad, real, fake, kind, reduction, real_parameter, fake_parameter):
+        return torch.empty_like(real), torch.empty_like(fake)
+
+    @fake_of("ganops::discriminator_loss_double_backward")
+    def _(tangent_real, tangent_fake, grad, real, fake, kind, reduction, real_parameter, fake_parameter):
+        return real.new_empty(()), torch.empty_like(real), torch.empty_like(fake)
+
+
+if _library.loaded():
+    _register_fakes()

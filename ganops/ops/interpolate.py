@@ -1,0 +1,141 @@
+"""Random interpolation between real and fake samples: one pass forward, one backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from ganops import _library
+from ganops.ops._function import apply
+from ganops.reference import interpolate as reference
+
+
+def interpolate(
+    real: Tensor, fake: Tensor, weight: Tensor | None = None, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Points on the lines between real and fake samples: ``weight·real + (1 − weight)·fake``.
+
+    These are the x̂ of WGAN-GP (Gulrajani et al. 2017, algorithm 1), where the weight is ε, one per sample.
+
+    Args:
+        real: Real samples (N, …); float16, bfloat16, float32 or float64.
+        fake: Generated samples, the same shape, dtype and device.
+        weight: One weight per sample, shape (N,) or (N, 1, …), any floating dtype. ``None`` draws U[0, 1).
+        generator: The random generator to draw with; excludes ``weight``.
+
+    Returns:
+        A tensor like ``real``. Differentiable to any order in all three tensors.
+
+    Raises:
+        ValueError, TypeError: Naming the argument, what came and what is wanted.
+    """
+    weight = reference.prepare(real, fake, weight, generator)
+    if not _library.serves("interpolate", real):
+        return reference.interpolate(real, fake, weight)
+    return apply(_Interpolate, real, fake, weight.contiguous())
+
+
+class _Interpolate(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
+        return torch.ops.ganops.interpolate.default(real, fake, weight)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        real, fake, weight = inputs
+        # The samples matter to the weight's gradient alone; without it they need not be kept alive.
+        ctx.save_for_backward(weight, *((real, fake) if ctx.needs_input_grad[2] else ()))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        weight, *samples = ctx.saved_tensors
+        needs_real, needs_fake, needs_weight = ctx.needs_input_grad
+        grad_real = grad_fake = grad_weight = None
+        if needs_real or needs_fake:
+            grad_real, grad_fake = apply(_InterpolateBackward, grad, weight, needs_real, needs_fake)
+        if needs_weight:
+            grad_weight = apply(_WeightBackward, grad, *samples)
+        return grad_real if needs_real else None, grad_fake if needs_fake else None, grad_weight
+
+
+class _InterpolateBackward(Function):
+    """(weight·grad, (1 − weight)·grad): the adjoint of interpolation, which is therefore its own backward."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, weight: Tensor, real: bool, fake: bool) -> tuple[Tensor, Tensor]:
+        return torch.ops.ganops.interpolate_backward.default(grad, weight, real, fake)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        grad, weight, *ctx.wanted = inputs
+        ctx.save_for_backward(grad, weight)
+
+    @staticmethod
+    def backward(ctx: Any, tangent_real: Tensor, tangent_fake: Tensor) -> tuple:
+        grad, weight = ctx.saved_tensors
+        real, fake = ctx.wanted
+        tangent_real = tangent_real if real else torch.zeros_like(grad)
+        tangent_fake = tangent_fake if fake else torch.zeros_like(grad)
+        grad_grad = apply(_Interpolate, tangent_real, tangent_fake, weight) if ctx.needs_input_grad[0] else None
+        grad_weight = apply(_WeightBackward, grad, tangent_real, tangent_fake) if ctx.needs_input_grad[1] else None
+        return grad_grad, grad_weight, None, None
+
+
+class _WeightBackward(Function):
+    """Σ grad·(real − fake) per sample."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+        return torch.ops.ganops.interpolate_weight_backward.default(grad, real, fake)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, tangent: Tensor) -> tuple:
+        grad, real, fake = ctx.saved_tensors
+        tangent = tangent.view(-1, *(1 for _ in grad.shape[1:]))
+        scaled = tangent * grad
+        return (tangent * (real - fake)).to(grad.dtype), scaled.to(grad.dtype), -scaled.to(grad.dtype)
+
+
+def _register_fakes() -> None:
+    """Shapes without data, for torch.compile and meta tensors."""
+    fake_of = torch.library.register_fake
+
+    @fake_of("ganops::interpolate")
+    def _(real, fake, weight):
+        return empty_by_sample(real)
+
+    @fake_of("ganops::interpolate_backward")
+    def _(grad, weight, real, fake):
+        nothing = grad.new_empty(0)
+        return empty_by_sample(grad) if real else nothing, empty_by_sample(grad) if fake else nothing.clone()
+
+    @fake_of("ganops::interpolate_weight_backward")
+    def _(grad, real, fake):
+        return grad.new_empty(grad.shape[0], dtype=reference.accumulate_dtype(grad.dtype))
+
+
+def empty_by_sample(like: Tensor) -> Tensor:
+    """What the kernels allocate for a result like ``like``: its layout if each sample is one stretch of memory."""
+    dense = torch.empty_like(like)
+    samples = like.shape[0]
+    outermost = samples <= 1 or like.numel() == 0 or like.stride(0) == like.numel() // samples
+    if dense.stride() == like.stride() and outermost:
+        return dense
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
+
+
+if _library.loaded():
+    _register_fakes()
