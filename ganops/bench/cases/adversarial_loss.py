@@ -1,0 +1,246 @@
+"""D's and G's losses on raw logits: all seven kinds, from a vector of 64 to maps beyond the last-level cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import ganops
+from ganops.bench.case import (
+    BACKWARD,
+    BOTH,
+    COMPILE,
+    EAGER,
+    FORWARD,
+    POPULAR,
+    Case,
+    Floor,
+    Inputs,
+    Rival,
+    Suite,
+    Traffic,
+    generator,
+    size_of,
+)
+
+Formula = Callable[..., Tensor]
+
+# minimax, non_saturating, kl and mle share one discriminator loss.
+_LOGISTIC = ("minimax", "non_saturating", "kl", "mle")
+KINDS = (*_LOGISTIC, "least_squares", "hinge", "wasserstein")
+
+
+# As popular repositories write them.
+
+
+def _logistic_d(r: Tensor, f: Tensor) -> Tensor:
+    return F.softplus(-r).mean() + F.softplus(f).mean()
+
+
+def _least_squares_d(r: Tensor, f: Tensor) -> Tensor:
+    return ((r - 1) ** 2).mean() + (f**2).mean()
+
+
+def _hinge_d(r: Tensor, f: Tensor) -> Tensor:
+    return F.relu(1 - r).mean() + F.relu(1 + f).mean()
+
+
+def _wasserstein_d(r: Tensor, f: Tensor) -> Tensor:
+    return f.mean() - r.mean()
+
+
+# The strongest eager forms found. A mean's backward writes a full tensor of 1/n before the next factor reads it, a
+# sum's backward is a view: sums divided at the end save that. Where the two sides have one shape, adding them
+# first saves a reduction, which wins while calls and not bytes are the cost.
+
+
+def _logistic_sums(r: Tensor, f: Tensor) -> Tensor:
+    # softplus(r, beta=-1) = -softplus(-r): saves the negation and its backward.
+    return F.softplus(f).sum() / f.numel() - F.softplus(r, beta=-1).sum() / r.numel()
+
+
+def _logistic_joint(r: Tensor, f: Tensor) -> Tensor:
+    return (F.softplus(f) - F.softplus(r, beta=-1)).mean()
+
+
+def _logistic_bce(r: Tensor, f: Tensor, ones: Tensor, zeros: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(r, ones) + F.binary_cross_entropy_with_logits(f, zeros)
+
+
+def _least_squares_mse(r: Tensor, f: Tensor, ones: Tensor, zeros: Tensor) -> Tensor:
+    return F.mse_loss(r, ones) + F.mse_loss(f, zeros)
+
+
+def _hinge_sums(r: Tensor, f: Tensor) -> Tensor:
+    return F.relu_(1 - r).sum() / r.numel() + F.relu_(1 + f).sum() / f.numel()
+
+
+def _hinge_joint(r: Tensor, f: Tensor) -> Tensor:
+    return (F.relu_(1 - r) + F.relu_(1 + f)).mean()
+
+
+def _wasserstein_sums(r: Tensor, f: Tensor) -> Tensor:
+    return f.sum() / f.numel() - r.sum() / r.numel()
+
+
+def _wasserstein_joint(r: Tensor, f: Tensor) -> Tensor:
+    return (f - r).mean()
+
+
+def _without_targets(call: Formula) -> Formula:
+    return lambda r, f, ones, zeros: call(r, f)
+
+
+def _eager(name: str, code: str, call: Formula, targets: bool = False) -> Rival:
+    return Rival(name, EAGER, code, call if targets else _without_targets(call))
+
+
+_D_POPULAR: dict[str, tuple[str, Formula]] = {
+    **dict.fromkeys(_LOGISTIC, ("softplus(-r).mean() + softplus(f).mean()", _logistic_d)),
+    "least_squares": ("((r - 1) ** 2).mean() + (f ** 2).mean()", _least_squares_d),
+    "hinge": ("relu(1 - r).mean() + relu(1 + f).mean()", _hinge_d),
+    "wasserstein": ("f.mean() - r.mean()", _wasserstein_d),
+}
+_D_EAGER: dict[str, tuple[Rival, ...]] = {
+    **dict.fromkeys(
+        _LOGISTIC,
+        (
+            _eager("sums", "softplus(f).sum() / n - softplus(r, beta=-1).sum() / n", _logistic_sums),
+            _eager("joint", "(softplus(f) - softplus(r, beta=-1)).mean()", _logistic_joint),
+            _eager("bce", "bce_with_logits(r, ones) + bce_with_logits(f, zeros)", _logistic_bce, targets=True),
+        ),
+    ),
+    "least_squares": (_eager("mse", "mse_loss(r, ones) + mse_loss(f, zeros)", _least_squares_mse, targets=True),),
+    "hinge": (
+        _eager("sums", "relu_(1 - r).sum() / n + relu_(1 + f).sum() / n", _hinge_sums),
+        _eager("joint", "(relu_(1 - r) + relu_(1 + f)).mean()", _hinge_joint),
+    ),
+    "wasserstein": (
+        _eager("sums", "f.sum() / n - r.sum() / n", _wasserstein_sums),
+        _eager("joint", "(f - r).mean()", _wasserstein_joint),
+    ),
+}
+
+# Generator: name, popular formula, best eager formula.
+_G: dict[str, tuple[tuple[str, Formula], tuple[str, Formula]]] = {
+    "minimax": (
+        ("-softplus(f).mean()", lambda f, ones: -F.softplus(f).mean()),
+        ("softplus(f).sum() / -n", lambda f, ones: F.softplus(f).sum() / -f.numel()),
+    ),
+    "non_saturating": (
+        ("softplus(-f).mean()", lambda f, ones: F.softplus(-f).mean()),
+        ("softplus(f, beta=-1).sum() / -n", lambda f, ones: F.softplus(f, beta=-1).sum() / -f.numel()),
+    ),
+    "mle": (
+        ("-exp(f).mean()", lambda f, ones: -f.exp().mean()),
+        ("exp(f).sum() / -n", lambda f, ones: f.exp().sum() / -f.numel()),
+    ),
+    "least_squares": (
+        ("((f - 1) ** 2).mean()", lambda f, ones: ((f - 1) ** 2).mean()),
+        ("mse_loss(f, ones)", lambda f, ones: F.mse_loss(f, ones)),
+    ),
+    "hinge": (
+        ("-f.mean()", lambda f, ones: -f.mean()),
+        ("f.sum() / -n", lambda f, ones: f.sum() / -f.numel()),
+    ),
+}
+
+
+def _discriminator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite], dtype=torch.float32) -> Case:
+    def inputs(device: torch.device, differentiable: bool, seed: int) -> Inputs:
+        random = generator(device, seed)
+        real, fake = (
+            torch.randn(shape, dtype=dtype, device=device, generator=random).requires_grad_(differentiable)
+            for _ in range(2)
+        )
+        # The targets are made once, outside the clock, though much code makes them anew at each step.
+        return Inputs((real, fake, torch.ones_like(real), torch.zeros_like(fake)), (real, fake))
+
+    code, popular = _D_POPULAR[kind]
+    popular = _without_targets(popular)
+    logits = 2 * torch.Size(shape).numel() * dtype.itemsize
+    # Backward reads the logits and writes their gradient; Wasserstein's is constant, so that nothing need be read.
+    backward = logits if kind == "wasserstein" else 2 * logits
+    return Case(
+        op="discriminator_loss",
+        variant=kind,
+        size=size_of(shape),
+        dtype=dtype,
+        ours=lambda r, f, ones, zeros: ganops.discriminator_loss(r, f, kind),
+        rivals=(
+            Rival("formula", POPULAR, code, popular),
+            *_D_EAGER[kind],
+            Rival("compile", COMPILE, f"torch.compile: {code}", popular, compiled=True),
+        ),
+        inputs=inputs,
+        phases=phases,
+        traffic={
+            FORWARD: Traffic(logits, logits),
+            BACKWARD: Traffic(backward, backward),
+            BOTH: Traffic(logits + backward, 2 * logits),
+        },
+    )
+
+
+def _generator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite]) -> Case:
+    def inputs(device: torch.device, differentiable: bool, seed: int) -> Inputs:
+        fake = torch.randn(shape, device=device, generator=generator(device, seed)).requires_grad_(differentiable)
+        return Inputs((fake, torch.ones_like(fake)), (fake,))
+
+    (code, popular), (best_code, best) = _G[kind]
+    logits = torch.Size(shape).numel() * 4
+    backward = logits if kind == "hinge" else 2 * logits
+    return Case(
+        op="generator_loss",
+        variant=kind,
+        size=size_of(shape),
+        ours=lambda f, ones: ganops.generator_loss(f, kind),
+        rivals=(
+            Rival("formula", POPULAR, code, popular),
+            Rival("best", EAGER, best_code, best),
+            Rival("compile", COMPILE, f"torch.compile: {code}", popular, compiled=True),
+        ),
+        inputs=inputs,
+        phases=phases,
+        traffic={
+            FORWARD: Traffic(logits, logits),
+            BACKWARD: Traffic(backward, backward),
+            BOTH: Traffic(logits + backward, 2 * logits),
+        },
+    )
+
+
+VECTOR, PATCHES, MAPS, LARGE, HUGE = (64, 1), (64, 1, 30, 30), (64, 1, 128, 128), (64, 1, 512, 512), (1024, 1, 256, 256)
+
+FLOORS = (
+    Floor("discriminator_loss/*/64x1/float32/both", {POPULAR: 1.8, COMPILE: 3.0}),
+    Floor("discriminator_loss/*/64x1x30x30/float32/both", {POPULAR: 3.0, COMPILE: 1.0}),
+    Floor("discriminator_loss/hinge/64x1x128x128/float32/both", {POPULAR: 5.0, COMPILE: 5.0}),
+)
+
+
+def cases() -> Iterator[Case]:
+    """Every kind of D at three sizes, the distinct kernels beyond the cache, and G."""
+    quick, default, full = Suite.QUICK, Suite.DEFAULT, Suite.FULL
+    for kind in KINDS:
+        well_known = kind in ("hinge", "non_saturating")
+        parts = default if well_known else full
+        some = quick if well_known else default
+        yield _discriminator(kind, VECTOR, {FORWARD: full, BACKWARD: full, BOTH: some})
+        yield _discriminator(kind, PATCHES, {FORWARD: parts, BACKWARD: parts, BOTH: some})
+        yield _discriminator(kind, MAPS, {FORWARD: parts, BACKWARD: parts, BOTH: quick if kind == "hinge" else parts})
+        # The four logistic kinds are one kernel: once is enough where only bytes count.
+        if kind in ("non_saturating", "least_squares", "hinge", "wasserstein"):
+            yield _discriminator(kind, LARGE, {FORWARD: full, BACKWARD: full, BOTH: parts})
+    yield _discriminator("hinge", HUGE, {FORWARD: full, BACKWARD: full, BOTH: full})
+    yield _discriminator("non_saturating", HUGE, {BOTH: full})
+    yield _discriminator("hinge", MAPS, {BOTH: full}, torch.bfloat16)
+    yield _discriminator("non_saturating", MAPS, {BOTH: full}, torch.bfloat16)
+    for kind in _G:
+        some = default if kind in ("hinge", "non_saturating", "least_squares") else full
+        yield _generator(kind, VECTOR, {BOTH: some})
+        yield _generator(kind, PATCHES, {BOTH: some})
+        yield _generator(kind, MAPS, {BOTH: full})
