@@ -22,5 +22,6 @@ def require(module: str, purpose: str) -> ModuleType:
         if error.name != package:
             raise  # the package is there and something that it needs is not: its own message says more
         raise ModuleNotFoundError(
-            f'{purpose} needs the package {package!r}, which is not installed: pip install "ganops[train]"', name=package
+            f'{purpose} needs the package {package!r}, which is not installed: pip install "ganops[train]"',
+            name=package,
         ) from None

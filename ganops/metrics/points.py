@@ -31,7 +31,9 @@ def mode_metrics(
         ``mode_shares``: those shares, a list of length K (all zero where no sample is of high quality).
     """
     if samples.ndim != 2 or samples.shape[1:] != centres.shape[1:]:
-        raise ValueError(f"mode_metrics: samples {tuple(samples.shape)} and centres {tuple(centres.shape)} do not match")
+        raise ValueError(
+            f"mode_metrics: samples {tuple(samples.shape)} and centres {tuple(centres.shape)} differ in width"
+        )
     if len(samples) == 0:
         raise ValueError("mode_metrics: samples is empty; at least one sample is wanted")
     samples, centres = samples.double().cpu(), centres.double().cpu()

@@ -10,6 +10,7 @@ from ganops.models.layers import Norm, normalised
 
 __all__ = ["dcgan"]
 
+
 def _halvings(height: int, width: int) -> int:
     """Down to side 4 or an odd side, and at least twice if the sides allow: 32, 16, 8, 4; 28, 14, 7; 8, 4, 2."""
     count = 0

@@ -30,5 +30,5 @@ def normalised(layer: nn.Module, features: int, norm: Norm) -> list[nn.Module]:
     if norm == "layer":
         return [layer, nn.GroupNorm(1, features)]
     if dense:
-        raise ValueError("norm 'instance' needs pixels to average over; dense layers take none, batch, layer or spectral")
+        raise ValueError("norm 'instance' averages over pixels; dense layers take none, batch, layer or spectral")
     return [layer, nn.InstanceNorm2d(features, affine=True)]

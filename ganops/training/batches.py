@@ -53,6 +53,7 @@ class TensorBatches:
         self._used = 0
 
     def next(self) -> Tensor:
+        """The next batch, (batch_size, *shape)."""
         if self._used + self._batch_size > len(self._order):
             self._begin_epoch()
         chosen = self._order[self._used : self._used + self._batch_size]
@@ -60,9 +61,11 @@ class TensorBatches:
         return self._samples[chosen]
 
     def state_dict(self) -> dict[str, Any]:
+        """The state from which the epoch's order follows, and how much of it is used."""
         return {"epoch_state": self._epoch_state, "used": self._used}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue in the middle of that epoch."""
         self._generator.set_state(state["epoch_state"])
         self._begin_epoch()
         self._used = state["used"]
@@ -105,13 +108,14 @@ class LoaderBatches:
                 batch = next(self._iterator)  # type: ignore[arg-type]
             except StopIteration:
                 raise ValueError(
-                    "data gave no batch; an iterable that can be iterated again is wanted, such as a DataLoader with at "
-                    "least one batch (not an iterator that is used up)"
+                    "data gave no batch; an iterable that can be iterated again is wanted, such as a DataLoader with "
+                    "at least one batch (not an iterator that is used up)"
                 ) from None
         self._used += 1
         return batch
 
     def next(self) -> Tensor:
+        """The next batch that the loader gives, on the device."""
         batch = self._raw()
         if isinstance(batch, dict):
             batch = next(iter(batch.values()))
@@ -122,11 +126,13 @@ class LoaderBatches:
         return batch.to(self._device, non_blocking=True)
 
     def state_dict(self) -> dict[str, Any]:
+        """The loader's own state, or the random state at the beginning of the epoch and the batches used since."""
         if hasattr(self._loader, "state_dict"):
             return {"loader": self._loader.state_dict()}
         return {"epoch_state": self._epoch_state, "used": self._used}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue in the middle of that epoch."""
         if "loader" in state:
             self._loader.load_state_dict(state["loader"])  # type: ignore[attr-defined]
             self._iterator = None
@@ -144,7 +150,7 @@ class LoaderBatches:
 
 def global_rng_state() -> dict[str, Any]:
     """The state of the process-wide generators of torch (CPU, and each CUDA device in use), NumPy and Python."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002  (the legacy global is the point)
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
@@ -160,5 +166,5 @@ def set_global_rng_state(state: dict[str, Any]) -> None:
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
     kind, keys, position, has_gauss, gauss = state["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))  # noqa: NPY002
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
     random.setstate(state["python"])

@@ -89,9 +89,7 @@ class TrainingConfig:
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
-            raise ValueError(
-                f"device {self.device!r} cannot be used here ({reason}); choose auto, cpu, or cuda on a machine with one"
-            ) from None
+            raise ValueError(f"device {self.device!r} cannot be used here ({reason}); choose auto or cpu") from None
         return device
 
 

@@ -170,5 +170,3 @@ def write_sample_picture(path: Path, samples: Tensor, dataset: Dataset | None = 
         _write_points(path, samples, dataset)
     else:
         _write_images(path, samples)
-
-

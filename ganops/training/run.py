@@ -72,7 +72,7 @@ def build_trainer(config: RunConfig, out: str | Path | None = None) -> Trainer:
     config.torch_device()  # fail before the data is loaded
     dataset = data.load(config.data)
     random.seed(config.seed)
-    np.random.seed(config.seed % 2**32)  # noqa: NPY002  (for user code that draws from the global one)
+    np.random.seed(config.seed % 2**32)  # the generator of user code, not ours
     torch.manual_seed(config.seed)
     generator, discriminator = _build(config, dataset.shape)
     return Trainer(generator, discriminator, dataset, config, out=out, extra={"shape": list(dataset.shape)})
@@ -108,8 +108,8 @@ def train(
     else:
         if out is not None and (out / "checkpoint.pt").exists() and not overwrite:
             raise ValueError(
-                f"out: folder {str(out)!r} already holds a run; add --resume to continue it, --overwrite to replace it, "
-                "or choose another --out"
+                f"out: folder {str(out)!r} already holds a run; add --resume to continue it, --overwrite to replace "
+                "it, or choose another --out"
             )
         trainer = build_trainer(config, out)
     if out is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import signal
 import threading
 import time
@@ -40,7 +39,7 @@ _METRIC_SAMPLES = {"points": 2500, "images": 1000}  # PacGAN's number for points
 _EPS = 1e-8  # Adam's denominator, PyTorch's default
 
 
-class TrainingDiverged(FloatingPointError):  # noqa: N818  (an outcome rather than a mistake)
+class TrainingDiverged(FloatingPointError):
     """A loss became NaN or infinite."""
 
 
@@ -91,9 +90,9 @@ class Trainer:
         self.batches = self._make_batches(data)
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
-        self.ema = (
-            AveragedModel(copy.deepcopy(generator), multi_avg_fn=self._average, use_buffers=True) if config.ema else None
-        )
+        self.ema: AveragedModel | None = None
+        if config.ema:
+            self.ema = AveragedModel(self.generator, multi_avg_fn=self._average, use_buffers=True)  # its own copy
         self._generator_parameters = _trainable(generator, "generator")
         self._discriminator_parameters = _trainable(discriminator, "discriminator")
         self._clipped = [p for p in _outside_norms(discriminator) if p.requires_grad] if config.clip else []
@@ -244,7 +243,7 @@ class Trainer:
         step = self.step_count - len(self._pending) + row + 1
         what = ("discriminator's loss", "gradient penalty", "generator's loss")[column]
         message = f"the {what} became {value} at step {step} of {self.config.steps}"
-        self._pending = [loss for loss in self._pending[:row]]
+        self._pending = self._pending[:row]
         if self.out is not None:
             self.save("diverged.pt")
             self._finish("diverged", reason=message)

@@ -1,0 +1,153 @@
+"""``ganops``: train, sample and measure from the command line.
+
+Each command is a function of its arguments that returns an exit code. Codes: 0 done, 1 the training failed (its loss
+became NaN), 2 the input was wrong, 130 stopped by Ctrl-C and 143 by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ganops
+from ganops import _checks
+from ganops._optional import require
+
+__all__ = ["main"]
+
+
+def _train(arguments: list[str]) -> int:
+    """Train a GAN: ganops train RECIPE [--data NAME] [--steps N] [--out DIR] [--resume] ..."""
+    require("tyro", "ganops train")
+    from ganops.training import train
+    from ganops.training.options import parse_train
+
+    options = parse_train(arguments)
+    config, folder = options.config, options.folder
+    print(f"{config.recipe} on {config.data}: {config.model}, {config.steps} steps, to {folder}", flush=True)
+    summary = train(config, folder, resume=options.resume, overwrite=options.overwrite)
+    _print_summary(summary, folder)
+    return 0
+
+
+def _print_summary(summary: dict[str, Any], folder: Path) -> None:
+    minutes, seconds = divmod(round(summary["seconds"]), 60)
+    print(f"finished {summary['step']} steps in {minutes} min {seconds} s")
+    for name in ("modes", "high_quality", "reverse_kl", "classes", "class_entropy", "nearest_real_ratio"):
+        if summary.get(name) is not None:
+            value = summary[name]
+            total = f" of {summary[f'{name}_total']}" if f"{name}_total" in summary else ""
+            print(f"  {name:<18} {value if isinstance(value, int) else format(value, '.3f')}{total}")
+    for label, name in (
+        ("samples", "samples.png"),
+        ("losses", "curves.png"),
+        ("numbers", "metrics.json"),
+        ("settings", "config.json"),
+        ("checkpoint", "checkpoint.pt"),
+    ):
+        if (folder / name).exists():
+            print(f"  {label:<18} {folder / name}")
+
+
+def _sample(arguments: list[str]) -> int:
+    """Draw samples from a trained generator: ganops sample CHECKPOINT [--count N] [--out FILE] [--seed S]"""
+    require("tyro", "ganops sample")
+    import numpy as np
+    import torch
+
+    from ganops.training import draw, generator_of, load_checkpoint, report
+    from ganops.training.checkpoint import write_atomically
+    from ganops.training.options import parse_sample
+
+    options = parse_sample(arguments)
+    options.check()
+    generator, config = generator_of(load_checkpoint(options.checkpoint), ema=options.ema)
+    report.check_folder(options.out.parent)
+    noise = torch.Generator().manual_seed(options.seed)
+    samples = draw(generator, torch.randn(options.count, config.latent_dim, generator=noise))
+    if options.out.suffix == ".npy":
+        write_atomically(options.out, lambda file: np.save(file, samples.numpy()))
+    else:
+        report.write_sample_picture(options.out, samples)
+    print(f"{options.count} samples of {config.recipe} on {config.data}: {options.out}")
+    return 0
+
+
+def _recipes(arguments: list[str]) -> int:
+    """List recipes and data sets."""
+    _no_arguments("recipes", arguments)
+    from ganops.data import SOURCES
+    from ganops.training import RECIPES
+
+    print("recipes")
+    for name, recipe in RECIPES.items():
+        print(f"  {name:<12} {recipe.summary} ({recipe.paper})")
+    print("data sets")
+    for name, source in SOURCES.items():
+        print(f"  {name:<12} {source.summary}")
+    print("all settings of one: ganops train RECIPE --data NAME --help")
+    return 0
+
+
+def _info(arguments: list[str]) -> int:
+    """Say what was built, and what this machine will use and why."""
+    _no_arguments("info", arguments)
+    print(json.dumps(ganops.build_info(), indent=2, default=str))
+    return 0
+
+
+def _bench(arguments: list[str]) -> int:
+    """Measure the ops against their rivals; ganops bench --help says how."""
+    from ganops.bench import main as bench
+
+    return bench(arguments) or 0
+
+
+def _no_arguments(command: str, arguments: list[str]) -> None:
+    if arguments and arguments[0] not in ("-h", "--help"):
+        raise ValueError(f"{command} takes no arguments, got {' '.join(arguments)}")
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "train": _train,
+    "recipes": _recipes,
+    "sample": _sample,
+    "bench": _bench,
+    "info": _info,
+}
+
+
+def _usage() -> str:
+    lines = ["usage: ganops COMMAND [options]", ""]
+    lines += [f"  {name:<10} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
+    return "\n".join([*lines, "", "ganops COMMAND --help says more; ganops --version gives the version."])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code; wrong input is one line on standard error, and no traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_usage(), file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"ganops {ganops.__version__}")
+        return 0
+    try:
+        _checks.choice("ganops", "command", arguments[0], COMMANDS)
+        return COMMANDS[arguments[0]](arguments[1:])
+    except KeyboardInterrupt as interrupt:
+        print(f"ganops: {interrupt}" if str(interrupt) else "ganops: stopped by Ctrl-C", file=sys.stderr)
+        return getattr(interrupt, "exit_code", 130)
+    except FloatingPointError as error:
+        print(f"ganops: {error}", file=sys.stderr)
+        return 1
+    except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
+        print(f"ganops: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

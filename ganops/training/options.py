@@ -1,0 +1,120 @@
+"""The options of ``ganops train`` and ``ganops sample``: typed dataclasses, which tyro turns into command lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ganops import _checks
+from ganops.training.checkpoint import load_checkpoint
+from ganops.training.recipes import RECIPES, settings
+from ganops.training.run import RunConfig
+
+__all__ = ["SampleOptions", "TrainOptions", "parse_sample", "parse_train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(RunConfig):
+    """The settings of a run, and where it goes."""
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")] = "hinge"
+    """One of those that ganops recipes lists."""
+    out: Path | None = None
+    """Folder of the run; None: runs/RECIPE-DATA."""
+    resume: bool = False
+    """Continue the run in that folder, with its own settings."""
+    overwrite: bool = False
+    """Replace the run in that folder."""
+
+    def __post_init__(self) -> None:
+        # Nothing is checked while tyro is parsing, which would dress the message up; `config` checks.
+        pass
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings alone."""
+        return RunConfig(**{field.name: getattr(self, field.name) for field in fields(RunConfig)})
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes."""
+        return _default_folder(self.recipe, self.data) if self.out is None else self.out
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions:
+    """What to draw from which checkpoint."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
+    """A run's folder, or its checkpoint.pt."""
+    count: int = 64
+    """How many samples."""
+    out: Path = Path("samples.png")
+    """A picture (.png), or the numbers themselves (.npy)."""
+    seed: int = 0
+    """Seed of z."""
+    ema: bool = True
+    """From the moving average of the generator, where there is one."""
+
+    def check(self) -> None:
+        """Raise a `ValueError` for values out of range."""
+        if self.count < 1:
+            raise ValueError(f"count must be at least 1, got {self.count}")
+        if self.out.suffix not in (".png", ".npy"):
+            raise ValueError(f"out must end in .png or .npy, got {str(self.out)!r}")
+
+
+def _default_folder(recipe: str, data: str) -> Path:
+    return Path("runs") / f"{recipe}-{data}"
+
+
+def _value(arguments: Sequence[str], name: str) -> str | None:
+    """The last value of ``--name value`` or ``--name=value``, before the arguments are parsed for good."""
+    found = None
+    for i, argument in enumerate(arguments):
+        if argument == f"--{name}" and i + 1 < len(arguments):
+            found = arguments[i + 1]
+        elif argument.startswith(f"--{name}="):
+            found = argument.partition("=")[2]
+    return found
+
+
+def parse_train(arguments: Sequence[str]) -> TrainOptions:
+    """The options of ``ganops train``.
+
+    What most of them default to depends on the recipe and the data, or on the run that is resumed: these are looked
+    up first, and tyro then shows and parses the rest with those defaults.
+    """
+    helping = any(argument in ("-h", "--help") for argument in arguments)
+    named = [argument for argument in arguments if argument in RECIPES]
+    named += [argument for argument in arguments[:1] if not argument.startswith("-")]
+    if not named and not helping:
+        raise ValueError(f"train: RECIPE is missing; choose one of {', '.join(sorted(RECIPES))}")
+    recipe = named[0] if named else "hinge"
+    _checks.choice("train", "recipe", recipe, RECIPES)
+    data = _value(arguments, "data") or "mnist"
+    if "--resume" in arguments and not helping:
+        saved = load_checkpoint(_value(arguments, "out") or _default_folder(recipe, data))["config"]
+        defaults = {field.name: saved[field.name] for field in fields(RunConfig) if field.name in saved}
+    else:
+        model = _value(arguments, "model")
+        base = settings(recipe, data, **({"model": model} if model else {}))
+        defaults = {field.name: getattr(base, field.name) for field in fields(base)}
+    return tyro.cli(
+        TrainOptions,
+        prog="ganops train",
+        description=f"Train a GAN by recipe: {', '.join(RECIPES)}. "
+        f"The defaults below are those of {recipe} on {defaults['data']}.",
+        args=["--help"] if helping else arguments,  # tyro's help leaves out what is already given
+        default=TrainOptions(**defaults),
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def parse_sample(arguments: Sequence[str]) -> SampleOptions:
+    """The options of ``ganops sample``."""
+    return tyro.cli(SampleOptions, prog="ganops sample", description="Draw from a trained generator.", args=arguments)
