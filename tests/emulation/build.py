@@ -1,0 +1,147 @@
+"""Builds the emulated CUDA kernels with the host compiler alone: no nvcc, no GPU.
+
+``build()`` gives the shared object that is at once a library of torch operators (the CUDA kernels, registered for CPU
+tensors) and the Python module ``ganops_emulation``, which tells what the emulator saw. ``build_faults()`` gives the
+module with the planted faults. Both are cached: ninja rebuilds what changed.
+
+Run as a script it builds and prints the path: ``python tests/emulation/build.py [--faults] [--sanitize]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+CSRC = ROOT / "csrc"
+TORCH_TARGET_VERSION = "0x020a000000000000"  # 2.10, as in setup.py
+
+# The compiler announces each load and store of a kernel to functions that callbacks.cpp defines, see CONTRACT.md.
+INSTRUMENT = [
+    *("-fsanitize=thread", "--param=tsan-instrument-func-entry-exit=0"),
+    "-fsanitize=bounds,alignment,null,signed-integer-overflow,integer-divide-by-zero,shift,unreachable,return",
+    "-DGANOPS_INSTRUMENTED",
+]
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-omit-frame-pointer"]
+RUNTIME = ["runtime", "memory", "symbols", "callbacks", "cuda_api", "module"]
+
+
+def _folder(name: str) -> Path:
+    base = os.environ.get("GANOPS_EMULATION_BUILD_DIR")
+    folder = (Path(base) if base else ROOT / "build" / "emulation") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _torch_home() -> Path:
+    specification = importlib.util.find_spec("torch")  # finds it without importing it
+    if specification is None or specification.origin is None:
+        raise RuntimeError("the emulated kernels are built against torch's headers, but torch is not installed")
+    return Path(specification.origin).parent
+
+
+def _compile(module: str, kernels: list[Path], wrappers: list[Path], *, sanitize: bool, ucontext: bool) -> Path:
+    """Writes build.ninja for one module and runs it."""
+    import pybind11
+
+    variant = module + ("_sanitize" if sanitize else "") + ("_ucontext" if ucontext else "")
+    work = _folder(variant)
+    target = work / f"{module}.so"
+    common = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-Wall", "-Wextra", "-DGANOPS_EMULATED"]
+    common += [f"-I{HERE}", f"-I{HERE / 'include'}"]
+    host = [*common, "-O2", "-g1"]
+    kernel = [*common, "-x", "c++", "-O1", "-g1", f"-I{CSRC}", f"-I{CSRC / 'cuda'}", "-Wno-unknown-pragmas"]
+    wrapper = [*common, "-O1", "-g1", "-DGANOPS_BACKEND_CUDA", f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}", f"-I{CSRC}"]
+    # Local symbols give a library-wide order of definitions: the runtime comes first, so that inline functions it shares
+    # with kernels are linked in its plain version.
+    link = ["-shared", "-Wl,-Bsymbolic"]
+    if wrappers:
+        home = _torch_home()
+        wrapper += [f"-isystem{home / 'include'}"]
+        libraries = home / "lib"
+        link += [f"-L{libraries}", "-Wl,--no-as-needed", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{libraries}"]
+    if sanitize:
+        host, kernel, wrapper = ([*flags, *SANITIZE] for flags in (host, kernel, wrapper))
+        link += SANITIZE
+    else:
+        host += ["-DGANOPS_INSTRUMENTED"]
+        kernel += INSTRUMENT
+    if ucontext:
+        host += ["-DGANOPS_UCONTEXT"]
+    python = [f"-DGANOPS_MODULE={module}", f"-isystem{pybind11.get_include()}", f"-isystem{sysconfig.get_path('include')}"]
+
+    objects = [(HERE / f"{stem}.cpp", [*host, *python] if stem == "module" else host) for stem in RUNTIME]
+    objects += [(source, kernel) for source in kernels] + [(source, wrapper) for source in wrappers]
+    lines = [
+        "ninja_required_version = 1.5",
+        "rule compile",
+        f"  command = {os.environ.get('CXX', 'g++')} -MMD -MF $out.d $flags -c $in -o $out",
+        "  depfile = $out.d",
+        "  deps = gcc",
+        "rule link",
+        f"  command = {os.environ.get('CXX', 'g++')} $in $flags -o $out",
+    ]
+    names = []
+    for source, flags in objects:
+        names.append(str(work / f"{source.parent.name}_{source.stem}.o"))
+        lines += [f"build {names[-1]}: compile {source}", f"  flags = {' '.join(map(str, flags))}"]
+    lines += [f"build {target}: link {' '.join(names)}", f"  flags = {' '.join(link)}", ""]
+    with open(work / "lock", "w") as lock:  # one build at a time, also across test processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        text = "\n".join(lines)
+        recipe = work / "build.ninja"
+        if not recipe.exists() or recipe.read_text() != text:
+            recipe.write_text(text)
+        command = [sys.executable, "-m", "ninja", "-C", str(work), "--quiet"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"building {module} failed:\n{done.stdout}")
+    return target
+
+
+def build(*, sanitize: bool = False, ucontext: bool = False) -> Path:
+    """The emulated build of csrc/cuda and csrc/torch, built if need be.
+
+    Args:
+        sanitize: with AddressSanitizer and UndefinedBehaviorSanitizer in place of the emulator's own instrumentation;
+            it then must be loaded with libasan preloaded.
+        ucontext: with the portable switch between threads.
+    """
+    wrappers = sorted((CSRC / "torch").glob("*.cpp"))
+    kernels = sorted((CSRC / "cuda").glob("*.cu"))
+    return _compile("ganops_emulation", kernels, wrappers, sanitize=sanitize, ucontext=ucontext)
+
+
+def build_faults(*, sanitize: bool = False, ucontext: bool = False) -> Path:
+    """The module with the planted faults and their healthy twins, built if need be."""
+    sources = sorted((HERE / "faults").glob("*.cu"))
+    return _compile("ganops_emulation_faults", sources, [], sanitize=sanitize, ucontext=ucontext)
+
+
+def load(path: Path) -> ModuleType:
+    """The Python module in a shared object that build() or build_faults() gave."""
+    name = path.stem
+    loader = importlib.machinery.ExtensionFileLoader(name, str(path))
+    specification = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert specification is not None
+    module = importlib.util.module_from_spec(specification)
+    loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--faults", action="store_true", help="the planted faults instead of the library's kernels")
+    parser.add_argument("--sanitize", action="store_true", help="with AddressSanitizer and UndefinedBehaviorSanitizer")
+    parser.add_argument("--ucontext", action="store_true", help="with the portable switch between threads")
+    options = parser.parse_args()
+    print((build_faults if options.faults else build)(sanitize=options.sanitize, ucontext=options.ucontext))
