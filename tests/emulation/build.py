@@ -60,9 +60,10 @@ def _compile(module: str, kernels: list[Path], wrappers: list[Path], *, sanitize
     common += [f"-I{HERE}", f"-I{HERE / 'include'}"]
     host = [*common, "-O2", "-g1"]
     kernel = [*common, "-x", "c++", "-O1", "-g1", f"-I{CSRC}", f"-I{CSRC / 'cuda'}", "-Wno-unknown-pragmas"]
-    wrapper = [*common, "-O1", "-g1", "-DGANOPS_BACKEND_CUDA", f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}", f"-I{CSRC}"]
-    # Local symbols give a library-wide order of definitions: the runtime comes first, so that inline functions it shares
-    # with kernels are linked in its plain version.
+    wrapper = [*common, "-O1", "-g1", f"-I{CSRC}", "-DGANOPS_BACKEND_CUDA"]
+    wrapper += [f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"]
+    # Of an inline function the linker keeps the first definition. The runtime comes first, so that it never calls an
+    # instrumented one, which would call it in turn.
     link = ["-shared", "-Wl,-Bsymbolic"]
     if wrappers:
         home = _torch_home()
@@ -77,7 +78,8 @@ def _compile(module: str, kernels: list[Path], wrappers: list[Path], *, sanitize
         kernel += INSTRUMENT
     if ucontext:
         host += ["-DGANOPS_UCONTEXT"]
-    python = [f"-DGANOPS_MODULE={module}", f"-isystem{pybind11.get_include()}", f"-isystem{sysconfig.get_path('include')}"]
+    python = [f"-DGANOPS_MODULE={module}"]
+    python += [f"-isystem{path}" for path in (pybind11.get_include(), sysconfig.get_path("include"))]
 
     objects = [(HERE / f"{stem}.cpp", [*host, *python] if stem == "module" else host) for stem in RUNTIME]
     objects += [(source, kernel) for source in kernels] + [(source, wrapper) for source in wrappers]

@@ -31,18 +31,17 @@ std::vector<Position> positions;       // of the current launch
 uint32_t first_position = 1;           // the number of positions[0]; smaller numbers are of earlier launches
 uint32_t first_position_of_block = 1;
 uint32_t position_of[1024];            // of each thread, 0: not numbered since its last synchronisation
-uint32_t fence_of[1024];               // the position at which it last fenced, 0: never
 
-struct Release {
-  uintptr_t word;
-  uint32_t fence;
-};
-std::unordered_map<uint64_t, std::vector<Release>> releases;  // by block
-struct Acquire {
+struct Atomic {
   uintptr_t word;
   uint32_t at;
 };
-std::vector<Acquire> acquires;         // by the current block
+struct Published {                     // what a block did towards the others
+  std::vector<uint32_t> fences;        // the positions of its fences
+  std::vector<Atomic> atomics;         // its atomics after a first fence
+};
+std::unordered_map<uint64_t, Published> published;  // by block
+std::vector<Atomic> acquired;          // the atomics of the current block
 
 const Position& at(uint32_t number) { return positions[number - first_position]; }
 
@@ -64,14 +63,18 @@ bool ordered_in_block(uint32_t earlier, uint32_t later) {
 
 bool ordered(uint32_t earlier, uint32_t later, bool earlier_atomic, uintptr_t word) {
   if (at(earlier).block == at(later).block) return ordered_in_block(earlier, later);
-  if (acquires.empty()) return false;
-  const auto found = releases.find(at(earlier).block);
-  for (const Acquire& acquire : acquires) {
+  if (acquired.empty()) return false;
+  const auto found = published.find(at(earlier).block);
+  for (const Atomic& acquire : acquired) {
     if (!ordered_in_block(acquire.at, later)) continue;
     if (earlier_atomic && acquire.word == word) return true;
-    if (found == releases.end()) continue;
-    for (const Release& release : found->second) {
-      if (release.word == acquire.word && earlier != release.fence && ordered_in_block(earlier, release.fence)) return true;
+    if (found == published.end()) continue;
+    // The access, then a fence of its thread (or beyond a barrier), then (or beyond a barrier) the atomic.
+    for (const Atomic& release : found->second.atomics) {
+      if (release.word != acquire.word) continue;
+      for (const uint32_t fence : found->second.fences) {
+        if (earlier != fence && ordered_in_block(earlier, fence) && ordered_in_block(fence, release.at)) return true;
+      }
     }
   }
   return false;
@@ -396,17 +399,18 @@ void on_atomic(const void* address, size_t bytes) {
   if (!on_fiber()) return;
   ++launching->atomics;
   access(address, bytes, Access::atomic, __builtin_return_address(0));
-  const unsigned thread = thread_number();
   const auto word = reinterpret_cast<uintptr_t>(address);
-  if (fence_of[thread] != 0) releases[block_number()].push_back({word, fence_of[thread]});
   new_position();
-  acquires.push_back({word, number_position()});
+  const Atomic atomic{word, number_position()};
+  acquired.push_back(atomic);
+  const auto found = published.find(block_number());
+  if (found != published.end()) found->second.atomics.push_back(atomic);
 }
 
-// The fence has a position of its own: what is ordered before it, the next atomic releases.
+// The fence has a position of its own, after all that it publishes and before all that it does not.
 void fence_memory() {
   new_position();
-  fence_of[thread_number()] = number_position();
+  published[block_number()].fences.push_back(number_position());
   new_position();
 }
 
@@ -431,13 +435,12 @@ void begin_launch(const Launch& launch) {
     first_position = 1;
   }
   positions.clear();
-  releases.clear();
+  published.clear();
 }
 
 void begin_block() {
   first_position_of_block = first_position + uint32_t(positions.size());
-  acquires.clear();
-  std::memset(fence_of, 0, sizeof fence_of);
+  acquired.clear();
   announced_read = announced_write = {};
   for (const SharedVariable& variable : shared_variables()) {
     std::memset(reinterpret_cast<void*>(tls_begin + variable.offset), 0xff, variable.bytes);

@@ -125,6 +125,31 @@ std::vector<double> missing_fence() {
 }
 GANOPS_CASES("missing fence", missing_fence)
 
+// The same where every thread writes a partial sum, fences it, and one thread takes the ticket for all after a barrier.
+template <bool faulty>
+__global__ void sum_columns(const int* values, int* partial, unsigned* ticket, int* result) {
+  __shared__ bool last;
+  partial[blockIdx.x * blockDim.x + threadIdx.x] = values[blockIdx.x * blockDim.x + threadIdx.x];
+  __threadfence();
+  if (!faulty) __syncthreads();
+  if (threadIdx.x == 0) last = atomicAdd(ticket, 1u) == gridDim.x - 1;
+  __syncthreads();
+  if (!last) return;
+  int total = 0;
+  for (unsigned b = 0; b < gridDim.x; ++b) total += partial[b * blockDim.x + threadIdx.x];
+  result[threadIdx.x] = total;
+}
+
+template <bool faulty>
+std::vector<double> early_ticket() {
+  const ganops_emulation::Op scope("early_ticket");
+  Ints values("values", Ints::input, 64 * 9, 0, 1), partial("partial", Ints::scratch, 64 * 9), result("result", Ints::output, 64);
+  Array<unsigned> ticket("ticket", Array<unsigned>::inout, 1);
+  launch(9, 64, sum_columns<faulty>, values.data, partial.data, ticket.data, result.data);
+  return result.values();
+}
+GANOPS_CASES("ticket before the barrier", early_ticket)
+
 // __syncwarp orders memory within a warp; a shuffle does not.
 template <bool faulty>
 __global__ void neighbour(const int* values, int* result) {
