@@ -1,4 +1,4 @@
-"""The benchmark of one op family: ``ganops bench --op adversarial_loss``. Cases: ganops/bench/cases/adversarial_loss.py."""
+"""``ganops bench --op adversarial_loss`` as a script; the cases are in ganops/bench/cases."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The benchmark of one op family: ``ganops bench --op clip_weights``. Cases: ganops/bench/cases/clip_weights.py."""
+"""``ganops bench --op clip_weights`` as a script; the cases are in ganops/bench/cases."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The benchmark of one op family: ``ganops bench --op gradient_penalty``. Cases: ganops/bench/cases/gradient_penalty.py."""
+"""``ganops bench --op gradient_penalty`` as a script; the cases are in ganops/bench/cases."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The benchmark of one op family: ``ganops bench --op interpolate``. Cases: ganops/bench/cases/interpolate.py."""
+"""``ganops bench --op interpolate`` as a script; the cases are in ganops/bench/cases."""
 
 import sys
 

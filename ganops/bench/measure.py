@@ -103,9 +103,12 @@ class _Rotation:
         return [self.sets[(start + place) % len(self.sets)] for place in range(count)]
 
 
-def _gradients(output: Tensor, inputs: Inputs) -> tuple[Tensor, ...]:
-    # autograd.grad and not .backward(): a loss's logits are no leaves in training, nothing accumulates there.
-    return torch.autograd.grad(output, inputs.leaves, inputs.upstream)
+def _backward(output: Tensor, inputs: Inputs) -> None:
+    """What training loops write. Into empty ``.grad``, so that each candidate has to hand over a gradient in full:
+    autograd.grad would take an expanded scalar, and leave its cost to the layer below."""
+    for leaf in inputs.leaves:
+        leaf.grad = None
+    output.backward(inputs.upstream)
 
 
 def _candidate(
@@ -114,13 +117,13 @@ def _candidate(
     if phase == FORWARD:
         return Candidate(name, group, code, rotation, lambda inputs: call(*inputs.arguments))
     if phase == BOTH:
-        return Candidate(name, group, code, rotation, lambda inputs: _gradients(call(*inputs.arguments), inputs))
+        return Candidate(name, group, code, rotation, lambda inputs: _backward(call(*inputs.arguments), inputs))
 
     def graphs(count: int) -> list[tuple[Tensor, Inputs]]:
         return [(call(*inputs.arguments), inputs) for inputs in rotation(count)]
 
     most = max(1, min(2_000, _PENDING_BYTES // max(footprint, 1)))
-    return Candidate(name, group, code, graphs, lambda graph: _gradients(*graph), most)
+    return Candidate(name, group, code, graphs, lambda graph: _backward(*graph), most)
 
 
 def _compiled(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,7 +150,11 @@ def _outcome(call: Callable[..., Any], case: Case, phase: str, device: torch.dev
     output = call(*inputs.arguments)
     if output is None:
         return [tensor.detach() for tensor in inputs.arguments[0]]
-    return [output.detach(), *(_gradients(output, inputs) if phase != FORWARD else ())]
+    if phase == FORWARD:
+        return [output]
+    _backward(output, inputs)
+    # A leaf that the output does not depend on (the bias of a critic's last layer) gets None from some, 0 from others.
+    return [output.detach(), *(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in inputs.leaves)]
 
 
 def disagreement(ours: list[Tensor], theirs: list[Tensor]) -> float:

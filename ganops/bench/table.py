@@ -74,8 +74,10 @@ def heading(machine: dict[str, Any]) -> str:
         f"ganops {machine['ganops']} ({machine['revision'] or 'installed'}), torch {machine['torch']}, {where}, "
         f"last-level cache {machine['last_level_cache'] / 2**20:.0f} MiB",
     ]
-    if not build:
-        lines.append("No compiled library in this ganops: the plain PyTorch reference is what is measured.")
+    kernels = (build or {}).get(machine["device"], {})
+    if not kernels.get("used"):
+        problem = kernels.get("problem") or "no compiled library"
+        lines.append(f"NOT the kernels but the plain PyTorch reference is measured ({problem}); see ganops info.")
     if machine.get("load_before", 0) > 0.5 * (machine["cores"] or 1):
         lines.append(f"The machine is busy (load {machine['load_before']}): times will scatter, ratios less.")
     lines.append(

@@ -1,0 +1,370 @@
+"""The machinery of the benchmarks. No test here is about speed."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+
+import ganops.bench.cases
+from ganops.bench import case as case_module
+from ganops.bench import main, measure, table
+from ganops.bench.case import BACKWARD, BOTH, EAGER, FORWARD, GROUPS, POPULAR, Case, Floor, Rival, Row, Suite
+from ganops.bench.command import _judge
+from ganops.bench.machine import _without_folders
+
+CPU = torch.device("cpu")
+STEMS = ganops.bench.cases.stems()
+ROWS = ganops.bench.cases.rows(STEMS, Suite.FULL)
+CASES = list({id(row.case): row.case for row in ROWS}.values())
+
+
+# One case of each op, variant and dtype, the smallest: the formulas do not depend on the size. Not those that are large
+# for the sake of being large.
+def footprint(case: Case) -> int:
+    return max(traffic.footprint for traffic in case.traffic.values()) if case.traffic else len(case.size)
+
+
+SMALLEST = list(
+    {
+        (case.op, case.variant, case.dtype): case
+        for case in sorted(CASES, key=footprint, reverse=True)
+        if footprint(case) < 64 << 20
+    }.values()
+)
+SETTINGS = measure.Settings(CPU, cache=1 << 20, seconds=0, block=0, minimum_rounds=3, compile=False)
+
+
+def find(name: str) -> Row:
+    (row,) = [row for row in ROWS if row.name == name]
+    return row
+
+
+def name_of(case: Case) -> str:
+    return case.name("")
+
+
+# The cases
+
+
+def test_every_family_has_cases_and_floors_and_a_script(pytestconfig):
+    assert STEMS == ["adversarial_loss", "clip_weights", "gradient_penalty", "interpolate"]
+    for stem in STEMS:
+        assert ganops.bench.cases.rows([stem], Suite.QUICK)
+        assert ganops.bench.cases.family(stem).FLOORS
+        script = pytestconfig.rootpath / "benchmarks" / f"bench_{stem}.py"
+        assert f'"--op", "{stem}"' in script.read_text()
+
+
+def test_names_tell_rows_apart():
+    names = [row.name for row in ROWS]
+    assert len(set(names)) == len(names)
+
+
+def test_suites_grow():
+    quick, default, full = ([row.name for row in ganops.bench.cases.rows(STEMS, suite)] for suite in Suite)
+    assert set(quick) < set(default) < set(full)
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_every_case_has_a_rival_in_each_group(case):
+    assert {rival.group for rival in case.rivals} == set(GROUPS)
+    assert [rival.compiled for rival in case.rivals] == [rival.group == "compile" for rival in case.rivals]
+    assert len({rival.name for rival in case.rivals} - set(GROUPS[:2])) == len(case.rivals)
+
+
+@pytest.mark.parametrize("case", SMALLEST, ids=name_of)
+def test_rivals_compute_the_same(case):
+    calls = {rival.name: rival.call for rival in case.rivals}
+    for phase in case.phases:
+        measure.check_agreement(case, phase, calls, CPU)
+
+
+@pytest.mark.parametrize("op", sorted({case.op for case in SMALLEST}))
+def test_compiled_rivals_compute_the_same(op):
+    # Through the tracer and the ahead-of-time autograd, without the C++ compiler, which takes its time.
+    case = next(case for case in SMALLEST if case.op == op and case.dtype == torch.float32)
+    torch._dynamo.reset()
+    calls = {
+        rival.name: torch.compile(rival.call, dynamic=False, fullgraph=True, backend="aot_eager")
+        for rival in case.rivals
+        if rival.compiled
+    }
+    measure.check_agreement(case, BOTH if BOTH in case.phases else FORWARD, calls, CPU)
+
+
+def test_inputs_repeat_for_a_seed_and_differ_between_seeds():
+    case = find("discriminator_loss/hinge/64x1/float32/both").case
+    first, again, other = (case.inputs(CPU, False, seed).arguments[0] for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_residual_critic_is_the_one_of_the_floors():
+    (tensors,) = find("clip_weights_/residual critic/4.6M in 47/float32/forward").case.inputs(CPU, False, 0).arguments
+    assert len(tensors) == 47
+    assert round(sum(tensor.numel() for tensor in tensors) / 1e6, 1) == 4.6
+
+
+# Bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "moved", "touched"),
+    [
+        ("discriminator_loss/hinge/64x1/float32/forward", 2 * 64 * 4, 2 * 64 * 4),
+        ("discriminator_loss/hinge/64x1/float32/backward", 4 * 64 * 4, 4 * 64 * 4),
+        ("discriminator_loss/hinge/64x1/float32/both", 6 * 64 * 4, 4 * 64 * 4),
+        ("discriminator_loss/wasserstein/64x1/float32/both", 4 * 64 * 4, 4 * 64 * 4),
+        ("discriminator_loss/hinge/64x1x128x128/bfloat16/both", 6 * 64 * 128**2 * 2, 4 * 64 * 128**2 * 2),
+        ("generator_loss/non_saturating/64x1/float32/both", 3 * 64 * 4, 2 * 64 * 4),
+        ("interpolate/256x2/float32/forward", 3 * 512 * 4, 3 * 512 * 4),
+        ("interpolate/256x2/float32/both", 6 * 512 * 4, 6 * 512 * 4),
+        ("gradient_norm_penalty/256x2/float32/both", 3 * 512 * 4, 2 * 512 * 4),
+        ("clip_weights_/small tensors/0.3M in 300/float32/forward", 2 * 300_000 * 4, 300_000 * 4),
+    ],
+)
+def test_bytes(name, moved, touched):
+    row = find(name)
+    assert row.case.traffic[row.phase] == case_module.Traffic(moved, touched)
+
+
+# Measuring
+
+
+@pytest.mark.parametrize(
+    ("touched", "sets"), [(0, 1), (1, 1), (50, 1), (51, 4), (100, 2), (150, 2), (200, 1), (10_000, 1)]
+)
+def test_rotation_passes_twice_the_cache_before_a_buffer_returns(touched, sets):
+    assert measure.set_count(touched, cache=100) == sets
+    assert touched <= 50 or sets * touched >= 200
+
+
+def test_rotation_goes_on_where_it_stopped():
+    rotation = measure._Rotation(list("abc"))
+    assert [rotation(2), rotation(2), rotation(4)] == [["a", "b"], ["c", "a"], ["b", "c", "a", "b"]]
+
+
+def test_rounds_interleave_and_take_turns_at_being_first():
+    order = []
+    candidates = [
+        measure.Candidate(name, name, "", lambda count: [None] * count, lambda _, name=name: order.append(name))
+        for name in "xyz"
+    ]
+    times = measure._rounds(candidates, replace(SETTINGS, block=0))
+    assert {name: len(seconds) for name, seconds in times.items()} == {"x": 3, "y": 3, "z": 3}
+    # A block is one uncounted call and, here, one counted one.
+    assert "".join(order[-18:]) == "xxyyzz" + "yyzzxx" + "zzxxyy"
+
+
+def test_backward_alone_is_of_graphs_used_once():
+    row = find("discriminator_loss/hinge/64x1/float32/backward")
+    forwards = []
+
+    def counted(*arguments):
+        forwards.append(1)
+        return row.case.ours(*arguments)
+
+    rotation = measure._Rotation([row.case.inputs(CPU, True, 0)])
+    candidate = measure._candidate("ours", "ours", "", counted, BACKWARD, rotation, 1024)
+    graphs = candidate.prepare(3)
+    assert len(forwards) == 3
+    candidate.step(graphs[0])
+    assert rotation.sets[0].leaves[0].grad is not None
+    with pytest.raises(RuntimeError, match="second time"):
+        candidate.step(graphs[0])
+
+
+def test_a_wrong_rival_is_an_error_not_a_figure():
+    row = find("discriminator_loss/hinge/64x1/float32/both")
+    wrong = Rival("wrong", POPULAR, "", lambda r, f, ones, zeros: ganops.discriminator_loss(r, f, "hinge") * 1.01)
+    with pytest.raises(measure.Disagreement, match=r"hinge/64x1/float32/both: ours and 'wrong' differ"):
+        measure.measure(Row(replace(row.case, rivals=(wrong,)), BOTH), SETTINGS)
+
+
+def test_wrong_gradients_and_nan_are_seen():
+    value = torch.tensor([1.0, 2.0])
+    assert measure.disagreement([value], [value]) == 0
+    assert measure.disagreement([value], [value + torch.tensor([0.0, 0.2])]) == pytest.approx(0.2 / 2.2)
+    assert measure.disagreement([value], [torch.tensor([1.0, float("nan")])]) == float("inf")
+    assert measure.disagreement([value], [value, value]) == float("inf")
+
+
+def test_a_rival_that_does_not_compile_is_noted():
+    row = find("discriminator_loss/hinge/64x1/float32/forward")
+
+    def untraceable(r, f, ones, zeros):
+        torch._dynamo.graph_break()
+        return r.mean()
+
+    rivals = (*row.case.rivals[:1], Rival("compile", "compile", "", untraceable, compiled=True))
+    record = measure.measure(Row(replace(row.case, rivals=rivals), FORWARD), replace(SETTINGS, compile=True))
+    assert list(record["rivals"]) == ["formula"]
+    assert record["notes"][0].startswith("compile: ")
+
+
+@pytest.fixture(scope="module")
+def record():
+    return measure.measure(find("discriminator_loss/hinge/64x1/float32/both"), SETTINGS)
+
+
+def test_record(record):
+    assert list(record["rivals"]) == ["formula", "sums", "joint"]
+    ours, rival = record["ours"], record["rivals"]["formula"]
+    assert ours["us_q1"] <= ours["us"] <= ours["us_q3"]
+    assert rival["ratio"] == pytest.approx(rival["us"] / ours["us"])
+    assert record["gb_per_s"] == pytest.approx(6 * 64 * 4 / (ours["us"] * 1e-6) / 1e9)
+    assert record["copy_fraction"] == pytest.approx(record["gb_per_s"] / record["copy_gb_per_s"])
+    assert record["rounds"] == 3
+    json.dumps(record)
+
+
+def test_ratio_is_that_to_the_fastest_of_a_group(record):
+    ratios = [record["rivals"][name]["ratio"] for name in ("sums", "joint")]
+    assert measure.ratio(record, EAGER) == min(ratios)
+    assert measure.ratio(record, "joint") == ratios[1]
+    assert measure.ratio(record, "compile") is None
+
+
+# What is shown
+
+
+def with_ratios(record: dict, **ratios: float) -> dict:
+    rivals = {name: {**record["rivals"][name], "ratio": ratio} for name, ratio in ratios.items()}
+    return {**record, "rivals": rivals, "loses_to": [name for name, ratio in ratios.items() if round(ratio, 2) < 1]}
+
+
+def test_the_table_marks_rows_that_lose(record):
+    wins = with_ratios(record, formula=2.0, sums=1.2, joint=1.0)
+    loses = with_ratios(record, formula=2.0, sums=0.9, joint=0.99)
+    assert "<<" not in table.line(wins)
+    assert table.line(loses).endswith("<< sums, joint")
+    assert "2.00     0.90" in table.line(loses)
+    text = table.summary([wins, loses, wins])
+    assert text.startswith("1 of 3 rows lose to a rival:")
+    assert "discriminator_loss/hinge/64x1/float32/both: sums 0.90, joint 0.99" in text
+    assert table.summary([wins]) == "0 of 1 rows lose to a rival."
+
+
+def test_losing_is_decided_on_the_figure_shown(monkeypatch, record):
+    assert all(
+        (round(rival["ratio"], 2) < 1) == (name in record["loses_to"]) for name, rival in record["rivals"].items()
+    )
+
+
+def test_columns_stand_below_each_other(record):
+    title, rule = table.header().splitlines()
+    assert len(title) == len(rule) <= 130
+    assert len(table.line(with_ratios(record, formula=2.0))) == len(rule)
+
+
+def test_a_failed_row_is_shown_and_counted():
+    failed = {**dict.fromkeys(("name", "op", "variant", "size", "dtype", "phase"), "a"), "error": "KeyError: b"}
+    assert "FAILED: KeyError: b" in table.line(failed)
+    assert "1 of 1 rows FAILED" in table.summary([failed])
+
+
+def test_floors_cover_the_speeds_promised():
+    pairs = ganops.bench.cases.floors(STEMS)
+    assert len(pairs) == 7 + 7 + 1 + 1 + 1 + 2
+    assert len({row.name for _, row in pairs}) == len(pairs)
+    for floor, row in pairs:
+        known = {rival.name for rival in row.case.rivals} | set(GROUPS)
+        assert set(floor.beats) <= known
+    used = {floor.rows for floor, _ in pairs}
+    assert used == {floor.rows for stem in STEMS for floor in ganops.bench.cases.family(stem).FLOORS}
+
+
+def test_a_floor_holds_only_where_all_its_rivals_are_beaten(record):
+    row = find(record["name"])
+    measured = with_ratios(record, formula=1.796, sums=1.5, joint=1.2)
+    floor = Floor("*", {POPULAR: 1.8, "sums": 1.5, EAGER: 1.2})
+    assert _judge(floor, row, measured)["holds"]
+    assert "PASS" in table.floor_line(_judge(floor, row, measured))
+    short = _judge(Floor("*", {POPULAR: 1.81, EAGER: 1.2}), row, measured)
+    assert not short["holds"]
+    assert "popular >= 1.81: 1.80 <<" in table.floor_line(short)
+    assert table.floor_line(short).startswith("MISS")
+    assert not _judge(Floor("*", {"compile": 1.0}), row, measured)["holds"]  # not measured is not reached
+    assert not _judge(floor, row, {"error": "x"})["holds"]
+
+
+# The command
+
+
+SMALL = ["--filter", "interpolate/256x2/float32/forward", "--no-compile", "--seconds", "0"]
+
+
+def test_command_writes_json_and_plot_and_replays(tmp_path, capsys):
+    report, picture = tmp_path / "new" / "report.json", tmp_path / "plot.png"
+    assert main([*SMALL, "--json", str(report), "--plot", str(picture)]) == 0
+    shown = capsys.readouterr().out
+    data = json.loads(report.read_text())
+    assert data["schema"] == 1
+    assert [row["name"] for row in data["rows"]] == ["interpolate/256x2/float32/forward"]
+    assert {"date", "cpu", "cores", "threads", "cpu_caches", "torch", "revision", "build"} <= set(data["machine"])
+    assert re.search(r"\d of 1 rows lose to a rival", shown)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert main(["--replay", str(report)]) == 0
+    assert capsys.readouterr().out == shown
+
+
+def test_reports_name_no_folders():
+    found = _without_folders({"library": "/opt/x/lib.so", "used": True, "list": ("/a/b", 1, None, "a/b")})
+    assert found == {"library": "lib.so", "used": True, "list": ["b", 1, None, "a/b"]}
+
+
+def test_check_returns_the_verdict(monkeypatch, capsys):
+    row = find("interpolate/256x2/float32/forward")
+    arguments = ["--suite", "floors", "--no-compile", "--seconds", "0"]
+    for wanted, code in ((0.0, 0), (1e9, 1)):
+        floor = Floor(row.name, {POPULAR: wanted})
+        monkeypatch.setattr("ganops.bench.cases.floors", lambda families, floor=floor: [(floor, row)])
+        assert main([*arguments, "--check"]) == code
+        assert ("PASS" if code == 0 else "MISS") in capsys.readouterr().out
+        assert main(arguments) == 0  # without --check floors are shown only
+
+
+def test_a_failed_row_fails_the_command(monkeypatch, capsys):
+    row = find("interpolate/256x2/float32/forward")
+    broken = replace(row.case, ours=lambda *_: 1 / 0)
+    monkeypatch.setattr("ganops.bench.cases.rows", lambda families, suite: [Row(broken, FORWARD), row])
+    assert main(SMALL) == 1
+    shown = capsys.readouterr().out
+    assert "FAILED: ZeroDivisionError" in shown
+    assert "of 1 rows lose" in shown  # the other row was measured all the same
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--check"], "add --suite floors"),
+        (["--op", "interpolat"], "invalid choice: 'interpolat'"),
+        (["--filter", "nothing like this"], "no row of suite 'default' matches"),
+        (["--threads", "0", "--filter", "256x2"], "--threads must be at least 1, got 0"),
+        (["--replay", "missing.json"], "cannot read missing.json"),
+    ],
+)
+def test_bad_arguments(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_replay_of_something_else(tmp_path, capsys):
+    other = tmp_path / "other.json"
+    other.write_text('{"schema": 0}')
+    with pytest.raises(SystemExit):
+        main(["--replay", str(other)])
+    assert "not a report of this version" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_cuda_where_there_is_none(capsys):
+    with pytest.raises(SystemExit):
+        main(["--device", "cuda", "--filter", "256x2"])
+    assert "this torch finds no CUDA device" in capsys.readouterr().err
