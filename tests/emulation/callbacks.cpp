@@ -17,29 +17,30 @@ GANOPS_EXPORT void __tsan_init() {}
 GANOPS_EXPORT void __tsan_func_entry(void*) {}
 GANOPS_EXPORT void __tsan_func_exit() {}
 
-#define GANOPS_PLAIN(bytes)                                                                                            \
-  GANOPS_EXPORT void __tsan_read##bytes(void* p) { ganops_emulation::access(p, bytes, Access::read, GANOPS_CALLER); }  \
-  GANOPS_EXPORT void __tsan_write##bytes(void* p) { ganops_emulation::access(p, bytes, Access::write, GANOPS_CALLER); } \
-  GANOPS_EXPORT void __tsan_unaligned_read##bytes(void* p) {                                                           \
-    ganops_emulation::access(p, bytes, Access::read, GANOPS_CALLER);                                                   \
-  }                                                                                                                    \
-  GANOPS_EXPORT void __tsan_unaligned_write##bytes(void* p) {                                                          \
-    ganops_emulation::access(p, bytes, Access::write, GANOPS_CALLER);                                                  \
-  }                                                                                                                    \
-  GANOPS_EXPORT void __tsan_volatile_read##bytes(void* p) {                                                            \
-    ganops_emulation::access(p, bytes, Access::read, GANOPS_CALLER);                                                   \
-  }                                                                                                                    \
-  GANOPS_EXPORT void __tsan_volatile_write##bytes(void* p) {                                                           \
-    ganops_emulation::access(p, bytes, Access::write, GANOPS_CALLER);                                                  \
-  }
+namespace {
+// Most accesses are to the thread's own stack, and are nobody else's business.
+inline void announce(const void* p, std::size_t bytes, Access kind, const void* caller) {
+  if (!ganops_emulation::on_stack(p)) ganops_emulation::access(p, bytes, kind, caller);
+}
+}  // namespace
+
+#define GANOPS_ACCESS(name, bytes, kind) \
+  GANOPS_EXPORT void __tsan_##name##bytes(void* p) { announce(p, bytes, Access::kind, GANOPS_CALLER); }
+#define GANOPS_PLAIN(bytes)                   \
+  GANOPS_ACCESS(read, bytes, read)            \
+  GANOPS_ACCESS(write, bytes, write)          \
+  GANOPS_ACCESS(unaligned_read, bytes, read)  \
+  GANOPS_ACCESS(unaligned_write, bytes, write) \
+  GANOPS_ACCESS(volatile_read, bytes, read)   \
+  GANOPS_ACCESS(volatile_write, bytes, write)
 GANOPS_PLAIN(1)
 GANOPS_PLAIN(2)
 GANOPS_PLAIN(4)
 GANOPS_PLAIN(8)
 GANOPS_PLAIN(16)
 
-GANOPS_EXPORT void __tsan_read_range(void* p, std::size_t bytes) { ganops_emulation::access(p, bytes, Access::read, GANOPS_CALLER); }
-GANOPS_EXPORT void __tsan_write_range(void* p, std::size_t bytes) { ganops_emulation::access(p, bytes, Access::write, GANOPS_CALLER); }
+GANOPS_EXPORT void __tsan_read_range(void* p, std::size_t bytes) { announce(p, bytes, Access::read, GANOPS_CALLER); }
+GANOPS_EXPORT void __tsan_write_range(void* p, std::size_t bytes) { announce(p, bytes, Access::write, GANOPS_CALLER); }
 GANOPS_EXPORT void __tsan_vptr_update(void**, void*) {}
 GANOPS_EXPORT void __tsan_vptr_read(void**) {}
 

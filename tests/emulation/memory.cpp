@@ -275,8 +275,18 @@ struct Helper {  // the range an access helper has announced and that was counte
   __builtin_unreachable();
 }
 
-inline void access_cells(uintptr_t address, size_t bytes, Access kind, bool shared, const void* pc) {
+// Another lane of the warp read the same since its last synchronisation: taken for one instruction, whose lanes share
+// one fetch.
+bool shares_fetch(uint32_t read, uint32_t stale, uint32_t self) {
+  if (read < stale || read == self) return false;
+  const Position &a = at(read), &b = at(self);
+  return a.block == b.block && a.interval == b.interval && a.thread / 32 == b.thread / 32 && a.thread != b.thread;
+}
+
+// Returns how many of the bytes read another lane's fetch has brought.
+inline size_t access_cells(uintptr_t address, size_t bytes, Access kind, bool shared, const void* pc) {
   const uint32_t self = number_position();
+  size_t fetched = 0;
   const uint32_t stale = shared ? first_position_of_block : first_position;
   while (bytes > 0) {
     Page& page = page_at(address);
@@ -301,6 +311,9 @@ inline void access_cells(uintptr_t address, size_t bytes, Access kind, bool shar
         if (kind != Access::write) report("uninitialised shared memory", "read of " + where() + ", which no thread of the block has written", pc);
       }
       if (kind == Access::read) {
+        if (!shared && (shares_fetch(cell->read, stale, self) || shares_fetch(cell->other_read, stale, self))) {
+          fetched += size_t(1) << page.shift;
+        }
         if (cell->read == self || cell->other_read == self) continue;
         if (cell->read < stale || ordered(cell->read, self, false, address)) cell->read = self;
         else cell->other_read = self;
@@ -315,10 +328,11 @@ inline void access_cells(uintptr_t address, size_t bytes, Access kind, bool shar
     address += here;
     bytes -= here;
   }
+  return fetched;
 }
 
 void access_global(uintptr_t address, size_t bytes, Access kind, const void* pc) {
-  if (kind != Access::write) launching->read_bytes += bytes;
+  if (kind != Access::write) launching->requested_read_bytes += bytes;
   if (kind != Access::read) launching->written_bytes += bytes;
   bool variable = false;  // a __device__ variable
   for (const auto& [begin, end] : image.writable) variable = variable || (address >= begin && address < end);
@@ -331,7 +345,7 @@ void access_global(uintptr_t address, size_t bytes, Access kind, const void* pc)
     } else if (!buffer->written.empty()) {
       if (kind == Access::write) {
         set_written(*buffer, address, bytes);
-      } else if (instrumented()) {
+      } else if (instrumented() && settings.ends == 0) {
         const size_t first = (address - buffer->begin) >> buffer->shift;
         const size_t count = std::max<size_t>(bytes >> buffer->shift, 1);
         for (size_t i = first; i < first + count; ++i) {
@@ -340,7 +354,8 @@ void access_global(uintptr_t address, size_t bytes, Access kind, const void* pc)
       }
     }
   }
-  access_cells(address, bytes, kind, false, pc);
+  const size_t fetched = access_cells(address, bytes, kind, false, pc);
+  if (kind != Access::write) launching->read_bytes += bytes - fetched;
 }
 
 void announce(const void* pointer, size_t bytes, Access kind, const void* pc) {
@@ -452,7 +467,7 @@ void end_launch() { first_position += uint32_t(positions.size()); }
 size_t buffer_count() { return buffers.size(); }
 
 void close_buffers(size_t first, bool complete) {
-  for (size_t i = first; i < buffers.size() && complete && instrumented(); ++i) {
+  for (size_t i = first; i < buffers.size() && complete && instrumented() && settings.ends == 0; ++i) {
     const Buffer& buffer = buffers[i];
     if (buffer.role != Role::output) continue;
     const auto missing = std::find(buffer.written.begin(), buffer.written.end(), false);

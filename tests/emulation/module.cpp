@@ -20,6 +20,7 @@ void add(py::dict& into, const LaunchRecord& record, bool accumulate) {
   set("blocks", record.grid.count());
   set("threads", record.grid.count() * record.block.count());
   set("read_bytes", record.read_bytes);
+  set("requested_read_bytes", record.requested_read_bytes);
   set("written_bytes", record.written_bytes);
   set("vector_read_bytes", record.vector_read_bytes);
   set("vector_written_bytes", record.vector_written_bytes);
@@ -106,6 +107,9 @@ PYBIND11_MODULE(GANOPS_MODULE, m) {
   m.def("seed", [] { return settings.seed; });
   m.def("set_multiprocessors", [](int count) { settings.multiprocessors = count; }, py::arg("count"),
         "How many multiprocessors the device claims to have; kernels size their grids by it.");
+  m.def("set_ends", [](std::uint64_t blocks) { settings.ends = blocks; }, py::arg("blocks"),
+        "Runs only so many blocks at each end of a grid (0: all), for sizes that would take too long; outputs are then "
+        "not expected to be complete.");
   m.def("instrumented", &instrumented, "Whether every load and store is seen, or those of the access helpers alone.");
   m.def("cases", [] {
     py::list names;

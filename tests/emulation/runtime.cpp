@@ -65,6 +65,7 @@ Settings settings = [] {
 std::vector<Fault> faults;
 std::vector<LaunchRecord> launches;
 LaunchRecord* launching = nullptr;
+Running now;
 
 namespace {
 
@@ -109,7 +110,6 @@ StackSpan scheduler_stack;
 
 const Launch* current = nullptr;
 unsigned thread_count = 0, alive = 0, waiting = 0, interval = 0;
-std::uint64_t block = 0;
 bool failed = false;
 
 char* stack_of(unsigned thread) { return arena + thread * stack_stride + guard_bytes; }
@@ -123,6 +123,8 @@ void allocate_stacks() {
     std::abort();
   }
   arena = static_cast<char*>(memory);
+  now.stacks = reinterpret_cast<std::uintptr_t>(arena);
+  now.stack_bytes = max_threads * stack_stride;
   for (unsigned i = 0; i < max_threads; ++i) mprotect(arena + i * stack_stride, guard_bytes, PROT_NONE);
 }
 
@@ -140,6 +142,7 @@ void fiber_main() {
 
 void resume(Fiber& fiber) {
   running = &fiber;
+  now.thread = fiber.number;
   threadIdx = fiber.index;
   ++launching->switches;
   switch_to(scheduler, fiber.context, {stack_of(fiber.number), stack_bytes});
@@ -215,7 +218,7 @@ void complete_barrier() {
       const Fiber* waiter = std::find_if(fibers, fibers + thread_count, [](const Fiber& f) { return f.state == State::at_barrier; });
       record("barrier divergence",
              "thread " + thread_name(i) + " has returned, while " + std::to_string(waiting) + " threads wait at __syncthreads",
-             at(waiter->site), "block " + block_name(block) + ", thread " + thread_name(waiter->number));
+             at(waiter->site), "block " + block_name(now.block) + ", thread " + thread_name(waiter->number));
       failed = true;
       return;
     }
@@ -223,7 +226,7 @@ void complete_barrier() {
     if (fiber.site.line != first->site.line || fiber.site.file != first->site.file || fiber.vote != first->vote) {
       record("barrier divergence",
              "thread " + thread_name(first->number) + " " + doing(*first) + ", thread " + thread_name(i) + " " + doing(fiber),
-             at(fiber.site), "block " + block_name(block));
+             at(fiber.site), "block " + block_name(now.block));
       failed = true;
       return;
     }
@@ -319,15 +322,15 @@ void diagnose() {
       record("warp divergence",
              std::string(text(fiber.op)) + " with mask " + hexadecimal(fiber.mask) + " names lane " + std::to_string(lane) +
                  ", but thread " + thread_name(first + lane) + " " + doing(other),
-             at(fiber.site), "block " + block_name(block) + ", thread " + thread_name(i));
+             at(fiber.site), "block " + block_name(now.block) + ", thread " + thread_name(i));
       return;
     }
   }
-  record("deadlock", "the threads of a block wait for each other", "", "block " + block_name(block));
+  record("deadlock", "the threads of a block wait for each other", "", "block " + block_name(now.block));
 }
 
 void run_block(std::uint64_t number, const std::vector<unsigned>& order) {
-  block = number;
+  now.block = number;
   const Extent& grid = current->grid;
   const Extent& shape = current->block;
   blockIdx = {unsigned(number % grid.x), unsigned(number / grid.x % grid.y), unsigned(number / grid.x / grid.y)};
@@ -368,21 +371,13 @@ std::string invalid(const Launch& launch) {
   if (shape.count() == 0 || shape.count() > max_threads || shape.z > 64) return "block of " + coordinates(shape.x, shape.y, shape.z) + " threads";
   if (grid.count() == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) return "grid of " + coordinates(grid.x, grid.y, grid.z) + " blocks";
   if (launch.dynamic_shared_bytes != 0) return "dynamic shared memory is not emulated";
+  if (launch.argument_bytes > 32764) return std::to_string(launch.argument_bytes) + " bytes of arguments, of which 32,764 may be passed";
   return "";
 }
 
 }  // namespace
 
-bool on_fiber() {
-  const auto frame = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
-  return frame - reinterpret_cast<std::uintptr_t>(arena) < max_threads * stack_stride && arena != nullptr;
-}
-bool on_stack(const void* address) {
-  return reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(arena) < max_threads * stack_stride;
-}
-unsigned thread_number() { return running->number; }
-std::uint64_t block_number() { return block; }
-Position position() { return {block, running->number, interval, running->warp_interval}; }
+Position position() { return {now.block, running->number, interval, running->warp_interval}; }
 std::string current_op() { return open_ops.empty() ? "" : open_ops.back().name; }
 int multiprocessors() { return settings.multiprocessors; }
 const char* last_fault_text() { return fault_text.c_str(); }
@@ -398,7 +393,7 @@ std::string block_name(std::uint64_t number) {
 
 [[noreturn]] void report(const char* kind, const std::string& detail, const void* pc, Site site) {
   const std::string where = site.file != nullptr ? at(site) : source_line(pc);
-  record(kind, detail, where, "block " + block_name(block) + ", thread " + thread_name(running->number));
+  record(kind, detail, where, "block " + block_name(now.block) + ", thread " + thread_name(running->number));
   failed = true;
   to_scheduler(true);
   std::abort();
@@ -437,8 +432,8 @@ std::uint64_t warp(WarpOp op, unsigned mask, std::uint64_t bits, int argument, i
   self.site = site;
   self.combine = combine;
   self.state = State::at_warp_op;
-  bool complete = true;
-  for (unsigned i = 0; i < lane_count && complete; ++i) complete = !(mask >> i & 1) || together(self, fibers[first + i]);
+  bool complete = true;  // from the lane that in natural order comes last
+  for (unsigned i = lane_count; i-- > 0 && complete;) complete = !(mask >> i & 1) || together(self, fibers[first + i]);
   if (complete) {
     complete_warp_op(fibers + first, lane_count, self);
   } else {
@@ -486,13 +481,15 @@ int launch(const Launch& launch) {
   std::mt19937_64 random(settings.seed);
   // Blocks start in any order: a seed steps through them by a stride coprime to their number.
   std::uint64_t stride = 1, start = 0;
+  const bool ends_only = settings.ends != 0;
   if (settings.seed != 0 && block_count > 1) {
     do stride = random() % block_count; while (std::gcd(stride, block_count) != 1);
     start = random() % block_count;
   }
   for (std::uint64_t i = 0; i < block_count && !failed; ++i) {
+    if (const auto ends = settings.ends; ends != 0 && i >= ends && i + ends < block_count) i = block_count - ends;
     if (settings.seed != 0) std::shuffle(order.begin(), order.end(), random);
-    run_block((start + static_cast<unsigned __int128>(i) * stride) % block_count, order);
+    run_block(ends_only ? i : (start + static_cast<unsigned __int128>(i) * stride) % block_count, order);
   }
   if (failed) {
     for (unsigned i = 0; i < thread_count; ++i) clean(stack_of(i), stack_bytes);

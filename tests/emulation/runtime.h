@@ -19,11 +19,13 @@ struct Fault {
   std::string kind, kernel, op, where, text;
 };
 
-// What one launch did. Bytes are those of global memory that kernels asked for, not of caches or sectors.
+// What one launch did. Bytes are those of global memory, without caches: what several lanes of a warp read together
+// (one number for all) counts once in read_bytes, for each lane in requested_read_bytes.
 struct LaunchRecord {
   std::string op, kernel;
   Extent grid, block;
   std::uint64_t read_bytes = 0, written_bytes = 0;                // by any load or store
+  std::uint64_t requested_read_bytes = 0;
   std::uint64_t vector_read_bytes = 0, vector_written_bytes = 0;  // of these, by the access helpers
   std::uint64_t shared_read_bytes = 0, shared_written_bytes = 0;
   std::uint64_t shared_bytes = 0;                                 // size of the __shared__ variables it touched
@@ -34,6 +36,7 @@ struct LaunchRecord {
 struct Settings {
   std::uint64_t seed = 0;    // 0: threads and blocks in their natural order
   int multiprocessors = 8;
+  std::uint64_t ends = 0;    // run only so many blocks at each end of a grid; 0: all
 };
 
 extern std::recursive_mutex mutex;  // held for each launch and for the lifetime of an Op
@@ -52,10 +55,18 @@ std::string current_op();
 // Records the fault and, when called by a kernel, ends its launch: does not return then.
 [[noreturn]] void report(const char* kind, const std::string& text, const void* pc = nullptr, Site site = {});
 void report_at_host(const char* kind, const std::string& text);
-bool on_fiber();                    // false for host code, whichever thread it runs on
-bool on_stack(const void* address); // local memory of some CUDA thread
-unsigned thread_number();           // linear index within the block
-std::uint64_t block_number();
+struct Running {
+  std::uintptr_t stacks = 0, stack_bytes = 0;  // the memory of all fibers' stacks
+  unsigned thread = 0;                         // linear index within the block
+  std::uint64_t block = 0;
+};
+extern Running now;
+// Local memory of some CUDA thread.
+inline bool on_stack(const void* address) { return reinterpret_cast<std::uintptr_t>(address) - now.stacks < now.stack_bytes; }
+// False for host code, whichever thread it runs on.
+inline bool on_fiber() { return on_stack(__builtin_frame_address(0)); }
+inline unsigned thread_number() { return now.thread; }
+inline std::uint64_t block_number() { return now.block; }
 std::string thread_name(unsigned thread);
 std::string block_name(std::uint64_t block);
 

@@ -185,6 +185,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   launch.call = &Call::run;
   launch.parameters = &call;
   launch.parameter_bytes = sizeof call;
+  launch.argument_bytes = (sizeof(std::decay_t<Parameters>) + ... + 0);
   return static_cast<cudaError_t>(ganops_emulation::launch(launch));
 }
 

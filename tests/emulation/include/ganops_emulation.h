@@ -73,7 +73,8 @@ struct Launch {
   const void* kernel = nullptr;        // address of the __global__ function, for its name
   void (*call)(const void* parameters) = nullptr;
   const void* parameters = nullptr;    // the arguments; reading them costs no global memory traffic
-  std::size_t parameter_bytes = 0;
+  std::size_t parameter_bytes = 0;     // of memory that holds them
+  std::size_t argument_bytes = 0;      // of arguments, what CUDA limits
 };
 
 int launch(const Launch& launch);      // a cudaError_t

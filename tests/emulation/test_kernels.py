@@ -1,0 +1,172 @@
+"""The CUDA kernels on the emulator: right in any thread order, on any layout of addresses, at tile edges and huge sizes.
+
+These run where ``GANOPS_BACKEND=emulated``; test_library.py starts them so from an ordinary run. The op suite itself runs
+on the emulated kernels too, see plugin.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor
+
+if os.environ.get("GANOPS_BACKEND") != "emulated":
+    pytest.skip("for GANOPS_BACKEND=emulated", allow_module_level=True)
+
+from plugin import emulator as find_emulator
+
+import ganops
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+# A tile is 4096 elements of float, 2048 of double, 8192 of half; a piece of a sample is 2048.
+EDGES = (1, 31, 2047, 2049, 4097, 8192, 20_003)
+
+
+@pytest.fixture(scope="module")
+def emulator() -> ModuleType:
+    found = find_emulator()
+    assert found is not None
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_fault(emulator: ModuleType) -> Iterator[None]:
+    emulator.reset()
+    yield
+    emulator.set_seed(0)
+    emulator.set_ends(0)
+    emulator.set_multiprocessors(8)
+    emulator.raise_faults()
+
+
+def discriminator(x: Tensor) -> list[Tensor]:
+    real, fake = x[: x.numel() // 3], x[x.numel() // 3 :]
+    return _with_gradients(lambda r, f: ganops.discriminator_loss(r, f), real, fake)
+
+
+def generator(x: Tensor) -> list[Tensor]:
+    return _with_gradients(lambda f: ganops.generator_loss(f, "least_squares", reduction="none"), x)
+
+
+def interpolate(x: Tensor) -> list[Tensor]:
+    batch = x.view(1, -1)
+    weight = torch.full((1,), 0.3, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32)
+    return _with_gradients(ganops.interpolate, batch, 1 - batch, weight)
+
+
+def penalty(x: Tensor) -> list[Tensor]:
+    return _with_gradients(ganops.gradient_norm_penalty, x.view(1, -1))
+
+
+def clip(x: Tensor) -> list[Tensor]:
+    copy = x.clone()
+    # The second tensor starts in the middle of a 16-byte word.
+    other = torch.cat([x, x[:1]])[1:]
+    ganops.clip_weights_([copy, other], 0.5)
+    return [copy, other]
+
+
+OPS = (discriminator, generator, interpolate, penalty, clip)
+
+
+def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
+    """The value, the gradients, and the gradients of their squared norm: forward, backward and double backward."""
+    leaves = [x.detach().requires_grad_() for x in inputs]
+    value = function(*leaves)
+    first = torch.autograd.grad(value, leaves, torch.ones_like(value), create_graph=True)
+    norm = sum(g.double().square().sum() for g in first)
+    second = torch.autograd.grad(norm, leaves, allow_unused=True) if norm.requires_grad else ()
+    return [t.detach() for t in (value, *first, *second) if t is not None]
+
+
+def logits(count: int, dtype: torch.dtype, offset: int = 0) -> Tensor:
+    """`count` numbers, `offset` elements behind an aligned address."""
+    values = torch.randn(count + offset, generator=torch.Generator().manual_seed(count), dtype=torch.float64)
+    return values.to(dtype)[offset:]
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", EDGES)
+def test_any_order_any_address(
+    emulator: ModuleType, op: Callable[[Tensor], list[Tensor]], dtype: torch.dtype, count: int
+) -> None:
+    """Results do not depend on the order of threads, to the bit, and are the same from addresses that forbid vectors."""
+    x = logits(count + 3, dtype)
+    expected = op(x)
+    emulator.set_seed(count)
+    for got, want in zip(op(x), expected, strict=True):
+        torch.testing.assert_close(got, want, rtol=0, atol=0, equal_nan=True)
+    shifted = torch.cat([x[:1], x])[1:]  # the same values, one element off
+    assert shifted.data_ptr() % 16 != 0
+    for got, want in zip(op(shifted), expected, strict=True):
+        torch.testing.assert_close(got, want, equal_nan=True)
+
+
+@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("multiprocessors", [1, 132])
+def test_any_card(emulator: ModuleType, op: Callable[[Tensor], list[Tensor]], multiprocessors: int) -> None:
+    x = logits(20_003, torch.float64)
+    expected = op(x)
+    emulator.set_multiprocessors(multiprocessors)
+    for got, want in zip(op(x), expected, strict=True):
+        torch.testing.assert_close(got, want)
+
+
+MILLION = 1 << 20
+
+# (run, least bytes read and written per element) for tensors of 2²⁰ floats.
+TRAFFIC: dict[str, tuple[Callable[[], object], int, int]] = {
+    "discriminator_loss": (lambda: ganops.discriminator_loss(*torch.randn(2, MILLION)), 8, 0),
+    "generator_loss, none": (lambda: ganops.generator_loss(torch.randn(MILLION), reduction="none"), 4, 4),
+    "interpolate": (lambda: ganops.interpolate(*torch.randn(2, 64, MILLION // 64), torch.rand(64)), 8, 4),
+    "gradient_norm_penalty": (lambda: ganops.gradient_norm_penalty(torch.randn(64, MILLION // 64)), 4, 0),
+    "clip_weights_": (lambda: ganops.clip_weights_(torch.randn(MILLION), 0.1), 4, 4),
+}
+
+
+@pytest.mark.parametrize("name", TRAFFIC)
+def test_no_needless_traffic(emulator: ModuleType, name: str) -> None:
+    """Bytes moved are within 5 % of the least possible, and through 16-byte accesses."""
+    run, reads, writes = TRAFFIC[name]
+    run()
+    total = {
+        key: sum(c[key] for c in emulator.counters().values())
+        for key in ("read_bytes", "written_bytes", "vector_read_bytes")
+    }
+    least = (reads + writes) * MILLION
+    assert least <= total["read_bytes"] + total["written_bytes"] <= 1.05 * least
+    assert total["vector_read_bytes"] >= 0.95 * reads * MILLION
+
+
+def huge(count: int, dtype: torch.dtype = torch.float16) -> Tensor:
+    """More elements than 32 bits count. Only the pages that are touched take memory."""
+    return torch.empty(count, dtype=dtype)
+
+
+HUGE = (1 << 31) + 12_345
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_indices_beyond_32_bits(emulator: ModuleType, aligned: bool) -> None:
+    """The first and last blocks of grids over 2³¹ elements: no access outside its tensor, right values at the end."""
+    emulator.set_ends(2)
+    offset = 0 if aligned else 1
+    x = huge(HUGE + offset)[offset:]
+    x[-5:] = 3
+    ganops.clip_weights_(x, 1)
+    assert x[-5:].tolist() == [1] * 5
+    x[-1] = -1
+    loss = ganops.generator_loss(x, "wasserstein", reduction="none")
+    assert loss[-2:].tolist() == [-1, 1]
+    batch = x.view(1, -1)
+    mixed = ganops.interpolate(batch, batch, torch.ones(1))
+    assert mixed[0, -2:].tolist() == [1, -1]
+    # A card so large that each block of the reductions has one tile.
+    emulator.set_multiprocessors(1 << 20)
+    ganops.generator_loss(x, "wasserstein")
+    ganops.gradient_norm_penalty(batch)

@@ -1,0 +1,31 @@
+"""The emulated build of csrc/cuda and csrc/torch, in a process of its own: there it takes the place of the CPU library."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import build
+
+HERE = Path(__file__).parent
+
+
+def run(*arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=build.ROOT,
+        env={**os.environ, "GANOPS_BACKEND": "emulated", "PYTHONPATH": str(build.ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_kernels() -> None:
+    build.build()
+    run("-m", "pytest", "-q", "-x", str(HERE / "test_kernels.py"))
