@@ -1,7 +1,7 @@
 """For running the op tests on the emulated kernels: a test whose kernels had a fault fails with the fault's text.
 
-``GANOPS_BACKEND=emulated PYTHONPATH=tests python -m pytest -p emulation.plugin tests/ops``. With another backend it does
-nothing. The summary says how much ran.
+``GANOPS_BACKEND=emulated PYTHONPATH=tests python -m pytest -p emulation.plugin tests/ops``. With another backend it
+does nothing. The summary says how much ran.
 """
 
 from __future__ import annotations

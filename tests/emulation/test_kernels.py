@@ -1,7 +1,7 @@
-"""The CUDA kernels on the emulator: right in any thread order, on any layout of addresses, at tile edges and huge sizes.
+"""The CUDA kernels on the emulator: right in any thread order, at any address, at tile edges and at huge sizes.
 
-These run where ``GANOPS_BACKEND=emulated``; test_library.py starts them so from an ordinary run. The op suite itself runs
-on the emulated kernels too, see plugin.py.
+These run where ``GANOPS_BACKEND=emulated``; test_library.py starts them so from an ordinary run. The op suite itself
+runs on the emulated kernels too, see plugin.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if os.environ.get("GANOPS_BACKEND") != "emulated":
 from plugin import emulator as find_emulator
 
 import ganops
+
+Op = Callable[[Tensor], list[Tensor]]
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 # A tile is 4096 elements of float, 2048 of double, 8192 of half; a piece of a sample is 2048.
@@ -92,10 +94,8 @@ def logits(count: int, dtype: torch.dtype, offset: int = 0) -> Tensor:
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("count", EDGES)
-def test_any_order_any_address(
-    emulator: ModuleType, op: Callable[[Tensor], list[Tensor]], dtype: torch.dtype, count: int
-) -> None:
-    """Results do not depend on the order of threads, to the bit, and are the same from addresses that forbid vectors."""
+def test_any_order_any_address(emulator: ModuleType, op: Op, dtype: torch.dtype, count: int) -> None:
+    """No bit depends on the order of threads, and addresses that forbid vectors give the same."""
     x = logits(count + 3, dtype)
     expected = op(x)
     emulator.set_seed(count)
@@ -109,7 +109,7 @@ def test_any_order_any_address(
 
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("multiprocessors", [1, 132])
-def test_any_card(emulator: ModuleType, op: Callable[[Tensor], list[Tensor]], multiprocessors: int) -> None:
+def test_any_card(emulator: ModuleType, op: Op, multiprocessors: int) -> None:
     x = logits(20_003, torch.float64)
     expected = op(x)
     emulator.set_multiprocessors(multiprocessors)

@@ -1,4 +1,4 @@
-"""The emulated build of csrc/cuda and csrc/torch, in a process of its own: there it takes the place of the CPU library."""
+"""The emulated build of csrc/cuda and csrc/torch, in a process of its own, where it replaces the CPU library."""
 
 from __future__ import annotations
 
