@@ -1,0 +1,43 @@
+"""What all tests share: markers, the device, quiet and repeatable hypothesis runs."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from ops.scale import EXAMPLES
+
+settings.register_profile(
+    "ganops",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=EXAMPLES,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
+)
+settings.load_profile("ganops")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "compile: goes through torch.compile, seconds each (skip with -m 'not compile')")
+    config.addinivalue_line("markers", "large: needs several GB; runs where GANOPS_LARGE_TESTS=1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.environ.get("GANOPS_LARGE_TESTS", "0") in ("", "0"):
+        skip = pytest.mark.skip(reason="several GB of memory: set GANOPS_LARGE_TESTS=1")
+        for item in items:
+            if "large" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.param)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)

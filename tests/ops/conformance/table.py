@@ -1,0 +1,239 @@
+"""The one table of the conformance suite: every op with every setting, beside its reference.
+
+A case is a function of tensors alone. Whatever the suite checks, it checks for each row; a new op is a few new rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+import ganops
+from ganops import reference
+from ganops.reference.interpolate import accumulate_dtype
+
+Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
+
+KINDS = ("minimax", "non_saturating", "kl", "mle", "least_squares", "hinge", "wasserstein")
+REDUCTIONS = ("mean", "sum", "none")
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One op at one setting.
+
+    ``inputs`` says what each argument is: ``logits`` (any shape, its own), ``sample`` (N, …), ``weight`` (N,) in
+    [0, 1], ``number`` (). ``magnitude`` is the function with every term made positive, whose value and gradient are the
+    scale of the rounding errors. ``differentiable`` are the places of the inputs that have a gradient.
+    """
+
+    name: str
+    fused: Function
+    reference: Function
+    inputs: tuple[str, ...]
+    magnitude: Function
+    differentiable: tuple[int, ...]
+    sums: bool = False  # each element of the gradient goes through a sum
+    composite: bool = False  # many steps in the input's dtype, most of them not ours
+    in_place: bool = False
+    representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
+
+    @property
+    def op(self) -> str:
+        return self.name.partition("-")[0]
+
+    @property
+    def batched(self) -> bool:
+        return "sample" in self.inputs
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _positive(role: str, kind: str, x: Tensor, parameters: dict[str, float]) -> Tensor:
+    if kind == "least_squares":
+        return (x.abs() + abs(parameters.get(f"{role}_target", 1.0))).square()
+    if kind == "hinge" and role != "generator":
+        return x.abs() + abs(parameters.get("margin", 1.0))
+    if role == "generator":
+        return reference.generator_loss(x, kind, reduction="none").abs()
+    nothing = x.new_empty(0)
+    pair = (x, nothing) if role == "real" else (nothing, x)
+    return reference.discriminator_loss(*pair, kind, reduction="none")[role == "fake"].abs()
+
+
+def _reduce(x: Tensor, reduction: str) -> Tensor:
+    return x if reduction == "none" else x.mean() if reduction == "mean" else x.sum()
+
+
+def _losses() -> Iterator[Case]:
+    settings = [(kind, reduction, {}) for kind in KINDS for reduction in REDUCTIONS]
+    settings += [
+        ("least_squares", r, {"real_target": 0.9, "fake_target": -0.3, "generator_target": 0.7}) for r in REDUCTIONS
+    ]
+    settings += [("hinge", r, {"margin": 0.25}) for r in ("mean", "none")]
+    for kind, reduction, parameters in settings:
+        name = "-".join((kind, reduction, *(f"{key}={value}" for key, value in parameters.items())))
+        given = {"kind": kind, "reduction": reduction, **parameters}
+        representative = kind in ("non_saturating", "least_squares") and reduction != "sum" and not parameters
+
+        def both(real, fake, kind=kind, reduction=reduction, parameters=parameters):
+            terms = _positive("real", kind, real, parameters), _positive("fake", kind, fake, parameters)
+            real, fake = (_reduce(term, reduction) for term in terms)
+            return (real, fake) if reduction == "none" else real + fake
+
+        def one(fake, kind=kind, reduction=reduction, parameters=parameters):
+            return _reduce(_positive("generator", kind, fake, parameters), reduction)
+
+        yield Case(
+            f"discriminator_loss-{name}",
+            partial(ganops.discriminator_loss, **given),
+            partial(reference.discriminator_loss, **given),
+            ("logits", "logits"),
+            both,
+            (0, 1),
+            representative=representative,
+        )
+        yield Case(
+            f"generator_loss-{name}",
+            partial(ganops.generator_loss, **given),
+            partial(reference.generator_loss, **given),
+            ("logits",),
+            one,
+            (0,),
+            representative=representative,
+        )
+
+
+PENALTIES = {
+    "two_sided": {"target": 1.0},
+    "one_sided": {"target": 1.0, "one_sided": True},
+    "zero_centred": {"target": 0.0},
+    "other_target": {"target": 0.7},
+}
+
+
+def _penalties() -> Iterator[Case]:
+    for variant, settings in PENALTIES.items():
+        for reduction in REDUCTIONS:
+            given = {**settings, "reduction": reduction}
+
+            def positive(gradient, target=settings["target"], reduction=reduction):
+                # (n + t)², whose gradient 2(1 + t/n)·g is that of (n − t)² without the cancellation.
+                squared = gradient.reshape(len(gradient), -1).square().sum(1) if gradient.numel() else gradient.sum()
+                norm = torch.where(squared == 0, squared, squared.where(squared != 0, 1).sqrt())
+                return _reduce((norm + target).square(), reduction)
+
+            yield Case(
+                f"gradient_norm_penalty-{variant}-{reduction}",
+                partial(ganops.gradient_norm_penalty, **given),
+                partial(reference.gradient_norm_penalty, **given),
+                ("sample",),
+                positive,
+                (0,),
+                sums=True,
+                representative=variant in ("two_sided", "one_sided") and reduction != "sum",
+            )
+
+
+def _interpolation() -> Iterator[Case]:
+    def positive(real, fake, weight):
+        weight = weight.reshape(-1, *(1 for _ in real.shape[1:])).abs()
+        return weight * real.abs() + (1 + weight) * fake.abs()
+
+    yield Case(
+        "interpolate",
+        ganops.interpolate,
+        reference.interpolate,
+        ("sample", "sample", "weight"),
+        positive,
+        (0, 1, 2),
+        sums=True,
+    )
+
+
+def smooth_critic(a: Tensor, b: Tensor) -> Callable[[Tensor], Tensor]:
+    """A critic for samples of any shape whose gradient depends on the sample and on both weights."""
+
+    def critic(x: Tensor) -> Tensor:
+        score = torch.tanh(a * x) + b * x.square()
+        return score if x.dim() == 1 else score.flatten(1).sum(1)
+
+    return critic
+
+
+def _whole_penalties() -> Iterator[Case]:
+    for variant, reduction in (("two_sided", "mean"), ("one_sided", "none"), ("zero_centred", "sum")):
+        given = {**PENALTIES[variant], "reduction": reduction}
+
+        def of(module, given=given):
+            def whole(real, fake, weight, a, b):
+                return module.gradient_penalty(smooth_critic(a, b), real, fake, weight=weight, **given)
+
+            return whole
+
+        yield Case(
+            f"gradient_penalty-{variant}-{reduction}",
+            of(ganops),
+            of(reference),
+            ("sample", "sample", "weight", "number", "number"),
+            of(reference),
+            (2, 3, 4),
+            sums=True,
+            composite=True,
+            representative=reduction == "mean",
+        )
+
+
+def copy_of(x: Tensor) -> Tensor:
+    """The same strides and offset over memory of its own, so that writing can be tried in any layout."""
+    storage = x.detach().untyped_storage().clone()
+    return torch.empty(0, dtype=x.dtype, device=x.device).set_(storage, x.storage_offset(), x.shape, x.stride())
+
+
+def _clipping() -> Iterator[Case]:
+    for limit in (0.5, 0.0):
+
+        def of(module, limit=limit):
+            def clipped(first, second):
+                copies = copy_of(first), copy_of(second)
+                assert module.clip_weights_(copies, limit) is None
+                return copies
+
+            return clipped
+
+        yield Case(
+            f"clip_weights_-{limit}",
+            of(ganops),
+            of(reference),
+            ("logits", "logits"),
+            of(reference),
+            (),
+            in_place=True,
+            representative=limit > 0,
+        )
+
+
+CASES = (*_losses(), *_interpolation(), *_penalties(), *_whole_penalties(), *_clipping())
+DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
+REPRESENTATIVE = tuple(case for case in CASES if case.representative)
+
+
+def inputs_of(case: Case, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    """Random contiguous inputs. Logits differ in shape from one another where the op allows it."""
+    found = []
+    for place, kind in enumerate(case.inputs):
+        if kind == "weight":
+            value = torch.rand(shape[0], dtype=torch.float64).to(accumulate_dtype(dtype))
+        elif kind == "number":
+            value = torch.tensor(0.5 + 0.25 * place, dtype=dtype)
+        else:
+            extra = place if kind == "logits" and shape else 0
+            value = (1.5 * torch.randn(*shape[:-1], *(n + extra for n in shape[-1:]), dtype=torch.float64)).to(dtype)
+        found.append(value.to(device))
+    return found

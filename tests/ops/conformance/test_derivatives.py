@@ -1,0 +1,119 @@
+"""First, second and third derivatives in float64, for every op and every choice of inputs that require them."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from .evaluate import outputs, random_like
+from .table import DIFFERENTIABLE, Case, inputs_of
+
+every_case = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
+
+SHAPE = (4, 3)
+
+
+def _inputs(case: Case, device: torch.device) -> list[Tensor]:
+    """Away from the kinks of hinge (±margin) and of one-sided penalties (norm = target), with norms on both sides."""
+    tensors = inputs_of(case, SHAPE, torch.float64, device)
+    for place, kind in enumerate(case.inputs):
+        if kind == "logits":
+            values = tensors[place]
+            for margin in (0.25, 1.0):
+                near = (values.abs() - margin).abs() < 0.05
+                values[near] += 0.1 * values[near].sign()
+        elif kind == "sample" and "gradient_norm_penalty" in case.name:
+            norms = torch.tensor([0.3, 0.6, 1.4, 2.5], dtype=torch.float64, device=device)
+            tensors[place] = tensors[place] / tensors[place].norm(dim=1, keepdim=True) * norms[:, None]
+    return tensors
+
+
+def _choices(case: Case) -> list[tuple[int, ...]]:
+    places = case.differentiable
+    return [choice for count in range(1, len(places) + 1) for choice in combinations(places, count)]
+
+
+each_choice = pytest.mark.parametrize(
+    ("case", "wrt"), [pytest.param(c, w, id=f"{c}-{''.join(map(str, w))}") for c in DIFFERENTIABLE for w in _choices(c)]
+)
+
+
+def _function_of(case: Case, wrt: tuple[int, ...], tensors: list[Tensor]):
+    def function(*chosen: Tensor) -> tuple[Tensor, ...]:
+        given = list(tensors)
+        for place, value in zip(wrt, chosen, strict=True):
+            given[place] = value
+        return outputs(case.fused, given)
+
+    return function, [tensors[place].clone().requires_grad_() for place in wrt]
+
+
+@each_choice
+def test_gradcheck(case, wrt, device):
+    function, chosen = _function_of(case, wrt, _inputs(case, device))
+    assert gradcheck(function, chosen)
+
+
+@each_choice
+def test_gradgradcheck(case, wrt, device):
+    function, chosen = _function_of(case, wrt, _inputs(case, device))
+    assert gradgradcheck(function, chosen)
+
+
+@every_case
+def test_gradgradcheck_without_reduction_of_what_arrives(case, device):
+    """The gradient from above fixed: the second derivative with respect to the inputs alone."""
+    tensors = _inputs(case, device)
+    function, chosen = _function_of(case, case.differentiable, tensors)
+    upstream = random_like(outputs(case.reference, tensors))
+    assert gradgradcheck(function, chosen, upstream)
+
+
+def _tower(function, case: Case, tensors: list[Tensor], directions: list[list[Tensor]]) -> list[tuple[Tensor, ...]]:
+    """The derivatives of order 1, 2, …, each along a direction that the next order differentiates in turn."""
+    tensors = [t.clone().requires_grad_(place in case.differentiable) for place, t in enumerate(tensors)]
+    wrt = [tensors[place] for place in case.differentiable]
+    values = outputs(function, tensors)
+    total = sum((value * value.cos()).sum() for value in values)
+    orders = []
+    for direction in directions:
+        found = torch.autograd.grad(total, wrt, create_graph=True, materialize_grads=True)
+        orders.append(found)
+        total = sum((d * g).sum() for d, g in zip(direction, found, strict=True))
+    return orders
+
+
+@every_case
+def test_up_to_the_fourth_order(case, device):
+    tensors = _inputs(case, device)
+    directions = [random_like(tuple(tensors[place] for place in case.differentiable)) for _ in range(4)]
+    fused, plain = (_tower(function, case, tensors, directions) for function in (case.fused, case.reference))
+    for order, (got, expected) in enumerate(zip(fused, plain, strict=True), start=1):
+        for place, pair in zip(case.differentiable, zip(got, expected, strict=True), strict=True):
+            torch.testing.assert_close(
+                *pair, rtol=1e-9, atol=1e-9, msg=lambda text, o=order, p=place: f"order {o}, input {p}: {text}"
+            )
+
+
+@every_case
+def test_last_order_equals_the_differentiable_one(case, device):
+    """Without create_graph the second derivative comes from a kernel, with it from a composition: the same numbers."""
+    found = []
+    for graph in (False, True):
+        tensors = [t.requires_grad_(i in case.differentiable) for i, t in enumerate(_inputs(case, device))]
+        torch.manual_seed(1)
+        wrt = [tensors[place] for place in case.differentiable]
+        values = outputs(case.fused, tensors)
+        upstream = [u.requires_grad_() for u in random_like(values)]
+        first = torch.autograd.grad(values, wrt, upstream, create_graph=True)
+        torch.manual_seed(2)
+        total = sum((torch.randn_like(g) * g).sum() for g in first)
+        if not total.requires_grad:
+            pytest.skip("a constant gradient")
+        found.append(torch.autograd.grad(total, [*wrt, *upstream], create_graph=graph, materialize_grads=True))
+        torch.manual_seed(0)
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)

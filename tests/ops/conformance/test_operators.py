@@ -1,0 +1,178 @@
+"""torch.library.opcheck over every operator that the library registers: schema, fake tensors, autograd, dispatch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.library import opcheck
+
+from ganops import _library
+from ganops.reference.interpolate import accumulate_dtype
+
+from .layouts import LAYOUTS, OVERLAPPING, SHAPE
+from .table import DTYPES
+
+pytestmark = pytest.mark.skipif(not _library.loaded(), reason="no compiled library defines the operators")
+
+KIND, REAL, FAKE, GENERATOR = 4, 0, 1, 2  # least_squares: a parameter, and a second derivative
+MEAN, SUM, NONE = 0, 1, 2
+
+
+def _number(x: Tensor) -> Tensor:
+    return torch.full((), 0.5, dtype=x.dtype, device=x.device)
+
+
+def _vector(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    return torch.linspace(0, 1, len(x), dtype=dtype or x.dtype, device=x.device)
+
+
+def _norm(x: Tensor) -> Tensor:
+    return x.to(accumulate_dtype(x.dtype)).flatten(1).norm(dim=1)
+
+
+def _weight(x: Tensor) -> Tensor:
+    return _vector(x, accumulate_dtype(x.dtype))
+
+
+# From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
+ARGUMENTS = {
+    "adversarial_loss": [lambda x, r=r: (x, KIND, FAKE, r, 0.25) for r in (MEAN, SUM, NONE)],
+    "adversarial_loss_backward": [
+        lambda x: (_number(x), x, KIND, GENERATOR, MEAN, 0.25),
+        lambda x: (_number(x), x, KIND, GENERATOR, SUM, 0.25),
+        lambda x: (x * 2, x, KIND, REAL, NONE, 0.25),
+        lambda x: (_number(x).expand(x.shape), x, KIND, REAL, NONE, 0.25),
+    ],
+    "adversarial_loss_double_backward": [
+        lambda x: (x + 1, _number(x), x, KIND, REAL, MEAN, 0.25),
+        lambda x: (x + 1, _number(x), x, KIND, REAL, SUM, 0.25),
+        lambda x: (x + 1, x * 2, x, KIND, FAKE, NONE, 0.25),
+    ],
+    "discriminator_loss": [lambda x, r=r: (x, x[:1] * 2, KIND, r, 1.0, 0.0) for r in (MEAN, SUM)],
+    "discriminator_loss_backward": [lambda x, r=r: (_number(x), x, x[:1] * 2, KIND, r, 1.0, 0.0) for r in (MEAN, SUM)],
+    "discriminator_loss_double_backward": [
+        lambda x, r=r: (x + 1, x[:1] + 2, _number(x), x, x[:1] * 2, KIND, r, 1.0, 0.0) for r in (MEAN, SUM)
+    ],
+    "interpolate": [lambda x: (x, x * 2, _weight(x))],
+    "interpolate_backward": [
+        lambda x, real=real, fake=fake: (x, _weight(x), real, fake)
+        for real, fake in ((True, True), (True, False), (False, True))
+    ],
+    "interpolate_weight_backward": [lambda x: (x, x * 2, x + 1)],
+    "gradient_norm_penalty": [
+        lambda x, r=r, one_sided=one_sided: (x, 1.0, one_sided, r)
+        for r in (MEAN, SUM, NONE)
+        for one_sided in (False, True)
+    ],
+    "gradient_norm_penalty_backward": [
+        lambda x: (_number(x), x, _norm(x), 1.0, False, MEAN),
+        lambda x: (_vector(x), x, _norm(x), 1.0, True, NONE),
+    ],
+    "gradient_norm_penalty_double_backward": [
+        lambda x: (x + 1, _number(x), x, _norm(x), 1.0, False, MEAN),
+        lambda x: (x + 1, _vector(x), x, _norm(x), 0.0, False, NONE),
+    ],
+    "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
+}
+
+
+def _registered() -> set[str]:
+    names = torch._C._dispatch_get_all_op_names()
+    return {name.removeprefix("ganops::") for name in names if name.startswith("ganops::")}
+
+
+def test_the_table_names_every_operator():
+    assert _registered() == set(ARGUMENTS)
+
+
+# The autograd registration that opcheck knows is one in the dispatcher; ours are autograd Functions in Python above the
+# operators. What remains of that test is that no operator pretends to be differentiable by itself.
+UTILITIES = ("test_schema", "test_autograd_registration", "test_faketensor")
+CHOICES = [
+    pytest.param(name, make, id=f"{name}-{i}") for name, several in ARGUMENTS.items() for i, make in enumerate(several)
+]
+
+
+def _samples(dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.randn(SHAPE, dtype=torch.float64).to(device, dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
+@pytest.mark.parametrize(("name", "make"), CHOICES)
+def test_dtypes(name, make, dtype, device):
+    opcheck(getattr(torch.ops.ganops, name).default, make(_samples(dtype, device)), test_utils=UTILITIES)
+
+
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "negative_bit"])
+@pytest.mark.parametrize(("name", "make"), CHOICES)
+def test_layouts(name, make, layout, device):
+    """The strides that the fake implementation foretells are those that come."""
+    if name == "clip_weights_" and layout in OVERLAPPING:
+        pytest.skip("overlapping memory is not written to")
+    arguments = make(LAYOUTS[layout](_samples(torch.float32, device)))
+    opcheck(getattr(torch.ops.ganops, name).default, arguments, test_utils=UTILITIES)
+
+
+SHAPES = [(0, 3), (3, 0), (1,), (5,), (1, 4, 1, 3), (4, 1), (2, 1, 1, 2, 2)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+@pytest.mark.parametrize(("name", "make"), CHOICES)
+def test_shapes(name, make, shape, device):
+    x = torch.randn(shape, device=device)
+    if "norm_penalty_" in name and len(shape) == 1:
+        x = x[:, None]
+    if name == "clip_weights_" and not shape[0]:
+        pytest.skip("has no first sample")
+    opcheck(getattr(torch.ops.ganops, name).default, make(x), test_utils=UTILITIES)
+
+
+@pytest.mark.compile
+@pytest.mark.parametrize(("name", "make"), CHOICES)
+def test_ahead_of_time_dispatch(name, make, device):
+    opcheck(
+        getattr(torch.ops.ganops, name).default,
+        make(_samples(torch.float32, device)),
+        test_utils=("test_aot_dispatch_static", "test_aot_dispatch_dynamic"),
+    )
+
+
+# The operators check what memory safety needs, whoever calls them.
+def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
+    whole, half = _number(x), x[: len(x) // 2]
+    return {
+        "kind": ("adversarial_loss", (x, 7, 0, 0, 0.0)),
+        "negative kind": ("adversarial_loss", (x, -1, 0, 0, 0.0)),
+        "role": ("adversarial_loss", (x, 0, 3, 0, 0.0)),
+        "reduction": ("gradient_norm_penalty", (x, 1.0, False, 3)),
+        "dtype": ("interpolate", (x, x.half(), _weight(x))),
+        "shape": ("interpolate", (x, half, _weight(x))),
+        "weight": ("interpolate", (x, x, _weight(half))),
+        "weight's dtype": ("interpolate", (x, x, _weight(x).half())),
+        "logits of another dtype": ("discriminator_loss", (x, x.double(), 0, 0, 0.0, 0.0)),
+        "integer": ("adversarial_loss", (x.int(), 0, 0, 0, 0.0)),
+        "grad's dtype": ("adversarial_loss_backward", (whole.half(), x, 0, 0, 0, 0.0)),
+        "grad's size": ("adversarial_loss_backward", (half, x, 0, 0, MEAN, 0.0)),
+        "empty grad": ("adversarial_loss_backward", (x[:0], x, 0, 0, MEAN, 0.0)),
+        "grad's size, none": ("adversarial_loss_backward", (half, x, 0, 0, NONE, 0.0)),
+        "grad of D": ("discriminator_loss_backward", (x[:0], x, x, 0, MEAN, 0.0, 0.0)),
+        "second grad of D": ("discriminator_loss_double_backward", (x, x, x[:0], x, x, 0, MEAN, 0.0, 0.0)),
+        "second grad": ("adversarial_loss_double_backward", (x, x[:0], x, 0, 0, MEAN, 0.0)),
+        "tangent": ("adversarial_loss_double_backward", (half, whole, x, 0, 0, MEAN, 0.0)),
+        "tangent's dtype": ("gradient_norm_penalty_double_backward", (x.half(), whole, x, _norm(x), 1.0, False, MEAN)),
+        "penalty's grad": ("gradient_norm_penalty_backward", (_vector(half), x, _norm(x), 1.0, False, NONE)),
+        "norms": ("gradient_norm_penalty_backward", (whole, x, _norm(half), 1.0, False, MEAN)),
+        "norms' dtype": ("gradient_norm_penalty_backward", (whole, x, _norm(x).double(), 1.0, False, MEAN)),
+        "scalar batch": ("gradient_norm_penalty", (whole, 1.0, False, MEAN)),
+        "weight's gradient": ("interpolate_weight_backward", (x, half, x)),
+        "gaps": ("clip_weights_", ([x[:, ::2]], 0.5)),
+        "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], 0.5)),
+    }
+
+
+@pytest.mark.parametrize("what", _bad(torch.zeros(4, 3)))
+def test_operators_refuse_what_is_unsafe(what, device):
+    name, arguments = _bad(torch.randn(4, 3, device=device))[what]
+    with pytest.raises(RuntimeError, match="ganops"):
+        getattr(torch.ops.ganops, name).default(*arguments)

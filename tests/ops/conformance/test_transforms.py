@@ -1,0 +1,106 @@
+"""torch.func over every op: grad, nested grad, vmap over samples and over ensembles."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.func import grad, jacrev, vmap
+
+from .evaluate import outputs
+from .table import CASES, DIFFERENTIABLE, Case, inputs_of
+
+# A sample at a time through the kernels: correct, and not meant to be fast.
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+
+every_case = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
+
+
+def _total(function):
+    """A number whose gradient differs from element to element."""
+
+    def total(*tensors):
+        return sum((value * value.detach().cos()).sum() for value in outputs(function, list(tensors)))
+
+    return total
+
+
+def _inputs(case: Case, device: torch.device, members: int = 0):
+    if not members:
+        return inputs_of(case, (4, 3), torch.float64, device)
+    return [
+        torch.stack(several)
+        for several in zip(*(inputs_of(case, (4, 3), torch.float64, device) for _ in range(members)), strict=True)
+    ]
+
+
+def _assert_same(fused, plain):
+    torch.testing.assert_close(fused, plain, rtol=1e-10, atol=1e-12)
+
+
+@every_case
+def test_grad(case, device):
+    tensors = _inputs(case, device)
+    fused, plain = (grad(_total(f), argnums=case.differentiable)(*tensors) for f in (case.fused, case.reference))
+    _assert_same(fused, plain)
+
+
+@every_case
+def test_nested_grad(case, device):
+    tensors, place = _inputs(case, device), case.differentiable[0]
+
+    def steepness(function):
+        def value(*tensors):
+            return grad(_total(function), argnums=place)(*tensors).square().sum()
+
+        return grad(value, argnums=case.differentiable)
+
+    _assert_same(*(steepness(f)(*tensors) for f in (case.fused, case.reference)))
+
+
+@every_case
+def test_jacobian_of_the_gradient(case, device):
+    """jacrev runs the double backward under vmap."""
+    tensors, place = _inputs(case, device), case.differentiable[0]
+    fused, plain = (
+        jacrev(grad(_total(f), argnums=place), argnums=place)(*tensors) for f in (case.fused, case.reference)
+    )
+    _assert_same(fused, plain)
+
+
+@every_case
+def test_vmap_over_an_ensemble(case, device):
+    """As many sets of inputs as members, e.g. logits of an ensemble of critics."""
+    tensors = _inputs(case, device, members=3)
+    fused, plain = (vmap(lambda *t, f=f: outputs(f, list(t)))(*tensors) for f in (case.fused, case.reference))
+    _assert_same(fused, plain)
+    one_by_one = [outputs(case.fused, [t[i] for t in tensors]) for i in range(3)]
+    _assert_same(fused, tuple(torch.stack(values) for values in zip(*one_by_one, strict=True)))
+
+
+@every_case
+def test_gradient_under_vmap(case, device):
+    tensors = _inputs(case, device, members=3)
+    fused, plain = (vmap(grad(_total(f), argnums=case.differentiable))(*tensors) for f in (case.fused, case.reference))
+    _assert_same(fused, plain)
+
+
+@every_case
+def test_vmap_along_another_dimension_and_shared_inputs(case, device):
+    tensors = _inputs(case, device)
+    tensors[0] = torch.stack([tensors[0], -tensors[0]], dim=1)
+    dims = (1, *(None for _ in tensors[1:]))
+    fused, plain = (
+        vmap(lambda *t, f=f: outputs(f, list(t)), in_dims=dims)(*tensors) for f in (case.fused, case.reference)
+    )
+    _assert_same(fused, plain)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_meta_tensors(case):
+    """Shapes, dtypes and strides without data."""
+    tensors = inputs_of(case, (4, 3), torch.float16, torch.device("cpu"))
+    for value, shape in zip(
+        outputs(case.fused, [t.to("meta") for t in tensors]), outputs(case.fused, tensors), strict=True
+    ):
+        assert value.is_meta
+        assert (value.shape, value.dtype, value.stride()) == (shape.shape, shape.dtype, shape.stride())
