@@ -24,7 +24,7 @@ Times each op against (a) the formula as popular repositories write it, (b) the 
 of the formula, in interleaved rounds, and relates its throughput to a copy of as many bytes on this machine."""
 _SUITES = """\
 suites:
-  quick     about half a minute: the sizes that matter most
+  quick     about half a minute, more where torch.compile starts from nothing: the sizes that matter most
   default   some minutes: all kinds, from 64 logits to beyond the last-level cache
   full      every phase, half precision, tensors of 256 MiB and more
   floors    the speeds that must hold, each with target, reached ratio, PASS or MISS
