@@ -18,9 +18,11 @@ _HALVES = (torch.float16, torch.bfloat16)
 
 
 def tensor(function: str, name: str, value: object) -> None:
-    """Raises TypeError unless ``value`` is a real floating-point tensor."""
+    """Raises TypeError unless ``value`` is a dense floating-point tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{function}: {name} must be a tensor, got {type(value).__name__}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{function}: {name} must be a dense tensor, got {value.layout}; use {name}.to_dense()")
     if not value.is_floating_point():
         raise TypeError(
             f"{function}: {name} must be a floating-point tensor, got {value.dtype}; convert it first, e.g. {name}.float()"

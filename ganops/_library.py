@@ -94,6 +94,7 @@ if BACKEND == "reference":
     _SERVED = frozenset()
 
 _warned: set[str] = set()
+_transforms_active = torch._C._are_functorch_transforms_active
 
 
 def loaded() -> bool:
@@ -103,6 +104,10 @@ def loaded() -> bool:
 
 def serves(function: str, tensor: Tensor) -> bool:
     """Whether a kernel takes this tensor. If not, says why, once per cause."""
+    if torch.compiler.is_compiling() and _transforms_active():
+        # torch.compile differentiates an autograd Function inside torch.func.grad by its forward, not by its backward
+        # (seen in torch 2.13), which an operator does not survive. The compiler fuses the reference there.
+        return False
     if tensor.device.type in _SERVED and tensor.dtype in _DTYPES:
         return True
     if BACKEND != "reference":

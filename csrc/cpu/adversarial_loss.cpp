@@ -17,12 +17,7 @@ int64_t total_chunks(const LossSegments& segments) {
 template <class Body>
 void for_chunks(const LossSegments& segments, const Body& body) {
   const int64_t first = chunks_of(segments.segment[0].count);
-  const int64_t total = total_chunks(segments);
-  // With a single chunk per segment the work is what the segments hold, not whole chunks.
-  const int64_t elements =
-      total <= segments.count ? (segments.segment[0].count + (segments.count > 1 ? segments.segment[1].count : 0)) / (total > 0 ? total : 1)
-                              : chunk;
-  parallel(total, elements, [&](int64_t index) {
+  parallel(total_chunks(segments), chunk, [&](int64_t index) {
     const LossSegment& segment = segments.segment[index < first ? 0 : 1];
     const int64_t begin = (index < first ? index : index - first) * chunk;
     body(segment, begin, smaller(chunk, segment.count - begin), index);
@@ -33,9 +28,9 @@ void for_chunks(const LossSegments& segments, const Body& body) {
 double combine(const LossSegments& segments, const double* partial) {
   double result = 0;
   for (int s = 0; s < segments.count; ++s) {
-    double sum = 0;
-    for (int64_t i = 0; i < chunks_of(segments.segment[s].count); ++i) sum += *partial++;
-    result += segments.segment[s].scale * sum;
+    LongSum sum;
+    for (int64_t i = 0; i < chunks_of(segments.segment[s].count); ++i) sum.add(*partial++);
+    result += segments.segment[s].scale * sum.value();
   }
   return result;
 }

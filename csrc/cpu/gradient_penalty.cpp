@@ -24,15 +24,15 @@ void forward(Stream, DType dtype, Penalty penalty, const void* gradient, void* n
         return x * x;
       };
     };
-    double total = 0;
+    LongSum total;
     sum_samples<A>(samples, size, workspace, square, [&](int64_t sample, double sum) {
       const A n = __builtin_sqrt(sum);
       static_cast<A*>(norm)[sample] = n;
       const A value = penalty_value(n, A(penalty.target), penalty.one_sided);
       if (penalty.reduction == Reduction::none) static_cast<T*>(out)[sample] = narrow<T>(value);
-      total += value;
+      total.add(value);
     });
-    if (penalty.reduction != Reduction::none) *static_cast<T*>(out) = narrow<T>(total * scale(penalty, samples));
+    if (penalty.reduction != Reduction::none) *static_cast<T*>(out) = narrow<T>(total.value() * scale(penalty, samples));
   });
 }
 
@@ -68,16 +68,16 @@ void double_backward(Stream, DType dtype, Penalty penalty, const void* tangent, 
       const T* g = static_cast<const T*>(gradient) + begin;
       return [=](int64_t i) { return A(widen(t[i])) * A(widen(g[i])); };
     };
-    double total = 0;
+    LongSum total;
     double* dot = static_cast<double*>(workspace);  // finish(sample) frees the places up to `sample` of the partial sums
     sum_samples<A>(samples, size, workspace, product, [&](int64_t sample, double sum) {
       const A n = static_cast<const A*>(norm)[sample];
       const double value = penalty_slope(n, target, penalty.one_sided) * sum;
       if (each) static_cast<T*>(grad_out)[sample] = narrow<T>(value);
-      total += value;
+      total.add(value);
       dot[sample] = sum;
     });
-    if (!each) *static_cast<T*>(grad_out) = narrow<T>(total * factor);
+    if (!each) *static_cast<T*>(grad_out) = narrow<T>(total.value() * factor);
     for_samples(samples, size, [&](int64_t sample, int64_t begin, int64_t length, int64_t) {
       const T* t = static_cast<const T*>(tangent) + begin;
       const T* g = static_cast<const T*>(gradient) + begin;

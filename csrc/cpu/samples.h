@@ -43,9 +43,9 @@ void sum_samples(int64_t samples, int64_t size, void* workspace, const Term& ter
     partial[sample * pieces + piece] = accumulate<A>(length, term(begin));
   });
   for (int64_t sample = 0; sample < samples; ++sample) {
-    double sum = 0;
-    for (int64_t piece = 0; piece < pieces; ++piece) sum += partial[sample * pieces + piece];
-    finish(sample, sum);
+    LongSum sum;
+    for (int64_t piece = 0; piece < pieces; ++piece) sum.add(partial[sample * pieces + piece]);
+    finish(sample, sum.value());
   }
 }
 

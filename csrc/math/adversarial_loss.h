@@ -19,12 +19,12 @@ struct Softplus {
   template <class A>
   static GANOPS_INLINE A first(A u) {
     const A e = exponential(-absolute(u));
-    return (u < 0 ? e : A(1)) / (1 + e);
+    return (u < 0 ? e : A(1)) * reciprocal_unit(1 + e);
   }
   template <class A>
   static GANOPS_INLINE A second(A u) {
     const A e = exponential(-absolute(u));
-    const A s = 1 / (1 + e);
+    const A s = reciprocal_unit(1 + e);
     return e * s * s;
   }
 };

@@ -16,7 +16,7 @@ GANOPS_INLINE A penalty_value(A n, A target, bool one_sided) {
 // taken, except for t = 0, where φ = ‖g‖² is smooth and c = 2 everywhere.
 template <class A>
 GANOPS_INLINE A penalty_slope(A n, A target, bool one_sided) {
-  if (target == 0) return n != n ? n : A(2);
+  if (target == 0) return 2;
   if (n == 0 || (one_sided && n <= target)) return 0;
   return 2 * (1 - target / n);
 }

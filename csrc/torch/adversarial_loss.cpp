@@ -24,6 +24,14 @@ struct Choice {
   }
 };
 
+// For derivatives: no logits, no contribution, where the mean itself of no logits is NaN.
+LossSegments contributing(LossSegments segments) {
+  for (int s = 0; s < segments.count; ++s) {
+    if (segments.segment[s].count == 0) segments.segment[s].scale = 0;
+  }
+  return segments;
+}
+
 Role role_of(int64_t role) {
   STD_TORCH_CHECK(role >= 0 && role < static_cast<int64_t>(Role::count), "ganops: no role has this number");
   return static_cast<Role>(role);
@@ -77,7 +85,7 @@ std::tuple<Tensor, Tensor> adversarial_loss_double_backward(const Tensor& tangen
   const Target target("adversarial_loss_double_backward", logits.get_device_index());
   const Tensor x = dense(logits), t = laid_out_as(tangent, x), g = per_element ? laid_out_as(grad, x) : grad;
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
-  LossSegments segments{{choice.segment(x, role_of(role), parameter, "logits")}, 1};
+  LossSegments segments = contributing({{choice.segment(x, role_of(role), parameter, "logits")}, 1});
   Tensor grad_out = per_element ? empty_as(x) : empty_scalar(x), logits_out = empty_as(x);
   segments.segment[0].tangent = input(t, "tangent");
   segments.segment[0].out = output(logits_out, "grad_logits");
@@ -131,9 +139,9 @@ std::tuple<Tensor, Tensor, Tensor> discriminator_loss_double_backward(const Tens
   const Tensor r = dense(real), f = dense(fake);
   const Tensor tr = laid_out_as(tangent_real, r), tf = laid_out_as(tangent_fake, f);
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
-  LossSegments segments{{choice.segment(r, Role::real, real_parameter, "real"),
-                         choice.segment(f, Role::fake, fake_parameter, "fake")},
-                        2};
+  LossSegments segments = contributing({{choice.segment(r, Role::real, real_parameter, "real"),
+                                         choice.segment(f, Role::fake, fake_parameter, "fake")},
+                                        2});
   Tensor grad_out = empty_scalar(r), real_out = empty_as(r), fake_out = empty_as(f);
   segments.segment[0].tangent = input(tr, "tangent_real");
   segments.segment[0].out = output(real_out, "grad_real");

@@ -11,11 +11,14 @@ _transforms_active = torch._C._are_functorch_transforms_active
 
 
 def apply(function: type[Function], *arguments: Any) -> Any:
-    """``function.apply(*arguments)`` without the inspection of its signature.
+    """``function.apply(*arguments)`` at the price of what is needed of it.
 
     ``Function.apply`` binds the arguments with ``inspect.signature`` whenever ``setup_context`` is defined, which costs
-    more than a small kernel. Only ``torch.func`` and ``torch.compile`` need that way.
+    more than a small kernel; only ``torch.func`` and ``torch.compile`` need that. Where no graph is recorded (in a plain
+    backward pass, for one) the forward alone is called.
     """
     if torch.compiler.is_compiling() or _transforms_active():
         return function.apply(*arguments)
+    if not torch.is_grad_enabled():
+        return function.forward(*arguments)
     return super(Function, function).apply(*arguments)

@@ -16,10 +16,17 @@ from ganops.reference.adversarial_loss import ROLES, Setting
 _REDUCTION = {name: number for number, name in enumerate(_checks.REDUCTIONS)}
 _ROLE = {name: number for number, name in enumerate(ROLES)}
 _KINDS = tuple(reference.KINDS)
+_WIDE = (torch.float32, torch.float64)
+
+
+def _plain(tensor: object) -> bool:
+    """Whether the checks have nothing to find: told at a fraction of their cost."""
+    return type(tensor) is Tensor and tensor.dtype in _WIDE and tensor.layout is torch.strided
 
 
 def _setting(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Setting:
-    if not parameters and reduction in _REDUCTION and kind in reference.DEFAULTS:
+    # The common case without the checks' cost.
+    if not parameters and type(kind) is type(reduction) is str and kind in _KINDS and reduction in _REDUCTION:
         return reference.DEFAULTS[kind]
     return reference.resolve(function, kind, reduction, parameters)
 
@@ -61,10 +68,12 @@ def discriminator_loss(
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
     setting = _setting("discriminator_loss", kind, reduction, parameters)
-    _checks.tensor("discriminator_loss", "real_logits", real_logits)
-    _checks.tensor("discriminator_loss", "fake_logits", fake_logits)
-    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
-    _checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
+    if not (_plain(real_logits) and _plain(fake_logits) and real_logits.dtype is fake_logits.dtype):
+        _checks.tensor("discriminator_loss", "real_logits", real_logits)
+        _checks.tensor("discriminator_loss", "fake_logits", fake_logits)
+        real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
+    if real_logits.device != fake_logits.device or real_logits.dtype is not fake_logits.dtype:
+        _checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
     if not _library.serves("discriminator_loss", real_logits):
         return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction, **parameters)
     _, index, numbers = setting
@@ -108,8 +117,9 @@ def generator_loss(
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
     setting = _setting("generator_loss", kind, reduction, parameters)
-    _checks.tensor("generator_loss", "fake_logits", fake_logits)
-    fake_logits = _checks.without_autocast(fake_logits)
+    if not _plain(fake_logits):
+        _checks.tensor("generator_loss", "fake_logits", fake_logits)
+        fake_logits = _checks.without_autocast(fake_logits)
     if not _library.serves("generator_loss", fake_logits):
         return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
     return apply(_Loss, fake_logits, setting.index, _ROLE["generator"], _REDUCTION[reduction], setting.parameters[2])
@@ -119,15 +129,11 @@ def _second_order(
     tangent: Tensor, grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float
 ) -> tuple[Tensor, Tensor]:
     """What the fused double backward computes, in operations that autograd differentiates again."""
-    parameters = (parameter, parameter, parameter)  # only the role's own is looked at
-    setting = Setting(_KINDS[kind], kind, parameters)
-    with torch.enable_grad():
-        x = logits if logits.requires_grad else logits.detach().requires_grad_()
-        # Each summand depends on its own logit alone, so that the gradient of the sum holds the derivatives.
-        (slope,) = torch.autograd.grad(setting.term(ROLES[role], x).sum(), x, create_graph=True)
-        curvature = torch.zeros_like(x)
-        if slope.requires_grad:
-            (curvature,) = torch.autograd.grad(slope.sum(), x, create_graph=True)
+    setting = Setting(_KINDS[kind], kind, (parameter, parameter, parameter))  # only the role's own is looked at
+    # Each summand depends on its own logit alone, so that the gradient of the sum holds the derivatives.
+    slope_at = torch.func.grad(lambda x: setting.term(ROLES[role], x).sum())
+    slope = slope_at(logits)
+    curvature = torch.func.grad(lambda x: slope_at(x).sum())(logits)
     scale = 1 / logits.numel() if reduction == _REDUCTION["mean"] else 1
     grad_out = scale * tangent * slope
     if reduction != _REDUCTION["none"]:
@@ -189,7 +195,8 @@ class _DiscriminatorLoss(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         real, fake, *ctx.choice = inputs
-        ctx.save_for_backward(real, fake)
+        needs_real, needs_fake, *_ = ctx.needs_input_grad
+        ctx.save_for_backward(real if needs_real else None, fake if needs_fake else None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:

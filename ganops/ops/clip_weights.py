@@ -7,8 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ganops import _library
-from ganops.reference import clip_weights as reference
+from ganops import _checks, _library
+from ganops._library import BACKEND
+from ganops.reference.clip_weights import clip_weights_ as reference_clip_
+from ganops.reference.clip_weights import check, collect
 
 
 def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> None:
@@ -26,11 +28,35 @@ def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: floa
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted. Nothing is clipped then.
     """
-    tensors, limit = reference.prepare(parameters, limit)
+    limit = _checks.number("clip_weights_", "limit", limit, minimum=0)
+    tensors = collect(parameters)
+    if not _clip_at_once(tensors, limit):
+        check(tensors)
+        _clip_by_groups(tensors, limit)
+
+
+def _clip_at_once(tensors: list[Tensor], limit: float) -> bool:
+    """Hands the list to the operator, which checks it all before it writes. False if it will not have it.
+
+    The usual list is of one dtype, one device and dense. To find that out here would cost more than the clipping.
+    """
+    if not tensors or BACKEND == "reference" or not _library.loaded() or torch.compiler.is_compiling():
+        return False
+    try:
+        with torch.no_grad():
+            torch.ops.ganops.clip_weights_.default(tensors, limit)
+    except RuntimeError:
+        return False
+    torch.autograd.graph.increment_version(tensors)
+    return True
+
+
+def _clip_by_groups(tensors: list[Tensor], limit: float) -> None:
+    """One call of the operator for each dtype and device, and the reference for what the kernels do not take."""
     fused: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
     rest: list[Tensor] = []
     for tensor in tensors:
-        # Strided views and overlapping memory are torch's own business: it knows what may be written.
+        # Views with gaps, or with a pending negation, are left to torch.
         if _library.serves("clip_weights_", tensor) and _is_dense(tensor):
             fused.setdefault((tensor.dtype, tensor.device), []).append(tensor)
         else:
@@ -40,10 +66,12 @@ def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: floa
             torch.ops.ganops.clip_weights_.default(group, limit)
             if not torch.compiler.is_compiling():
                 torch.autograd.graph.increment_version(group)
-    reference.clip_weights_(rest, limit)
+    reference_clip_(rest, limit)
 
 
 def _is_dense(tensor: Tensor) -> bool:
+    if tensor.is_neg():
+        return False
     return tensor.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense.default(tensor)
 
 

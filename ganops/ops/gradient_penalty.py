@@ -12,7 +12,8 @@ from torch.autograd import Function
 from ganops import _checks, _library
 from ganops.ops._function import apply
 from ganops.ops.interpolate import empty_by_sample, interpolate
-from ganops.reference import gradient_penalty as reference
+from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
+from ganops.reference.gradient_penalty import input_gradient, prepare
 from ganops.reference.interpolate import accumulate_dtype
 
 _REDUCTION = {name: number for number, name in enumerate(_checks.REDUCTIONS)}
@@ -38,10 +39,10 @@ def gradient_norm_penalty(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    target = reference.prepare(gradient, target, reduction)
+    target = prepare(gradient, target, reduction)
     gradient = _checks.without_autocast(gradient)
     if not _library.serves("gradient_norm_penalty", gradient):
-        return reference.gradient_norm_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
+        return reference_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
     return apply(_Penalty, gradient, target, bool(one_sided), _REDUCTION[reduction])[0]
 
 
@@ -81,7 +82,7 @@ def gradient_penalty(
     _checks.tensor("gradient_penalty", "real", real)
     _checks.tensor("gradient_penalty", "fake", fake)
     points = interpolate(real.detach(), fake.detach(), weight)
-    gradient = reference.input_gradient(critic, points)
+    gradient = input_gradient(critic, points)
     return gradient_norm_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
 
 

@@ -10,7 +10,8 @@ from torch.autograd import Function
 
 from ganops import _library
 from ganops.ops._function import apply
-from ganops.reference import interpolate as reference
+from ganops.reference.interpolate import accumulate_dtype, prepare
+from ganops.reference.interpolate import interpolate as reference_interpolate
 
 
 def interpolate(
@@ -32,9 +33,9 @@ def interpolate(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    weight = reference.prepare(real, fake, weight, generator)
+    weight = prepare(real, fake, weight, generator)
     if not _library.serves("interpolate", real):
-        return reference.interpolate(real, fake, weight)
+        return reference_interpolate(real, fake, weight)
     return apply(_Interpolate, real, fake, weight.contiguous())
 
 
@@ -124,7 +125,7 @@ def _register_fakes() -> None:
 
     @fake_of("ganops::interpolate_weight_backward")
     def _(grad, real, fake):
-        return grad.new_empty(grad.shape[0], dtype=reference.accumulate_dtype(grad.dtype))
+        return grad.new_empty(grad.shape[0], dtype=accumulate_dtype(grad.dtype))
 
 
 def empty_by_sample(like: Tensor) -> Tensor:

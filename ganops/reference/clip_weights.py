@@ -18,9 +18,8 @@ _NORMALISATION = (
 )
 
 
-def prepare(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> tuple[list[Tensor], float]:
-    """Checks the arguments of ``clip_weights_`` and returns the tensors to clip and the limit."""
-    limit = _checks.number("clip_weights_", "limit", limit, minimum=0)
+def collect(parameters: nn.Module | Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """The tensors to clip, not yet checked. Raises TypeError."""
     if isinstance(parameters, nn.Module):
         # Each parameter once, even where modules share it.
         found = {
@@ -29,25 +28,33 @@ def prepare(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> 
             if not isinstance(module, _NORMALISATION)
             for parameter in module.parameters(recurse=False)
         }
-        tensors = list(found.values())
-    elif isinstance(parameters, Tensor):
-        tensors = [parameters]
-    elif isinstance(parameters, Iterable):
-        tensors = list(parameters)
-    else:
-        raise TypeError(
-            "clip_weights_: parameters must be a Module, a tensor or an iterable of tensors, "
-            f"got {type(parameters).__name__}"
-        )
+        return list(found.values())
+    if isinstance(parameters, Tensor):
+        return [parameters]
+    if isinstance(parameters, Iterable):
+        return list(parameters)
+    raise TypeError(
+        "clip_weights_: parameters must be a Module, a tensor or an iterable of tensors, "
+        f"got {type(parameters).__name__}"
+    )
+
+
+def check(tensors: list[Tensor]) -> None:
+    """Raises unless every tensor can be clipped."""
     for place, value in enumerate(tensors):
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            _checks.tensor("clip_weights_", f"parameters[{place}]", value)
-    return tensors, limit
+        _checks.tensor("clip_weights_", f"parameters[{place}]", value)
+        if any(size > 1 and stride == 0 for size, stride in zip(value.shape, value.stride(), strict=True)):
+            raise ValueError(
+                f"clip_weights_: parameters[{place}] of shape {tuple(value.shape)} is an expanded tensor, whose elements "
+                "share memory; pass the tensor that was expanded"
+            )
 
 
 def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> None:
     """The same function as :func:`ganops.clip_weights_`, in plain PyTorch."""
-    tensors, limit = prepare(parameters, limit)
+    limit = _checks.number("clip_weights_", "limit", limit, minimum=0)
+    tensors = collect(parameters)
+    check(tensors)
     with torch.no_grad():
         for value in tensors:
             value.clamp_(-limit, limit)

@@ -53,6 +53,11 @@ def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor
     if torch.compiler.is_compiling():
         # torch.compile cannot trace autograd.grad with create_graph; it can trace its functional form.
         return torch.func.grad(total)(points)
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "gradient_penalty: torch.inference_mode() records no gradients, and the penalty is made of one; "
+            "use torch.no_grad() to evaluate it"
+        )
     differentiable = torch.is_grad_enabled()
     points.requires_grad_()
     gradient = None

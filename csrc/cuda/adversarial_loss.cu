@@ -1,0 +1,278 @@
+// Adversarial losses on the GPU: one launch for real and fake together.
+//
+// Work: the segments are cut into tiles of four 16-byte vectors a thread, real tiles first. `first` and `value` write,
+// one block a tile. `sum` and `second` reduce: as many blocks as the card holds at once stride over the tiles, each
+// leaves one partial sum, and the block that finishes last adds the partial sums in their order. Which base function a
+// segment has is decided once a tile.
+#include "../math/adversarial_loss.h"
+
+#include "reduce.cuh"
+#include "vector.cuh"
+
+namespace ganops::cuda {
+namespace {
+
+// A segment as the kernels see it: typed, with its constants folded.
+template <class T>
+struct Segment {
+  using A = Accumulate<T>;
+  const T* logits;
+  const T* tangent;
+  T* out;
+  int64_t count, tiles;
+  Base base;
+  bool vectors;
+  A outer, inner, offset, scale;
+};
+
+template <class T>
+struct Segments {
+  Segment<T> segment[max_segments];
+  int64_t tiles;
+
+  explicit Segments(const LossSegments& from) : tiles(0) {
+    for (int s = 0; s < max_segments; ++s) {
+      if (s >= from.count) {
+        segment[s] = {};
+        continue;
+      }
+      const LossSegment& f = from.segment[s];
+      segment[s] = {static_cast<const T*>(f.logits),
+                    static_cast<const T*>(f.tangent),
+                    static_cast<T*>(f.out),
+                    f.count,
+                    divide_up(f.count, tile_size<T>),
+                    f.term.base,
+                    aligned(f.logits, f.tangent, f.out),
+                    static_cast<Accumulate<T>>(f.term.outer),
+                    static_cast<Accumulate<T>>(f.term.inner),
+                    static_cast<Accumulate<T>>(f.term.offset),
+                    static_cast<Accumulate<T>>(f.scale)};
+      tiles += segment[s].tiles;
+    }
+  }
+};
+
+// One element, or one per logit.
+template <class T>
+struct Gradient {
+  const T* data;
+  bool per_element, vectors;
+};
+
+// body(segment, begin) for each tile of this block.
+template <class T, class Body>
+__device__ __forceinline__ void for_tiles(const Segments<T>& segments, Body&& body) {
+  for (int64_t tile = blockIdx.x; tile < segments.tiles; tile += gridDim.x) {
+    const bool later = tile >= segments.segment[0].tiles;
+    body(segments.segment[later], (later ? tile - segments.segment[0].tiles : tile) * tile_size<T>);
+  }
+}
+
+// Sums `mine` over the grid into *out. `workspace` holds the count of finished blocks, then one partial sum a block;
+// with a single block it is not touched.
+template <class T, class A>
+__device__ __forceinline__ void grid_sum(A mine, T* out, void* workspace) {
+  double* partial = static_cast<double*>(workspace) + 1;
+  const A sum = block_sum(mine);
+  if (gridDim.x == 1) {
+    if (threadIdx.x == 0) *out = narrow<T>(sum);
+    return;
+  }
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+  if (!last_block(static_cast<unsigned*>(workspace))) return;
+  double rest = 0;
+  for (unsigned b = threadIdx.x; b < gridDim.x; b += block_size) rest += partial[b];
+  const double total = block_sum(rest);
+  if (threadIdx.x == 0) *out = narrow<T>(static_cast<A>(total));
+}
+
+template <class T>
+__global__ void GANOPS_BOUNDS sum_kernel(const __grid_constant__ Segments<T> segments, T* out,
+                                                         void* workspace) {
+  using A = Accumulate<T>;
+  A mine = 0;
+  for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
+    with_base(s.base, [&](auto base) {
+      const auto term = [&](T x) { return base.value(s.inner * A(widen(x)) + s.offset); };
+      A sum = 0;
+      visit_tile<T>(
+          begin, s.count, s.vectors,
+          [&](int64_t i) {
+            const Vector<T> x = load(s.logits + i);
+#pragma unroll
+            for (int j = 0; j < x.width; ++j) sum += term(x.at[j]);
+          },
+          [&](int64_t i) { sum += term(s.logits[i]); });
+      mine += s.scale * s.outer * sum;
+    });
+  });
+  // The mean of no logits: ∞·0 = NaN, as torch has it.
+  if (blockIdx.x == 0 && threadIdx.x == 0) {
+    for (const Segment<T>& s : segments.segment) {
+      if (s.count == 0) mine += s.scale * A(0);
+    }
+  }
+  grid_sum(mine, out, workspace);
+}
+
+template <class T>
+__global__ void GANOPS_BOUNDS value_kernel(const __grid_constant__ Segments<T> segments) {
+  using A = Accumulate<T>;
+  for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
+    with_base(s.base, [&](auto base) {
+      const auto term = [&](T x) { return narrow<T>(s.outer * base.value(s.inner * A(widen(x)) + s.offset)); };
+      visit_tile<T>(
+          begin, s.count, s.vectors,
+          [&](int64_t i) {
+            Vector<T> x = load(s.logits + i);
+#pragma unroll
+            for (int j = 0; j < x.width; ++j) x.at[j] = term(x.at[j]);
+            store(s.out + i, x);
+          },
+          [&](int64_t i) { s.out[i] = term(s.logits[i]); });
+    });
+  });
+}
+
+template <class T>
+__global__ void GANOPS_BOUNDS
+    first_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient) {
+  using A = Accumulate<T>;
+  const A number = gradient.per_element ? A(1) : A(widen(*gradient.data));
+  for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
+    const A factor = number * (s.scale * s.outer * s.inner);
+    with_base(s.base, [&](auto base) {
+      const auto slope = [&](T x) { return factor * base.first(s.inner * A(widen(x)) + s.offset); };
+      visit_tile<T>(
+          begin, s.count, s.vectors && gradient.vectors,
+          [&](int64_t i) {
+            Vector<T> x = load(s.logits + i), g;
+            if (gradient.per_element) g = load(gradient.data + i);
+#pragma unroll
+            for (int j = 0; j < x.width; ++j) {
+              const A above = gradient.per_element ? A(widen(g.at[j])) : A(1);
+              x.at[j] = narrow<T>(above * slope(x.at[j]));
+            }
+            store(s.out + i, x);
+          },
+          [&](int64_t i) {
+            const A above = gradient.per_element ? A(widen(gradient.data[i])) : A(1);
+            s.out[i] = narrow<T>(above * slope(s.logits[i]));
+          });
+    });
+  });
+}
+
+// Reduced: *gradient_out = Σ scale·t·f'(x). Per element (a single segment): gradient_out[i] = t·f'(x).
+template <class T>
+__global__ void GANOPS_BOUNDS
+    second_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient, T* gradient_out,
+                  void* workspace) {
+  using A = Accumulate<T>;
+  const bool each = gradient.per_element;
+  const A number = each ? A(1) : A(widen(*gradient.data));
+  A mine = 0;
+  for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
+    const A once = s.outer * s.inner, twice = number * s.scale * once * s.inner;
+    with_base(s.base, [&](auto base) {
+      A sum = 0;
+      const auto at = [&](T x, T tangent, T above, T& summand) {
+        const A u = s.inner * A(widen(x)) + s.offset, t = widen(tangent);
+        const A slope = once * t * base.first(u);
+        if (each) {
+          summand = narrow<T>(slope);
+        } else {
+          sum += slope;
+        }
+        return narrow<T>(twice * t * (each ? A(widen(above)) : A(1)) * base.second(u));
+      };
+      visit_tile<T>(
+          begin, s.count, s.vectors && gradient.vectors,
+          [&](int64_t i) {
+            Vector<T> x = load(s.logits + i), g = x, summand;
+            const Vector<T> t = load(s.tangent + i);
+            if (each) g = load(gradient.data + i);
+#pragma unroll
+            for (int j = 0; j < x.width; ++j) x.at[j] = at(x.at[j], t.at[j], g.at[j], summand.at[j]);
+            store(s.out + i, x);
+            if (each) store(gradient_out + i, summand);
+          },
+          [&](int64_t i) {
+            T summand;
+            s.out[i] = at(s.logits[i], s.tangent[i], each ? gradient.data[i] : T{}, summand);
+            if (each) gradient_out[i] = summand;
+          });
+      mine += s.scale * sum;
+    });
+  });
+  if (!each) grid_sum(mine, gradient_out, workspace);
+}
+
+template <class T>
+int64_t reduction_blocks(const Segments<T>& segments) {
+  const int64_t blocks = smaller(segments.tiles, resident_blocks());
+  return blocks > 0 ? blocks : 1;
+}
+
+// The count of finished blocks starts at 0; a single block needs none.
+void clear(void* workspace, int64_t blocks, Stream stream) {
+  if (blocks > 1) check(cudaMemsetAsync(workspace, 0, sizeof(double), static_cast<cudaStream_t>(stream)), "memset");
+}
+
+int64_t workspace(const LossSegments& segments) {
+  int64_t elements = 0;
+  for (int s = 0; s < segments.count; ++s) elements += segments.segment[s].count;
+  // The smallest tiles are those of doubles; two segments have at most one tile more than their sum.
+  const int64_t blocks = smaller(elements / tile_size<double> + 2, resident_blocks());
+  return (1 + blocks) * sizeof(double);
+}
+
+void sum(Stream stream, DType dtype, const LossSegments& from, void* out, void* workspace) {
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    const Segments<T> segments(from);
+    const int64_t blocks = reduction_blocks(segments);
+    clear(workspace, blocks, stream);
+    launch(sum_kernel<T>, blocks, block_size, stream, segments, static_cast<T*>(out), workspace);
+  });
+}
+
+void value(Stream stream, DType dtype, const LossSegment& from) {
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    const Segments<T> segments({{from}, 1});
+    launch(value_kernel<T>, segments.tiles, block_size, stream, segments);
+  });
+}
+
+void first(Stream stream, DType dtype, const LossSegments& from, LossGradient gradient) {
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    const Segments<T> segments(from);
+    if (segments.tiles == 0) return;
+    const Gradient<T> above{static_cast<const T*>(gradient.data), gradient.per_element,
+                            !gradient.per_element || aligned(gradient.data)};
+    launch(first_kernel<T>, segments.tiles, block_size, stream, segments, above);
+  });
+}
+
+void second(Stream stream, DType dtype, const LossSegments& from, LossGradient gradient, void* gradient_out,
+            void* workspace) {
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    const Segments<T> segments(from);
+    if (segments.tiles == 0 && gradient.per_element) return;
+    const Gradient<T> above{static_cast<const T*>(gradient.data), gradient.per_element,
+                            !gradient.per_element || aligned(gradient.data, gradient_out)};
+    const int64_t blocks = gradient.per_element ? segments.tiles : reduction_blocks(segments);
+    if (!gradient.per_element) clear(workspace, blocks, stream);
+    launch(second_kernel<T>, blocks, block_size, stream, segments, above, static_cast<T*>(gradient_out), workspace);
+  });
+}
+
+}  // namespace
+
+extern const AdversarialLossKernels adversarial_loss{workspace, sum, value, first, second};
+
+}  // namespace ganops::cuda

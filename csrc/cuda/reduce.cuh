@@ -1,0 +1,47 @@
+// Sums in a fixed order: over a warp, over a block, and over the blocks of a grid. Same grid, same bits.
+#pragma once
+
+#include "launch.cuh"
+
+namespace ganops::cuda {
+
+template <class A>
+__device__ __forceinline__ A warp_sum(A value) {
+#pragma unroll
+  for (int distance = warp_size / 2; distance > 0; distance /= 2) {
+    value += __shfl_down_sync(0xffffffffu, value, distance);
+  }
+  return value;
+}
+
+// The block's sum, in thread 0. Every thread of a block of `block_size` must call it.
+template <class A>
+__device__ __forceinline__ A block_sum(A value) {
+  __shared__ A partial[block_size / warp_size];
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  value = warp_sum(value);
+  __syncthreads();  // an earlier sum may still be read
+  if (lane == 0) partial[warp] = value;
+  __syncthreads();
+  A sum = 0;
+  if (threadIdx.x == 0) {
+#pragma unroll
+    for (int w = 0; w < block_size / warp_size; ++w) sum += partial[w];
+  }
+  return sum;
+}
+
+// Counts the blocks that are done; true, in every thread, of the last one, which may then read what the others wrote.
+__device__ __forceinline__ bool last_block(unsigned* finished) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(finished, 1u) == gridDim.x - 1;
+    __threadfence();
+  }
+  __syncthreads();
+  return last;
+}
+
+}  // namespace ganops::cuda
