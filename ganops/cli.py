@@ -35,7 +35,8 @@ def _train(arguments: list[str]) -> int:
 
 def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     minutes, seconds = divmod(round(summary["seconds"]), 60)
-    print(f"finished {summary['step']} steps in {minutes} min {seconds} s")
+    of = "" if summary["step"] == summary["steps"] else f" of {summary['steps']} (the time is over)"
+    print(f"finished {summary['step']} steps{of} in {minutes} min {seconds} s")
     for name in ("modes", "high_quality", "reverse_kl", "classes", "class_entropy", "nearest_real_ratio"):
         if summary.get(name) is not None:
             value = summary[name]

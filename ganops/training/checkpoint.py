@@ -54,15 +54,15 @@ def load_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
         path = path / "checkpoint.pt"
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint: {path} does not exist; give a run's folder or its checkpoint.pt")
-    try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, KeyError, ... for a damaged file
-        if isinstance(error, OSError):
-            raise
-        raise ValueError(
-            f"checkpoint: {path} ({path.stat().st_size:,} bytes) is truncated or damaged and cannot be read "
-            f"({type(error).__name__}); restore it from a copy, or train again with --overwrite"
-        ) from error
+    with path.open("rb") as file:  # a file that may not be read is another matter than one that holds nonsense
+        try:
+            state = torch.load(file, map_location=device, weights_only=True)
+        # For a damaged file torch raises RuntimeError, UnpicklingError, EOFError, KeyError, OSError, ...
+        except Exception as error:
+            raise ValueError(
+                f"checkpoint: {path} ({path.stat().st_size:,} bytes) is truncated or damaged and cannot be read "
+                f"({type(error).__name__}); restore it from a copy, or train again with --overwrite"
+            ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise ValueError(f"checkpoint: {path} is not a checkpoint of this version (found {found!r}, wanted {FORMAT!r})")

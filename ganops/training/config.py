@@ -22,6 +22,8 @@ class TrainingConfig:
 
     steps: int = 5000
     """Generator steps; each comes after n_critic discriminator steps."""
+    minutes: float = 0.0
+    """Stop after this long even if steps remain, as if these had been all; 0: no limit."""
     batch_size: int = 64
     """Samples per step, real and fake each."""
     loss: Loss = "non_saturating"
@@ -72,7 +74,7 @@ class TrainingConfig:
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("generator_lr", "discriminator_lr"):
             _require(self, name, getattr(self, name) > 0, "above 0")
-        for name in ("clip", "penalty", "penalty_target", "seed", "checkpoint_every"):
+        for name in ("minutes", "clip", "penalty", "penalty_target", "seed", "checkpoint_every"):
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         for name in ("beta1", "beta2", "ema"):
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")

@@ -147,10 +147,14 @@ def _write_points(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
         )
         # Square root: a mode with a hundredth of the samples still shows.
         axes.imshow(
-            counts.T.sqrt(), origin="lower", extent=[*limits[0], *limits[1]], cmap="viridis", interpolation="nearest"
+            counts.T.sqrt().numpy(),
+            origin="lower",
+            extent=[*limits[0], *limits[1]],
+            cmap="viridis",
+            interpolation="nearest",
         )
         if dataset is not None and dataset.centres is not None and dataset.centre_mode is None and i:
-            axes.plot(*dataset.centres.T.cpu(), "o", mfc="none", mec="white", ms=9, mew=0.6, alpha=0.7)
+            axes.plot(*dataset.centres.T.cpu().numpy(), "o", mfc="none", mec="white", ms=9, mew=0.6, alpha=0.7)
     _save(figure, path)
 
 

@@ -33,7 +33,7 @@ from ganops.training.progress import Progress
 __all__ = ["Trainer", "TrainingDiverged", "TrainingInterrupted"]
 
 #: Settings that may change between a checkpoint and its continuation: how long, where, and how often to look.
-RESUMABLE_CHANGES = frozenset({"steps", "device", "log_every", "checkpoint_every"})
+RESUMABLE_CHANGES = frozenset({"steps", "minutes", "device", "log_every", "checkpoint_every"})
 
 _METRIC_SAMPLES = {"points": 2500, "images": 1000}  # PacGAN's number for points
 _EPS = 1e-8  # Adam's denominator, PyTorch's default
@@ -198,7 +198,7 @@ class Trainer:
     # -- a run -------------------------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
-        """Train until `config.steps` steps are done, then write the run's folder.
+        """Train until `config.steps` steps are done or `config.minutes` are over, then write the run's folder.
 
         Returns:
             What ``metrics.json`` holds: status, steps, seconds, last losses, and the metrics of the data set.
@@ -214,20 +214,27 @@ class Trainer:
         self._started_from = self.step_count
         began = time.perf_counter() - self.seconds
         with _signals() as received, Progress(self.step_count, config.steps) as progress:
+            out_of_time = False
             while self.step_count < config.steps and not received:
                 self._pending.append(self.step())
                 self.seconds = time.perf_counter() - began
-                if self.step_count % config.log_every == 0 or self.step_count == config.steps:
+                out_of_time = 0 < config.minutes <= self.seconds / 60
+                last = self.step_count == config.steps or out_of_time
+                if self.step_count % config.log_every == 0:
                     self._record()
-                    progress.show(self.step_count, self.history[-1])
-                else:
-                    progress.advance(self.step_count)
-                if config.checkpoint_every and self.step_count % config.checkpoint_every == 0:
-                    self._check_pending()
+                if last or (config.checkpoint_every and self.step_count % config.checkpoint_every == 0):
+                    self._check_pending()  # a checkpoint never holds a state that has gone wrong
                     self.save()
-        if self.step_count < config.steps:
+                if last:  # after saving: a longer run would not have recorded here, and resuming continues that one
+                    self._record()
+                if self._pending:
+                    progress.advance(self.step_count)
+                else:
+                    progress.show(self.step_count, self.history[-1])
+                if last:
+                    break
+        if self.step_count < config.steps and not out_of_time:
             self._interrupted(received[0])
-        self.save()
         return self._finish("finished")
 
     def _check_pending(self) -> None:

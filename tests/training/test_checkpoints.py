@@ -1,0 +1,257 @@
+"""A run that stops, for whatever reason, loses nothing: exact resume, whole files, clear refusals."""
+
+import json
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ganops.training import (
+    Trainer,
+    TrainingConfig,
+    TrainingDiverged,
+    TrainingInterrupted,
+    build_trainer,
+    generator_of,
+    load_checkpoint,
+    report,
+    settings,
+    train,
+)
+from ganops.training import checkpoint as checkpoint_module
+
+SMALL = {"width": 6, "batch_size": 16, "log_every": 2, "checkpoint_every": 0}
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(request, monkeypatch):
+    """Drawing takes longer than these trainings; whoever looks at pictures asks for them."""
+    if request.function is not test_a_run_leaves_its_folder:
+        monkeypatch.setattr(report, "write_curves", lambda *_: None)
+        monkeypatch.setattr(report, "write_samples", lambda *_: None)
+
+
+def equal(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+def assert_same_state(first, second):
+    first, second = load_checkpoint(first), load_checkpoint(second)
+    for key in first.keys() - {"seconds"}:
+        assert equal(first[key], second[key]), key
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "options"),
+    [
+        ("wgan", "ring8", {"n_critic": 2}),
+        ("wgan-gp", "grid25", {"n_critic": 2}),
+        ("nsgan", "digits", {"discriminator_norm": "batch"}),
+        ("hinge", "digits", {"discriminator_norm": "spectral", "ema": 0.0}),
+    ],
+)
+def test_six_steps_are_three_and_three_more_to_the_bit(tmp_path, recipe, name, options):
+    options = {**SMALL, **options}
+    train(settings(recipe, name, steps=6, **options), tmp_path / "whole")
+    # log_every is 2: the checkpoint at 3 falls between two records of the history.
+    train(settings(recipe, name, steps=3, **options), tmp_path / "parts")
+    torch.manual_seed(1234)  # as in another process
+    train(settings(recipe, name, steps=6, **options), tmp_path / "parts", resume=True)
+    assert [row["step"] for row in load_checkpoint(tmp_path / "parts")["history"]] == [2, 4, 6]
+    assert_same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+class Jittered(torch.utils.data.Dataset):
+    """Augmentation from all three global generators."""
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, i):
+        return torch.full((2,), float(i)) + torch.randn(2) + np.random.randn() + random.random()
+
+
+@pytest.mark.parametrize("own_generator", [False, True])
+def test_a_loader_resumes_in_the_middle_of_its_epoch(tmp_path, own_generator):
+    def make(out, steps):
+        torch.manual_seed(0)
+        np.random.seed(0)
+        random.seed(0)
+        generator = torch.Generator().manual_seed(5) if own_generator else None
+        loader = torch.utils.data.DataLoader(Jittered(), batch_size=3, shuffle=True, generator=generator)
+        networks = nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.5), nn.Linear(4, 1))
+        return Trainer(*networks, loader, TrainingConfig(latent_dim=3, steps=steps), out=out)
+
+    make(tmp_path / "whole", 11).run()
+    make(tmp_path / "parts", 6).run()  # batches per epoch: 4, so this is within the second one
+    resumed = make(tmp_path / "parts", 11)
+    resumed.load()
+    resumed.run()
+    assert_same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+def trained(folder, **options):
+    config = settings("nsgan", "ring8", **{**SMALL, "steps": 2, **options})
+    train(config, folder)
+    return config
+
+
+def test_a_run_leaves_its_folder(tmp_path):
+    trained(tmp_path / "run")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"checkpoint.pt", "config.json", "metrics.json", "samples.png", "curves.png", "history.csv"}
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["status"] == "finished"
+    assert {"modes", "high_quality", "reverse_kl", "discriminator_loss", "generator_loss"} <= metrics.keys()
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["recipe"] == "nsgan"
+
+
+def test_a_checkpoint_rebuilds_its_generator(tmp_path):
+    trained(tmp_path)
+    state = load_checkpoint(tmp_path)
+    generator, config = generator_of(state)
+    plain, _ = generator_of(state, ema=False)
+    z = torch.randn(4, config.latent_dim)
+    torch.manual_seed(0)
+    trainer = build_trainer(config)
+    trainer.load_state_dict(state)
+    assert torch.equal(generator(z), trainer.ema.module(z))
+    assert torch.equal(plain(z), trainer.generator(z))
+    assert not torch.equal(generator(z), plain(z))
+
+
+def test_a_failed_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
+    trained(tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    real_save = torch.save
+
+    def fails_half_way(state, file):
+        real_save({"half": torch.zeros(1000)}, file)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_module.torch, "save", fails_half_way)
+    with pytest.raises(OSError, match="No space left"):
+        train(settings("nsgan", "ring8", **SMALL, steps=4), tmp_path, resume=True)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))  # and no temporary file stays
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "foreign"])
+def test_a_damaged_checkpoint_is_named_and_kept(tmp_path, damage):
+    config = trained(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    content = path.read_bytes()
+    if damage == "foreign":
+        torch.save({"model": torch.zeros(3)}, path)
+    else:
+        path.write_bytes({"truncated": content[: len(content) // 2], "empty": b"", "garbage": b"x" * 999}[damage])
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=r"checkpoint\.pt .*(truncated or damaged|not a checkpoint)"):
+        train(config, tmp_path, resume=True)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    torch.save({"format": checkpoint_module.FORMAT, "x": Evil()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="cannot be read"):
+        load_checkpoint(tmp_path)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_resume_without_a_checkpoint_is_refused_and_writes_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing-here.* does not exist"):
+        train(settings("wgan", "ring8"), tmp_path / "nothing-here", resume=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_with_other_settings_is_refused(tmp_path):
+    trained(tmp_path)
+    changed = settings("nsgan", "ring8", **{**SMALL, "batch_size": 32, "generator_lr": 1e-3}, steps=4)
+    with pytest.raises(ValueError, match=r"batch_size was 16 and is 32; generator_lr was 0\.0\d+ and is 0\.001"):
+        train(changed, tmp_path, resume=True)
+    with pytest.raises(ValueError, match="steps is 1 and the checkpoint already has 2"):
+        train(settings("nsgan", "ring8", **SMALL, steps=1), tmp_path, resume=True)
+
+
+def test_other_networks_are_refused_and_the_trainer_stays_as_it_was():
+    config = TrainingConfig(latent_dim=3, batch_size=4)
+    points = torch.randn(8, 2)
+    first = Trainer(nn.Linear(3, 2), nn.Linear(2, 1), points, config)
+    second = Trainer(nn.Linear(3, 2), nn.Sequential(nn.Linear(2, 1)), points, config)
+    before = second.generator.weight.clone()
+    with pytest.raises(ValueError, match="the checkpoint's discriminator is another network"):
+        second.load_state_dict(first.state_dict())
+    assert torch.equal(second.generator.weight, before)
+
+
+def test_a_finished_run_is_not_overwritten_unasked(tmp_path):
+    config = trained(tmp_path)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(ValueError, match="already holds a run; add --resume to continue it, --overwrite"):
+        train(config, tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    train(settings("lsgan", "ring8", **SMALL, steps=1), tmp_path, overwrite=True)
+    assert load_checkpoint(tmp_path)["config"]["recipe"] == "lsgan"
+
+
+def test_an_unwritable_folder_is_noticed_before_training(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(Trainer, "step", lambda self: pytest.fail("trained before looking at the folder"))
+    with pytest.raises(ValueError, match=r"out: folder '.*file/run' cannot be written \(Not a directory\)"):
+        train(settings("wgan", "ring8", **SMALL), tmp_path / "file" / "run")
+
+
+def test_nan_stops_the_run_and_says_what_and_when(tmp_path):
+    class Breaks(nn.Linear):
+        calls = 0
+
+        def forward(self, z):
+            Breaks.calls += 1
+            return super().forward(z) * (float("nan") if Breaks.calls == 14 else 1)
+
+    # Two calls per step (D's and G's): call 14 is the generator's of step 7.
+    config = TrainingConfig(latent_dim=3, batch_size=4, steps=50, log_every=4, checkpoint_every=4, ema=0.0)
+    trainer = Trainer(Breaks(3, 2), nn.Linear(2, 1), torch.randn(8, 2), config, out=tmp_path)
+    with pytest.raises(TrainingDiverged, match=r"generator's loss became nan at step 7 of 50.*last good checkpoint is"):
+        trainer.run()
+    assert load_checkpoint(tmp_path)["step"] == 4
+    assert all(v.isfinite().all() for v in load_checkpoint(tmp_path)["generator"].values())
+    assert load_checkpoint(tmp_path / "diverged.pt")["step"] == 8  # noticed at the next record
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["status"] == "diverged"
+    assert "step 7" in metrics["reason"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_step_and_saves(tmp_path, number):
+    class Raises(nn.Linear):
+        calls = 0
+
+        def forward(self, z):
+            Raises.calls += 1
+            if Raises.calls == 5:  # two calls per step: the first of step 3
+                signal.raise_signal(number)
+            return super().forward(z)
+
+    config = TrainingConfig(latent_dim=3, batch_size=4, steps=50, ema=0.0)
+    trainer = Trainer(Raises(3, 2), nn.Linear(2, 1), torch.randn(8, 2), config, out=tmp_path)
+    previous = signal.getsignal(number)
+    with pytest.raises(TrainingInterrupted, match=r"stopped after step 3 of 50; saved to .*checkpoint\.pt") as caught:
+        trainer.run()
+    assert caught.value.exit_code == 128 + number
+    assert load_checkpoint(tmp_path)["step"] == 3
+    assert signal.getsignal(number) is previous
+    assert json.loads((tmp_path / "metrics.json").read_text())["status"] == "interrupted"

@@ -1,0 +1,212 @@
+"""The command line as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from ganops import data
+from ganops.cli import main
+from ganops.training import RECIPES, build_trainer, load_checkpoint, settings
+
+FAST = ["--width", "6", "--batch-size", "16", "--steps", "3", "--n-critic", "1"]
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "ganops", *map(str, arguments)]
+
+
+@pytest.mark.parametrize("name", data.SOURCES)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_steps_on_every_data_set(recipe, name):
+    config = settings(recipe, name, width=6, batch_size=16, n_critic=2)
+    assert config.model == ("mlp" if data.source(name).kind == "points" else "dcgan")
+    trainer = build_trainer(config)
+    networks = [*trainer.generator.parameters(), *trainer.discriminator.parameters()]
+    before = [p.detach().clone() for p in networks]
+    losses = torch.stack([trainer.step() for _ in range(3)])
+    assert losses.isfinite().all()
+    assert (losses[:, 1] != 0).all() == (recipe == "wgan-gp")  # a penalty, or none
+    # Every tensor moves, but for biases that a normalisation right after them cancels.
+    moved = [not torch.equal(old, new) for old, new in zip(before, networks, strict=True)]
+    assert all(m for m, p in zip(moved, networks, strict=True) if p.ndim > 1)
+    if recipe == "wgan":
+        assert max(p.abs().max().item() for p in trainer._clipped) <= RECIPES["wgan"].always["clip"]
+    assert trainer.sample(5).shape == (5, *trainer.dataset.shape)
+
+
+@pytest.mark.parametrize(("recipe", "name"), [("hinge", "mnist"), ("wgan-gp", "grid25"), ("wgan", "swiss_roll")])
+def test_a_run_ends_by_saying_where_its_files_are(tmp_path, capsys, recipe, name):
+    assert main(["train", recipe, "--data", name, "--out", str(tmp_path), *FAST]) == 0
+    output = capsys.readouterr().out
+    for file in ("samples.png", "curves.png", "metrics.json", "config.json", "checkpoint.pt"):
+        assert str(tmp_path / file) in output
+        assert (tmp_path / file).stat().st_size > 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["step"] == 3
+    wanted = {"classes", "class_shares"} if name == "mnist" else {"modes", "high_quality", "reverse_kl"}
+    assert wanted <= metrics.keys()
+
+
+def test_minutes_end_a_run_early_and_well(tmp_path, capsys):
+    arguments = ["--data", "ring8", "--out", str(tmp_path), "--width", "6", "--minutes", "0.005", "--steps", "1000000"]
+    assert main(["train", "nsgan", *arguments]) == 0
+    assert "of 1000000 (the time is over)" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["status"] == "finished"
+    assert metrics["step"] == load_checkpoint(tmp_path)["step"] < 1_000_000
+    assert 0.3 <= metrics["seconds"] < 20
+
+
+def test_defaults_follow_recipe_and_data(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["train", "wgan-gp", "--data", "grid25", "--help"])
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "defaults below are those of wgan-gp on grid25" in text
+    assert "(default: wasserstein)" in text
+    assert f"(default: {settings('wgan-gp', 'grid25').penalty})" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["trian"], "command 'trian' is unknown (did you mean 'train'?)"),
+        (["train"], "RECIPE is missing; choose one of hinge, lsgan"),
+        (["train", "wgangp"], "recipe 'wgangp' is unknown (did you mean 'wgan-gp'?)"),
+        (["train", "wgan", "--data", "grid"], "'grid' is unknown (did you mean 'grid25'?)"),
+        (["train", "wgan", "--data", "ring8", "--model", "mpl"], "model 'mpl' is unknown (did you mean 'mlp'?)"),
+        (["train", "wgan", "--data", "ring8", "--model", "dcgan"], "model 'mlp' serves points"),
+        (["train", "wgan", "--data", "ring8", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["train", "wgan", "--data", "ring8", "--device", "gpu"], "device 'gpu' cannot be used here"),
+        (["train", "wgan", "--data", "ring8", "--out", "/dev/null/x"], "out: folder '/dev/null/x' cannot be written"),
+        (["train", "wgan", "--resume", "--out", "none"], "none does not exist"),
+        (
+            ["train", "wgan", "--data", "ring8", "--batch-size", "100001"],
+            "batch_size must be at most the 100000 samples",
+        ),
+        (["sample", "none"], "none does not exist"),
+        (["sample", "none", "--count", "0"], "count must be at least 1, got 0"),
+        (["sample", "none", "--out", "x.jpg"], "out must end in .png or .npy"),
+        (["info", "extra"], "info takes no arguments, got extra"),
+    ],
+)
+def test_wrong_input_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert text in error
+    assert error.startswith("ganops: ")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []  # nothing half-written
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [(["--stesp", "4"], "--steps"), (["--loss", "hing"], "hinge"), (["--steps", "many"], "many")],
+)
+def test_mistyped_options_are_answered(tmp_path, monkeypatch, capsys, arguments, text):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "hinge", "--data", "ring8", *arguments])
+    assert end.value.code == 2
+    assert text in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_takes_its_settings_from_the_run(tmp_path, capsys):
+    out = str(tmp_path)
+    assert main(["train", "lsgan", "--data", "ring8", "--out", out, *FAST]) == 0
+    assert main(["train", "lsgan", "--out", out, "--resume", "--steps", "5"]) == 0
+    state = load_checkpoint(tmp_path)
+    assert state["step"] == 5
+    assert state["config"]["batch_size"] == 16
+    capsys.readouterr()
+    assert main(["train", "lsgan", "--out", out, "--resume", "--batch-size", "8"]) == 2
+    assert "batch_size was 16 and is 8" in capsys.readouterr().err
+    assert main(["train", "wgan", "--out", out, "--resume"]) == 2
+    assert "recipe was 'lsgan' and is 'wgan'" in capsys.readouterr().err
+    assert main(["train", "lsgan", "--data", "ring8", "--out", out]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
+def test_sample_draws_from_a_checkpoint(tmp_path, capsys):
+    run = tmp_path / "run"
+    main(["train", "nsgan", "--data", "digits", "--out", str(run), *FAST])
+    for name, source, seed in (("a.npy", run, 0), ("b.npy", run / "checkpoint.pt", 0), ("c.npy", run, 1)):
+        out = str(tmp_path / name)
+        assert main(["sample", str(source), "--seed", str(seed), "--count", "5", "--out", out]) == 0
+    assert main(["sample", str(run), "--out", str(tmp_path / "d.png")]) == 0
+    a, b, c = (np.load(tmp_path / f"{name}.npy") for name in "abc")
+    assert a.shape == (5, 1, 8, 8)
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_recipes_and_info(capsys):
+    assert main(["recipes"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in [*RECIPES, *data.SOURCES])
+    assert main(["info"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"]
+    assert main(["--version"]) == 0
+    assert main(["--help"]) == 0
+    usage = capsys.readouterr().out
+    assert all(name in usage for name in ("train", "sample", "recipes", "bench", "info"))
+
+
+def test_bench_is_delegated(monkeypatch):
+    import ganops.bench
+
+    seen = []
+    monkeypatch.setattr(ganops.bench, "main", lambda arguments: seen.append(arguments) or 3)
+    assert main(["bench", "--suite", "quick", "--x"]) == 3
+    assert seen == [["--suite", "quick", "--x"]]
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tyro", None)
+    assert main(["train", "wgan"]) == 2
+    assert 'pip install "ganops[train]"' in capsys.readouterr().err
+
+
+def test_divergence_is_code_1(tmp_path, capsys):
+    arguments = ["train", "lsgan", "--data", "ring8", "--out", str(tmp_path), *FAST, "--generator-lr", "1e38"]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "became" in error
+    assert "at step" in error
+
+
+def test_ctrl_c_saves_and_says_so(tmp_path):
+    out = tmp_path / "run"
+    arguments = ["train", "nsgan", "--data", "ring8", "--out", out, "--steps", "1000000", "--width", "6"]
+    process = subprocess.Popen(
+        command(*arguments, "--checkpoint-every", "20"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 60
+    while not (out / "checkpoint.pt").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Ctrl-C: stopped after step" in error
+    assert f"saved to {out / 'checkpoint.pt'}" in error
+    assert "Traceback" not in error
+    assert "\r" not in error  # not a terminal: lines, no bar
+    step = load_checkpoint(out)["step"]
+    assert f"after step {step} of" in error
+    assert json.loads((out / "metrics.json").read_text())["status"] == "interrupted"

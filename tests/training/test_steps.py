@@ -1,0 +1,240 @@
+"""The order of operations within a step: what the papers prescribe and popular code gets wrong."""
+
+import pytest
+import torch
+from torch import nn
+
+import ganops
+from ganops import data
+from ganops.training import Trainer, TrainingConfig, build_trainer, settings
+
+POINTS = torch.randn(64, 2, generator=torch.Generator().manual_seed(3))
+
+
+class Spy(nn.Module):
+    """A small network that notes every input and the parameters it was used with."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(inputs, 8), nn.Tanh(), nn.Linear(8, outputs))
+        self.calls = []
+
+    def forward(self, x):
+        self.calls.append((x, [p.detach().clone() for p in self.parameters()]))
+        return self.layers(x)
+
+
+def make(**options):
+    torch.manual_seed(0)
+    config = TrainingConfig(**{"steps": 4, "batch_size": 8, "latent_dim": 3, **options})
+    return Trainer(Spy(3, 2), Spy(2, 1), POINTS, config)
+
+
+def parameters(network):
+    return [p.detach().clone() for p in network.parameters()]
+
+
+def same(first, second):
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_generator_never_meets_an_unclipped_critic():
+    trainer = make(loss="wasserstein", clip=0.01, n_critic=2, optimizer="rmsprop", discriminator_lr=0.1)
+    for _ in range(3):
+        trainer.discriminator.calls.clear()
+        trainer.step()
+        # Per step: (real, fake) for each of two critic steps, then one call for the generator.
+        assert len(trainer.discriminator.calls) == 5
+        _, met_by_generator = trainer.discriminator.calls[-1]
+        assert max(p.abs().max().item() for p in met_by_generator) <= 0.01
+        _, met_by_second_critic_step = trainer.discriminator.calls[2]
+        assert max(p.abs().max().item() for p in met_by_second_critic_step) <= 0.01
+    # The learning rate is ten times the limit, so that clipping before the update would have been seen.
+    free = make(loss="wasserstein", n_critic=2, optimizer="rmsprop", discriminator_lr=0.1)
+    free.step()
+    assert max(p.abs().max().item() for p in free.discriminator.parameters()) > 0.05
+
+
+def test_clipping_spares_normalisation_scales():
+    torch.manual_seed(0)
+    critic = nn.Sequential(nn.Linear(2, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 1))
+    trainer = Trainer(Spy(3, 2), critic, POINTS, TrainingConfig(latent_dim=3, clip=0.01))
+    trainer.step()
+    assert critic[0].weight.abs().max() <= 0.01
+    assert critic[1].weight.min() > 0.9
+
+
+def test_a_discriminator_step_leaves_the_generator_alone():
+    trainer = make(penalty=10.0, loss="wasserstein")
+    before = parameters(trainer.generator)
+    trainer.discriminator_step(POINTS[:8])
+    assert same(before, parameters(trainer.generator))
+    assert all(p.grad is None for p in trainer.generator.parameters())  # the fakes, and the penalty's, are detached
+    fake, _ = trainer.discriminator.calls[1]
+    assert not fake.requires_grad
+
+
+def test_a_generator_step_leaves_the_discriminator_alone():
+    trainer = make()
+    before = parameters(trainer.discriminator)
+    trainer.generator_step(8)
+    assert same(before, parameters(trainer.discriminator))
+    assert all(p.grad is None for p in trainer.discriminator.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in trainer.generator.parameters())
+
+
+def test_every_update_has_fresh_noise():
+    trainer = make(n_critic=3)
+    for _ in range(2):
+        trainer.step()
+    codes = [z for z, _ in trainer.generator.calls]
+    assert len(codes) == 8  # per step three for the critic and one for the generator
+    assert len({tuple(z.flatten().tolist()) for z in codes}) == 8
+
+
+def test_every_critic_step_has_its_own_real_batch():
+    trainer = make(n_critic=4)
+    trainer.step()
+    reals = [x for x, _ in trainer.discriminator.calls[:8:2]]
+    rows = torch.cat(reals)
+    assert rows.shape == (32, 2)
+    assert len({tuple(row) for row in rows.tolist()}) == 32  # an epoch visits each sample once
+
+
+def test_the_penalty_is_part_of_the_critic_loss():
+    """The critic's gradient is that of D loss + lambda * penalty, to rounding, and not that of D loss alone."""
+    trainer = make(loss="wasserstein", penalty=10.0)
+    reference = make(loss="wasserstein", penalty=10.0)
+    real = POINTS[:8]
+    adversarial, penalty = trainer.discriminator_step(real)
+
+    critic = reference.discriminator
+    fake = reference.generator(reference.latent(8)).detach()
+    weight = torch.rand(8, generator=reference._noise)
+    loss = ganops.reference.discriminator_loss(critic(real), critic(fake), "wasserstein")
+    term = 10 * ganops.reference.gradient_penalty(critic, real, fake, weight=weight)
+    torch.testing.assert_close(adversarial, loss.detach())
+    torch.testing.assert_close(penalty, term.detach())
+    with_penalty = torch.autograd.grad(loss + term, list(critic.parameters()), retain_graph=True, allow_unused=True)
+    without = torch.autograd.grad(loss, list(critic.parameters()), allow_unused=True)
+    for parameter, wanted, other in zip(trainer.discriminator.parameters(), with_penalty, without, strict=True):
+        torch.testing.assert_close(parameter.grad, wanted)
+        if parameter.ndim == 2:
+            assert not torch.allclose(wanted, other, rtol=1e-3)
+
+
+def test_penalty_parameters_reach_the_penalty():
+    values = {
+        options: make(loss="wasserstein", penalty=1.0, penalty_target=options[0], penalty_one_sided=options[1])
+        .discriminator_step(POINTS[:8])[1]
+        .item()
+        for options in [(1.0, False), (0.0, False), (5.0, True)]
+    }
+    assert values[(5.0, True)] == 0  # no gradient of this critic has norm 5
+    assert 0 < values[(0.0, False)] != values[(1.0, False)] > 0
+
+
+@pytest.mark.parametrize("loss", ["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "wasserstein"])
+def test_losses_are_those_of_ganops(loss):
+    trainer, reference = make(loss=loss), make(loss=loss)
+    real = POINTS[:8]
+    adversarial, penalty = trainer.discriminator_step(real)
+    critic, fake = reference.discriminator, reference.generator(reference.latent(8))
+    wanted = ganops.reference.discriminator_loss(critic(real), critic(fake), loss)
+    torch.testing.assert_close(adversarial, wanted.detach())
+    assert penalty == 0
+
+
+def test_two_learning_rates():
+    trainer = make(generator_lr=1e-3, discriminator_lr=1e-5, loss="hinge", ema=0.0)
+    before = parameters(trainer.generator), parameters(trainer.discriminator)
+    trainer.step()
+    # Adam's first step moves each parameter with a gradient by its learning rate.
+    for network, old, lr in ((trainer.generator, before[0], 1e-3), (trainer.discriminator, before[1], 1e-5)):
+        moved = max((a - b).abs().max().item() for a, b in zip(network.parameters(), old, strict=True))
+        assert moved == pytest.approx(lr, rel=0.02)
+
+
+def test_the_average_follows_its_formula_and_samples_come_from_it():
+    trainer = make(ema=0.5)
+    wanted = None
+    for t in range(1, 13):
+        trainer.step()
+        decay = min(0.5, (1 + t) / (10 + t))
+        now = parameters(trainer.generator)
+        wanted = now if wanted is None else [decay * w + (1 - decay) * p for w, p in zip(wanted, now, strict=True)]
+    for mine, w in zip(trainer.ema.module.parameters(), wanted, strict=True):
+        torch.testing.assert_close(mine, w)
+    z = torch.randn(5, 3, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(trainer.sample(5, seed=4), trainer.ema.module(z).detach())
+    torch.testing.assert_close(trainer.sample(5, seed=4, ema=False), trainer.generator(z).detach())
+    assert make(ema=0.0).ema is None
+
+
+def test_looking_at_samples_changes_nothing():
+    looked, left = (build_trainer(settings("nsgan", "digits", width=4, batch_size=8, steps=4)) for _ in range(2))
+    for trainer in (looked, left):
+        torch.manual_seed(9)
+        trainer.step()
+        if trainer is looked:
+            trainer.sample(7, ema=False)
+            assert trainer.generator.training
+        trainer.step()
+    assert same(looked.generator.state_dict().values(), left.generator.state_dict().values())
+
+
+def test_the_seed_decides_everything():
+    def run(seed):
+        trainer = build_trainer(settings("wgan-gp", "ring8", width=8, batch_size=16, n_critic=2, seed=seed))
+        return torch.stack([trainer.step() for _ in range(3)])
+
+    assert torch.equal(run(1), run(1))
+    assert not torch.equal(run(1), run(2))
+
+
+@pytest.mark.parametrize("shape", [(3, 12, 12), (2, 8, 8), (1, 9, 9)], ids=str)
+def test_any_number_of_channels(shape):
+    images = torch.rand(32, *shape) * 2 - 1
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 1))
+    generator = nn.Sequential(nn.Linear(4, images[0].numel()), nn.Tanh(), nn.Unflatten(1, shape))
+    config = TrainingConfig(latent_dim=4, batch_size=8, loss="wasserstein", penalty=10.0, steps=2)
+    result = Trainer(generator, critic, data.Dataset("mine", images), config).run()
+    assert result["penalty"] > 0
+
+
+def test_data_may_be_a_loader_of_pairs():
+    dataset = torch.utils.data.TensorDataset(POINTS, torch.arange(64))
+    loader = torch.utils.data.DataLoader(dataset, batch_size=16, shuffle=True)
+    trainer = Trainer(Spy(3, 2), Spy(2, 1), loader, TrainingConfig(latent_dim=3, steps=9))
+    assert trainer.run()["step"] == 9  # more than the four batches of an epoch
+    real, _ = trainer.discriminator.calls[0]
+    assert real.shape == (16, 2)
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "text"),
+    [
+        (
+            lambda: Trainer(Spy(3, 5), Spy(5, 1), POINTS, TrainingConfig(latent_dim=3)).step(),
+            ValueError,
+            r"\(5,\).*\(2,\)",
+        ),
+        (lambda: Trainer(Spy(3, 2), Spy(2, 1), POINTS, TrainingConfig(batch_size=65)), ValueError, "at most the 64"),
+        (lambda: Trainer(nn.Tanh(), Spy(2, 1), POINTS), ValueError, "generator has no trainable parameters"),
+        (lambda: Trainer(Spy(3, 2), Spy(2, 1), 7), TypeError, "iterable of batches, got int"),
+        (lambda: Trainer(Spy(3, 2), Spy(2, 1), []).step(), ValueError, "data gave no batch"),
+        (lambda: Trainer(Spy(3, 2), Spy(2, 1), [["a"]]).step(), TypeError, "a batch must be a tensor"),
+        (lambda: TrainingConfig(steps=0), ValueError, "steps must be at least 1, got 0"),
+        (lambda: TrainingConfig(steps=2.5), TypeError, "steps must be a whole number, got 2.5"),
+        (lambda: TrainingConfig(generator_lr=-1.0), ValueError, "generator_lr must be above 0, got -1"),
+        (lambda: TrainingConfig(clip=float("nan")), ValueError, "clip must be finite"),
+        (lambda: TrainingConfig(ema=1.0), ValueError, r"ema must be in \[0, 1\), got 1.0"),
+        (lambda: TrainingConfig(loss="hinges"), ValueError, "did you mean 'hinge'"),
+        (lambda: settings("wgan_gp"), ValueError, "did you mean 'wgan-gp'"),
+        (lambda: settings("wgan-gp", discriminator_norm="batch"), ValueError, "ties the samples of a batch together"),
+        (lambda: TrainingConfig(device="cuda:99").torch_device(), ValueError, "device 'cuda:99' cannot be used here"),
+    ],
+)
+def test_wrong_input_is_named(build, error, text):
+    with pytest.raises(error, match=text):
+        build()
