@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -32,7 +33,7 @@ INSTRUMENT = [
     "-DGANOPS_INSTRUMENTED",
 ]
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-omit-frame-pointer"]
-RUNTIME = ["runtime", "memory", "symbols", "callbacks", "cuda_api", "module"]
+RUNTIME = ["runtime", "memory", "symbols", "callbacks", "cuda_api"]
 
 
 def _folder(name: str) -> Path:
@@ -49,7 +50,11 @@ def _torch_home() -> Path:
     return Path(specification.origin).parent
 
 
-def _compile(module: str, kernels: list[Path], wrappers: list[Path], *, sanitize: bool, ucontext: bool) -> Path:
+# A kernel's source, the name of the object, and flags of its own.
+Kernel = tuple[Path, str, list[str]]
+
+
+def _compile(module: str, kernels: list[Kernel], wrappers: list[Path], *, sanitize: bool, ucontext: bool) -> Path:
     """Writes build.ninja for one module and runs it."""
     import pybind11
 
@@ -59,8 +64,8 @@ def _compile(module: str, kernels: list[Path], wrappers: list[Path], *, sanitize
     common = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-Wall", "-Wextra", "-DGANOPS_EMULATED"]
     common += [f"-I{HERE}", f"-I{HERE / 'include'}"]
     host = [*common, "-O2", "-g1"]
-    kernel = [*common, "-x", "c++", "-O1", "-g1", f"-I{CSRC}", f"-I{CSRC / 'cuda'}", "-Wno-unknown-pragmas"]
-    wrapper = [*common, "-O1", "-g1", f"-I{CSRC}", "-DGANOPS_BACKEND_CUDA"]
+    kernel = [*common, "-x", "c++", "-O1", "-g1", "-Wno-unknown-pragmas"]
+    wrapper = [*common, "-O1", "-g1", "-DGANOPS_BACKEND_CUDA"]
     wrapper += [f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}"]
     # Of an inline function the linker keeps the first definition. The runtime comes first, so that it never calls an
     # instrumented one, which would call it in turn.
@@ -71,7 +76,8 @@ def _compile(module: str, kernels: list[Path], wrappers: list[Path], *, sanitize
         libraries = home / "lib"
         link += [f"-L{libraries}", "-Wl,--no-as-needed", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{libraries}"]
     if sanitize:
-        host, kernel, wrapper = ([*flags, *SANITIZE] for flags in (host, kernel, wrapper))
+        host += ["-DGANOPS_SANITIZE"]
+        kernel, wrapper = ([*flags, "-O0", *SANITIZE] for flags in (kernel, wrapper))
         link += SANITIZE
     else:
         host += ["-DGANOPS_INSTRUMENTED"]
@@ -81,8 +87,10 @@ def _compile(module: str, kernels: list[Path], wrappers: list[Path], *, sanitize
     python = [f"-DGANOPS_MODULE={module}"]
     python += [f"-isystem{path}" for path in (pybind11.get_include(), sysconfig.get_path("include"))]
 
-    objects = [(HERE / f"{stem}.cpp", [*host, *python] if stem == "module" else host) for stem in RUNTIME]
-    objects += [(source, kernel) for source in kernels] + [(source, wrapper) for source in wrappers]
+    objects = [(HERE / f"{stem}.cpp", f"emulation_{stem}", host) for stem in RUNTIME]
+    objects += [(HERE / "module.cpp", "emulation_module", [*host, "-O1", *python])]
+    objects += [(source, name, [*kernel, *flags]) for source, name, flags in kernels]
+    objects += [(source, f"torch_{source.stem}", wrapper) for source in wrappers]
     lines = [
         "ninja_required_version = 1.5",
         "rule compile",
@@ -93,8 +101,8 @@ def _compile(module: str, kernels: list[Path], wrappers: list[Path], *, sanitize
         f"  command = {os.environ.get('CXX', 'g++')} $in $flags -o $out",
     ]
     names = []
-    for source, flags in objects:
-        names.append(str(work / f"{source.parent.name}_{source.stem}.o"))
+    for source, name, flags in objects:
+        names.append(str(work / f"{name}.o"))
         lines += [f"build {names[-1]}: compile {source}", f"  flags = {' '.join(map(str, flags))}"]
     lines += [f"build {target}: link {' '.join(names)}", f"  flags = {' '.join(link)}", ""]
     with open(work / "lock", "w") as lock:  # one build at a time, also across test processes
@@ -119,14 +127,39 @@ def build(*, sanitize: bool = False, ucontext: bool = False) -> Path:
         ucontext: with the portable switch between threads.
     """
     wrappers = sorted((CSRC / "torch").glob("*.cpp"))
-    kernels = sorted((CSRC / "cuda").glob("*.cu"))
+    kernels = [(source, f"cuda_{source.stem}", []) for source in sorted((CSRC / "cuda").glob("*.cu"))]
     return _compile("ganops_emulation", kernels, wrappers, sanitize=sanitize, ucontext=ucontext)
 
 
 def build_faults(*, sanitize: bool = False, ucontext: bool = False) -> Path:
     """The module with the planted faults and their healthy twins, built if need be."""
-    sources = sorted((HERE / "faults").glob("*.cu"))
-    return _compile("ganops_emulation_faults", sources, [], sanitize=sanitize, ucontext=ucontext)
+    kernels = [(source, f"fault_{source.stem}", []) for source in sorted((HERE / "faults").glob("*.cu"))]
+    return _compile("ganops_emulation_faults", kernels, [], sanitize=sanitize, ucontext=ucontext)
+
+
+def build_mutants(mutants: dict[str, Callable[[str, str], str]]) -> Path:
+    """Copies of csrc, each changed in one place, with cases that run its adversarial losses.
+
+    Args:
+        mutants: for each copy, by a name that is an identifier, the text of a file given its path within csrc and the
+            original.
+    """
+    kernels: list[Kernel] = []
+    for name, change in mutants.items():
+        copy = _folder("mutants") / name
+        for source in sorted(CSRC.glob("*/*.[hc]*")):
+            within = source.relative_to(CSRC)
+            if within.parts[0] not in ("math", "cuda", "kernels"):
+                continue
+            text = change(str(within), source.read_text())
+            target = copy / within
+            if not target.exists() or target.read_text() != text:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text)
+        flags = ["-O0", "-Wno-switch", f"-Dganops={name}", f"-DGANOPS_MUTANT={name}", f"-I{copy}"]
+        kernels += [(copy / "cuda" / "adversarial_loss.cu", f"{name}_kernels", flags)]
+        kernels += [(HERE / "mutants" / "driver.cu", f"{name}_driver", flags)]
+    return _compile("ganops_emulation_mutants", kernels, [], sanitize=False, ucontext=False)
 
 
 def load(path: Path) -> ModuleType:

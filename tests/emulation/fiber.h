@@ -13,7 +13,7 @@
 #ifdef GANOPS_UCONTEXT
 #include <ucontext.h>
 #endif
-#ifdef __SANITIZE_ADDRESS__
+#ifdef GANOPS_SANITIZE
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -54,12 +54,12 @@ inline void start_at(Context& context, char* stack, std::size_t bytes, Entry ent
 inline void raw_switch(Context& from, Context& to) { ganops_emulation_switch(&from.stack_pointer, to.stack_pointer); }
 #endif
 
-// AddressSanitizer must be told of each change of stack; without it these compile to the bare switch.
+// AddressSanitizer must be told of each change of stack; without GANOPS_SANITIZE these are the bare switch.
 struct StackSpan {
   const void* bottom = nullptr;
   std::size_t bytes = 0;
 };
-#ifdef __SANITIZE_ADDRESS__
+#ifdef GANOPS_SANITIZE
 inline void switch_to(Context& from, Context& to, const StackSpan& target, bool leaving_for_good = false) {
   void* fake_stack = nullptr;
   __sanitizer_start_switch_fiber(leaving_for_good ? nullptr : &fake_stack, target.bottom, target.bytes);

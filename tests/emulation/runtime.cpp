@@ -71,7 +71,7 @@ namespace {
 
 constexpr unsigned max_threads = 1024, warp_size = 32;
 constexpr int launch_failure = 719, invalid_configuration = 9;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef GANOPS_SANITIZE
 constexpr std::size_t stack_bytes = 256 << 10;
 #else
 constexpr std::size_t stack_bytes = 128 << 10;

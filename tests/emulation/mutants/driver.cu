@@ -1,0 +1,43 @@
+// Runs the adversarial losses of one copy of csrc, in which test_mutants.py may have planted a mistake. The copy's
+// namespace `ganops` is renamed to GANOPS_MUTANT, so that all copies fit in one module.
+#define GANOPS_TEXT_(name) #name
+#define GANOPS_TEXT(name) GANOPS_TEXT_(name)
+
+#include "faults/harness.h"
+#include "kernels/adversarial_loss.h"
+
+namespace GANOPS_MUTANT {
+namespace cuda {
+extern const AdversarialLossKernels adversarial_loss;
+}
+namespace {
+
+using Floats = faults::Array<float>;
+using Bytes = faults::Array<unsigned char>;
+
+// Two segments over several tiles, with a rest; the second does not start at a multiple of 16 bytes.
+std::vector<double> sum() {
+  const ganops_emulation::Op scope("sum");
+  constexpr int real_count = 9001, fake_count = 5000;
+  Floats real("real", Floats::input, real_count, -3, 0.001f), fake("fake", Floats::input, fake_count + 1, 2, 0.001f);
+  Floats loss("loss", Floats::output, 1);
+  const Term term{Base::softplus, 1, 1, 0};
+  const LossSegments segments{{{real.data, real_count, term, 1}, {fake.data + 1, fake_count, term, 1}}, 2};
+  Bytes workspace("workspace", Bytes::scratch, std::size_t(cuda::adversarial_loss.workspace(segments)));
+  cuda::adversarial_loss.sum(nullptr, DType::float32, segments, loss.data, workspace.data);
+  return loss.values();
+}
+
+std::vector<double> value() {
+  const ganops_emulation::Op scope("value");
+  constexpr int count = 9001;
+  Floats logits("logits", Floats::input, count, -3, 0.001f), loss("loss", Floats::output, count);
+  cuda::adversarial_loss.value(nullptr, DType::float32, {logits.data, count, {Base::square, 1, 1, 0}, 1, loss.data});
+  return loss.values();
+}
+
+const ganops_emulation::AddCase sum_case(GANOPS_TEXT(GANOPS_MUTANT) "/sum", &sum);
+const ganops_emulation::AddCase value_case(GANOPS_TEXT(GANOPS_MUTANT) "/value", &value);
+
+}  // namespace
+}  // namespace GANOPS_MUTANT

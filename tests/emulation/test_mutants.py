@@ -1,0 +1,111 @@
+"""Mistakes planted in copies of the library's own kernels: the emulator reports each, and is silent on a plain copy."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+
+import build
+
+
+class Mutant(NamedTuple):
+    file: str
+    pattern: str  # a regular expression, which must be found
+    replacement: str
+    case: str  # of mutants/driver.cu
+    kinds: set[str]
+
+
+MUTANTS = {
+    "without_barrier": Mutant(
+        "cuda/reduce.cuh",
+        r"(partial\[warp\] = value;)\s*__syncthreads\(\);",
+        r"\1",
+        "sum",
+        {"uninitialised shared memory", "race on shared memory"},
+    ),
+    "without_fence": Mutant("cuda/reduce.cuh", r"__threadfence\(\);", "", "sum", {"race on global memory"}),
+    "return_before_barrier": Mutant(
+        "cuda/reduce.cuh",
+        r"(if \(lane == 0\) partial\[warp\] = value;)",
+        r"if (lane != 0) return 0; \1",
+        "sum",
+        {"barrier divergence", "warp divergence"},
+    ),
+    "half_mask": Mutant(
+        "cuda/reduce.cuh", r"0xffffffffu", "0x0000ffffu", "sum", {"warp divergence", "shuffle from an inactive lane"}
+    ),
+    "shared_by_all": Mutant(
+        "cuda/reduce.cuh", r"if \(lane == 0\) partial\[warp\]", "partial[warp]", "sum", {"race on shared memory"}
+    ),
+    "one_too_many": Mutant(
+        "cuda/vector.cuh", r"(i = rest \+ threadIdx\.x; i) < end", r"\1 <= end", "value", {"out of bounds"}
+    ),
+    "without_rest": Mutant("cuda/vector.cuh", r"one\(i\);", "(void)one;", "value", {"unwritten output"}),
+    "blocks_overlap": Mutant(
+        "cuda/vector.cuh", r"begin \+ tile_size<T>", "begin + tile_size<T> + 1", "value", {"race on global memory"}
+    ),
+    "always_vectors": Mutant(
+        "cuda/vector.cuh",
+        r"return \(\(reinterpret_cast<uintptr_t>\(pointers\).*;",
+        "return sizeof...(pointers) > 0;",
+        "sum",
+        {"misaligned access"},
+    ),
+    "ticket_not_cleared": Mutant(
+        "cuda/adversarial_loss.cu",
+        r"if \(blocks > 1\) check\(.*\n",
+        "(void)stream;",
+        "sum",
+        {"uninitialised global memory"},
+    ),
+}
+
+
+def change(mutant: Mutant | None) -> Callable[[str, str], str]:
+    def text(file: str, original: str) -> str:
+        if file == "cuda/launch.cuh":  # float alone, to compile faster
+            return re.sub(r"case DType::(?!float32)\w+:\s*return f\(\w+\{\}\);", "", original)
+        if mutant is None or file != mutant.file:
+            return original
+        changed, count = re.subn(mutant.pattern, mutant.replacement, original)
+        assert count > 0, f"{file} no longer has {mutant.pattern!r}: plant the mistake elsewhere"
+        return changed
+
+    return text
+
+
+@pytest.fixture(scope="module")
+def emulator() -> ModuleType:
+    copies = {name: change(mutant) for name, mutant in MUTANTS.items()}
+    return build.load(build.build_mutants({"unchanged": change(None), **copies}))
+
+
+@pytest.fixture(autouse=True)
+def fresh(emulator: ModuleType) -> None:
+    emulator.reset()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mistake_is_reported(emulator: ModuleType, name: str, seed: int) -> None:
+    emulator.set_seed(seed)
+    with contextlib.suppress(RuntimeError):  # of the launch check; an unwritten output is found later
+        emulator.run(f"{name}/{MUTANTS[name].case}")
+    kinds = {fault["kind"] for fault in emulator.faults()}
+    assert kinds
+    assert kinds <= MUTANTS[name].kinds, emulator.faults()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("case", ["sum", "value"])
+def test_unchanged_copy_is_silent(emulator: ModuleType, case: str, seed: int) -> None:
+    emulator.set_seed(seed)
+    result = emulator.run(f"unchanged/{case}")
+    assert not emulator.faults()
+    assert len(result) == {"sum": 1, "value": 9001}[case]
