@@ -306,8 +306,8 @@ inline size_t access_cells(uintptr_t address, size_t bytes, Access kind, bool sh
         if (write != self && !(atomic && kind == Access::atomic) && !ordered(write, self, atomic, address)) {
           race(space, where(), write, true, kind, pc);
         }
-      } else if (shared) {
-        if (instrumented()) touch_shared(address + (i << page.shift), pc);
+      } else if (shared && instrumented()) {
+        touch_shared(address + (i << page.shift), pc);
         if (kind != Access::write) report("uninitialised shared memory", "read of " + where() + ", which no thread of the block has written", pc);
       }
       if (kind == Access::read) {
