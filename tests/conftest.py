@@ -20,6 +20,10 @@ settings.register_profile(
 settings.load_profile("ganops")
 
 
+# A fault that the emulator of the CUDA kernels saw fails the test that ran them; nothing with another backend.
+pytest_plugins = ["emulation.plugin"]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "compile: goes through torch.compile, seconds each (skip with -m 'not compile')")
     config.addinivalue_line("markers", "large: needs several GB; runs where GANOPS_LARGE_TESTS=1")

@@ -1,0 +1,283 @@
+"""Which path a call takes, and what is said where it is not the fused one. Each in a fresh interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+
+import ganops
+from ganops import _library
+
+from .scale import EMULATED
+
+pytestmark = pytest.mark.skipif(EMULATED, reason="of the compiled library")
+
+# The package without its libraries, as after an installation whose build was skipped.
+WITHOUT_LIBRARY = """
+import pathlib, shutil, sys
+source, target = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]) / "ganops"
+shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+sys.path.insert(0, str(target.parent))
+"""
+CALLS = """
+import warnings, torch, ganops
+real, fake = torch.randn(4, 3), torch.randn(4, 3)
+def everything():
+    weights = [torch.randn(3) * 9]
+    ganops.discriminator_loss(real, fake); ganops.generator_loss(fake); ganops.interpolate(real, fake)
+    ganops.gradient_norm_penalty(real); ganops.gradient_penalty(torch.nn.Linear(3, 1), real, fake)
+    ganops.clip_weights_(weights, 0.5)
+    assert weights[0].abs().max() <= 0.5
+"""
+
+
+def _run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GANOPS_")}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd="/",
+    )
+
+
+def _output(code: str, *arguments: str, **environment: str) -> str:
+    result = _run(code, *arguments, **environment)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_the_reference_on_request_is_silent():
+    code = (
+        CALLS
+        + """
+warnings.simplefilter("error")
+everything()
+info = ganops.build_info()
+assert info["backend"] == "reference" and not info["cpu"]["used"], info
+logits = torch.randn(3, requires_grad=True)
+print(type(ganops.generator_loss(logits, "hinge").grad_fn).__name__)
+"""
+    )
+    assert "Loss" not in _output(code, GANOPS_BACKEND="reference"), "torch's own operations"
+    assert "_Loss" in _output(code.replace('"reference" and not', '"compiled" and'))
+
+
+def test_the_reference_on_request_even_where_strict():
+    assert _run(CALLS + "everything()", GANOPS_BACKEND="reference", GANOPS_STRICT="1").returncode == 0
+
+
+def test_without_a_library_one_warning_with_cause_and_command(tmp_path):
+    code = (
+        WITHOUT_LIBRARY
+        + CALLS
+        + """
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    everything(); everything()
+found = [w for w in caught if issubclass(w.category, ganops.FallbackWarning)]
+assert len(found) == 1, [str(w.message) for w in found]
+print(ganops.__file__); print(found[0].filename); print(found[0].message)
+"""
+    )
+    where, caller, text = _output(code, str(Path(ganops.__file__).parent), str(tmp_path)).strip().split("\n", 2)
+    assert where.startswith(str(tmp_path))
+    assert caller == "<string>", "the warning points at the caller's line"
+    assert "discriminator_loss: runs the slower reference in plain PyTorch" in text
+    assert "libganops_cpu.so was not built" in text
+    assert "pip install" in text
+
+
+def test_without_a_library_strict_is_an_error(tmp_path):
+    code = WITHOUT_LIBRARY + CALLS + "everything()"
+    result = _run(code, str(Path(ganops.__file__).parent), str(tmp_path), GANOPS_STRICT="1")
+    assert result.returncode == 1
+    assert "RuntimeError: discriminator_loss: runs the slower reference" in result.stderr
+    assert "GANOPS_STRICT is set" in result.stderr
+
+
+def test_without_a_library_it_says_so(tmp_path):
+    code = WITHOUT_LIBRARY + "import json, ganops; print(json.dumps(ganops.build_info()))"
+    info = json.loads(_output(code, str(Path(ganops.__file__).parent), str(tmp_path)))
+    assert not info["cpu"]["used"]
+    assert info["cpu"]["problem"] == "libganops_cpu.so was not built"
+    assert info["cpu"]["instruction_set"] is None
+    assert not info["cuda"]["used"]
+
+
+def test_a_broken_library_is_a_cause_too(tmp_path):
+    code = (
+        WITHOUT_LIBRARY
+        + """
+(target / "lib").mkdir(exist_ok=True)
+(target / "lib" / "libganops_cpu.so").write_bytes(b"not a library")
+import warnings, torch
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import ganops
+    assert not caught, "importing says nothing"
+    ganops.generator_loss(torch.randn(3))
+print(caught[0].message)
+"""
+    )
+    text = _output(code, str(Path(ganops.__file__).parent), str(tmp_path))
+    assert "libganops_cpu.so does not load" in text
+    assert "pip install" in text
+
+
+def test_an_unknown_backend():
+    result = _run("import ganops", GANOPS_BACKEND="fast")
+    assert result.returncode == 1
+    assert "GANOPS_BACKEND must be one of compiled, reference, emulated, got 'fast'" in result.stderr
+
+
+# The sums of every op and their gradients, as numbers to compare between instruction sets.
+NUMBERS = """
+import json, torch, ganops
+torch.manual_seed(0)
+found = {"isa": ganops.build_info()["cpu"]["instruction_set"]}
+for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+    real, fake = (torch.randn(5, 1003, dtype=torch.float64).mul(3).to(dtype).requires_grad_() for _ in range(2))
+    weight = torch.linspace(0, 1, 5)
+    kinds = ("minimax", "mle", "least_squares", "hinge", "wasserstein")
+    values = [ganops.discriminator_loss(real, fake, kind) for kind in kinds]
+    values += [ganops.generator_loss(fake / 2, kind) for kind in kinds]
+    values += [ganops.interpolate(real, fake, weight).float().square().mean(), ganops.gradient_norm_penalty(real / 30)]
+    clipped = real.detach().clone(); ganops.clip_weights_(clipped, 0.5); values.append(clipped.float().sum())
+    gradients = torch.autograd.grad(sum(v.float() for v in values if v.requires_grad), (real, fake))
+    found[str(dtype)] = [v.item() for v in values] + [g.float().abs().sum().item() for g in gradients]
+print(json.dumps(found))
+"""
+
+
+def test_instruction_sets_agree():
+    """Every copy of the kernels that this machine can run gives the same numbers to rounding."""
+    found = {name: json.loads(_output(NUMBERS, GANOPS_CPU_ISA=name)) for name in ("baseline", "avx2", "")}
+    assert found["baseline"].pop("isa") == "baseline"
+    assert found["avx2"].pop("isa") in ("avx2", "baseline")
+    found[""].pop("isa")
+    for other in ("avx2", ""):
+        for dtype, numbers in found[other].items():
+            eps = torch.finfo(getattr(torch, dtype.removeprefix("torch."))).eps
+            assert numbers == pytest.approx(found["baseline"][dtype], rel=8 * eps, abs=8 * eps), (other, dtype)
+
+
+# --------------------------------------------------------------------------------------------- in this interpreter
+
+
+@pytest.fixture
+def forgetful(monkeypatch):
+    """As if nothing had been warned of yet."""
+    monkeypatch.setattr(_library, "_warned", set())
+
+
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.parametrize("dtype", [torch.float8_e5m2, torch.float8_e4m3fn])
+def test_an_exotic_dtype(dtype):
+    """float8 can hardly be computed with; what there is runs, and the cause is named once."""
+    x = torch.tensor([0.5, -2.0, 4.0]).to(dtype)
+    with (
+        pytest.warns(ganops.FallbackWarning, match=rf"generator_loss: .*not {dtype}"),
+        pytest.raises(NotImplementedError),
+    ):
+        ganops.generator_loss(x, "wasserstein")  # torch has no negation of float8
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(NotImplementedError):
+            ganops.generator_loss(x, "wasserstein")
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_an_exotic_dtype_with_a_result():
+    """The penalty widens before it computes, so the reference serves float8 gradients."""
+    gradient = torch.tensor([[3.0, 4.0]]).to(torch.float8_e5m2)
+    with pytest.warns(ganops.FallbackWarning, match="the kernels take float16, bfloat16, float32 and float64, not"):
+        value = ganops.gradient_norm_penalty(gradient)
+    assert value.float().item() == 16
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_once_per_cause_and_not_once_per_function():
+    a, b = (torch.tensor([[3.0, 4.0]]).to(dtype) for dtype in (torch.float8_e5m2, torch.float8_e4m3fn))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for gradient in (a, a, b, b, a):
+            ganops.gradient_norm_penalty(gradient)
+    assert len(caught) == 2, "one for each dtype"
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_strict(monkeypatch):
+    monkeypatch.setenv("GANOPS_STRICT", "1")
+    gradient = torch.tensor([[3.0, 4.0]]).to(torch.float8_e5m2)
+    with pytest.raises(RuntimeError, match=r"gradient_norm_penalty: .*float8_e5m2 \(GANOPS_STRICT is set\)"):
+        ganops.gradient_norm_penalty(gradient)
+    for off in ("", "0"):
+        monkeypatch.setenv("GANOPS_STRICT", off)
+        _library._warned.clear()
+        with pytest.warns(ganops.FallbackWarning):
+            ganops.gradient_norm_penalty(gradient)
+
+
+@pytest.mark.usefixtures("forgetful")
+def test_a_device_without_kernels(monkeypatch):
+    """Every device but cpu and cuda; here the CPU plays one, since torch has no other at hand."""
+    monkeypatch.setattr(_library, "_SERVED", frozenset({"cuda"}))
+    monkeypatch.setattr(_library._cpu, "problem", "libganops_cpu.so was not built")
+    x = torch.randn(4, 3)
+    with pytest.warns(ganops.FallbackWarning, match=r"libganops_cpu.so was not built; rebuild: .*pip install"):
+        value = ganops.generator_loss(x, "hinge")
+    torch.testing.assert_close(value, -x.mean())
+
+
+@pytest.mark.usefixtures("forgetful")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_why_a_cuda_tensor_is_not_served():
+    """The text alone: there is no CUDA tensor to be had."""
+
+    class Elsewhere:
+        device, dtype, layout = torch.device("cuda"), torch.float32, torch.strided
+
+        def is_floating_point(self) -> bool:
+            return True
+
+    with pytest.warns(ganops.FallbackWarning, match=r"generator_loss: .*(has no CUDA|was not built).*GANOPS_CUDA=1"):
+        assert not _library.serves("generator_loss", Elsewhere())
+
+
+def test_build_info():
+    info = ganops.build_info()
+    assert set(info) >= {"version", "torch", "backend", "stable_abi", "cpu", "cuda"}
+    assert set(info["cpu"]) == {"used", "problem", "library", "instruction_set", "compiler", "threads", "machine"}
+    assert set(info["cuda"]) == {"used", "problem", "library", "architectures", "device"}
+    assert info["version"] == ganops.__version__
+    assert info["torch"] == torch.__version__
+    assert info["backend"] == "compiled"
+    assert info["cpu"]["used"]
+    assert info["cpu"]["problem"] is None
+    assert info["cpu"]["instruction_set"] in ("baseline", "avx2", "avx512")
+    assert Path(info["cpu"]["library"]).exists()
+    assert json.loads(json.dumps(info)) == info, "plain values"
+
+
+def test_importing_needs_torch_alone():
+    """No plotting, no data libraries, nothing compiled."""
+    code = """
+import sys
+import torch
+before = set(sys.modules)
+import ganops
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+for heavy in ("matplotlib", "sklearn", "mlxtend", "tyro", "tqdm", "PIL", "pandas", "scipy"):
+    assert heavy not in new, heavy
+"""
+    _output(code)
