@@ -25,7 +25,8 @@ def tensor(function: str, name: str, value: object) -> None:
         raise TypeError(f"{function}: {name} must be a dense tensor, got {value.layout}; use {name}.to_dense()")
     if not value.is_floating_point():
         raise TypeError(
-            f"{function}: {name} must be a floating-point tensor, got {value.dtype}; convert it first, e.g. {name}.float()"
+            f"{function}: {name} must be a floating-point tensor, got {value.dtype}; "
+            f"convert it first, e.g. {name}.float()"
         )
 
 
@@ -38,8 +39,8 @@ def same_kind(function: str, first_name: str, first: Tensor, second_name: str, s
         )
     if first.device != second.device:
         raise ValueError(
-            f"{function}: {first_name} ({first.device}) and {second_name} ({second.device}) must be on the same device; "
-            f"move one, e.g. {second_name}.to({first_name}.device)"
+            f"{function}: {first_name} ({first.device}) and {second_name} ({second.device}) must be on the same device"
+            f"; move one, e.g. {second_name}.to({first_name}.device)"
         )
 
 

@@ -64,7 +64,9 @@ def _emulated_path() -> Path:
     script = Path(__file__).parent.parent / "tests" / "emulation" / "build.py"
     specification = importlib.util.spec_from_file_location("ganops_emulation_build", script)
     if specification is None or specification.loader is None or not script.exists():
-        raise RuntimeError(f"GANOPS_BACKEND=emulated needs a source checkout, with {script}, or GANOPS_EMULATED_LIBRARY")
+        raise RuntimeError(
+            f"GANOPS_BACKEND=emulated needs a source checkout, with {script}, or GANOPS_EMULATED_LIBRARY"
+        )
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return Path(module.build())
@@ -102,9 +104,14 @@ def loaded() -> bool:
     return _cpu.problem is None
 
 
+def operator(name: str) -> Any:
+    """The operator of that name, looked up once: the way through ``torch.ops`` costs as much as a small kernel."""
+    return getattr(torch.ops.ganops, name).default if loaded() else None
+
+
 def serves(function: str, tensor: Tensor) -> bool:
     """Whether a kernel takes this tensor. If not, says why, once per cause."""
-    if torch.compiler.is_compiling() and _transforms_active():
+    if _transforms_active() and torch.compiler.is_compiling():
         # torch.compile differentiates an autograd Function inside torch.func.grad by its forward, not by its backward
         # (seen in torch 2.13), which an operator does not survive. The compiler fuses the reference there.
         return False
@@ -155,9 +162,9 @@ def build_info() -> dict[str, Any]:
 
     Returns:
         A dictionary of plain values: ``version``, ``torch``, ``backend`` (the setting of ``GANOPS_BACKEND``), and for
-        ``cpu`` and ``cuda`` whether kernels are ``used``, why not (``problem``), the ``library``, and what is particular
-        to each: the ``instruction_set`` chosen for this CPU and the ``compiler``; the ``architectures`` compiled for
-        and the ``device`` found.
+        ``cpu`` and ``cuda`` whether kernels are ``used``, why not (``problem``), the ``library``, and what is its own:
+        the ``instruction_set`` chosen for this CPU and the ``compiler``; the ``architectures`` compiled for and the
+        ``device`` found.
     """
     from ganops import __version__
 

@@ -8,9 +8,7 @@
 namespace ganops::cpu::GANOPS_ISA {
 namespace {
 
-double scale(Penalty penalty, int64_t samples) {
-  return penalty.reduction == Reduction::mean ? 1. / samples : 1.;
-}
+double scale(Penalty penalty, int64_t samples) { return penalty.reduction == Reduction::mean ? 1. / samples : 1.; }
 
 void forward(Stream, DType dtype, Penalty penalty, const void* gradient, void* norm, void* out, void* workspace,
              int64_t samples, int64_t size) {
@@ -32,7 +30,8 @@ void forward(Stream, DType dtype, Penalty penalty, const void* gradient, void* n
       if (penalty.reduction == Reduction::none) static_cast<T*>(out)[sample] = narrow<T>(value);
       total.add(value);
     });
-    if (penalty.reduction != Reduction::none) *static_cast<T*>(out) = narrow<T>(total.value() * scale(penalty, samples));
+    if (penalty.reduction != Reduction::none)
+      *static_cast<T*>(out) = narrow<T>(total.value() * scale(penalty, samples));
   });
 }
 
@@ -69,7 +68,8 @@ void double_backward(Stream, DType dtype, Penalty penalty, const void* tangent, 
       return [=](int64_t i) { return A(widen(t[i])) * A(widen(g[i])); };
     };
     LongSum total;
-    double* dot = static_cast<double*>(workspace);  // finish(sample) frees the places up to `sample` of the partial sums
+    double* dot =
+        static_cast<double*>(workspace);  // finish(sample) frees the places up to `sample` of the partial sums
     sum_samples<A>(samples, size, workspace, product, [&](int64_t sample, double sum) {
       const A n = static_cast<const A*>(norm)[sample];
       const double value = penalty_slope(n, target, penalty.one_sided) * sum;

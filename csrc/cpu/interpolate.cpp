@@ -54,9 +54,7 @@ void weight_backward(Stream, DType dtype, const void* grad, const void* real, co
       const T* g = static_cast<const T*>(grad) + begin;
       const T* r = static_cast<const T*>(real) + begin;
       const T* f = static_cast<const T*>(fake) + begin;
-      return [=](int64_t i) {
-        return interpolate_weight_gradient(A(widen(g[i])), A(widen(r[i])), A(widen(f[i])));
-      };
+      return [=](int64_t i) { return interpolate_weight_gradient(A(widen(g[i])), A(widen(r[i])), A(widen(f[i]))); };
     };
     sum_samples<A>(samples, size, workspace, term,
                    [&](int64_t sample, double sum) { static_cast<A*>(out)[sample] = sum; });

@@ -1,7 +1,7 @@
 // The loops that every CPU kernel is made of: threads over chunks, vectors within a chunk.
 //
-// The division into chunks depends on the sizes alone, never on the number of threads, and partial sums are added in the
-// order of the chunks. So a result is the same to the bit on any number of threads.
+// The division into chunks depends on the sizes alone, never on the number of threads, and partial sums are added in
+// the order of the chunks. So a result is the same to the bit on any number of threads.
 #pragma once
 
 #include <cstdint>

@@ -88,8 +88,7 @@ __device__ __forceinline__ void grid_sum(A mine, T* out, void* workspace) {
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS sum_kernel(const __grid_constant__ Segments<T> segments, T* out,
-                                                         void* workspace) {
+__global__ void GANOPS_BOUNDS sum_kernel(const __grid_constant__ Segments<T> segments, T* out, void* workspace) {
   using A = Accumulate<T>;
   A mine = 0;
   for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
@@ -136,8 +135,7 @@ __global__ void GANOPS_BOUNDS value_kernel(const __grid_constant__ Segments<T> s
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS
-    first_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient) {
+__global__ void GANOPS_BOUNDS first_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient) {
   using A = Accumulate<T>;
   const A number = gradient.per_element ? A(1) : A(widen(*gradient.data));
   for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
@@ -166,9 +164,8 @@ __global__ void GANOPS_BOUNDS
 
 // Reduced: *gradient_out = Σ scale·t·f'(x). Per element (a single segment): gradient_out[i] = t·f'(x).
 template <class T>
-__global__ void GANOPS_BOUNDS
-    second_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient, T* gradient_out,
-                  void* workspace) {
+__global__ void GANOPS_BOUNDS second_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient,
+                                            T* gradient_out, void* workspace) {
   using A = Accumulate<T>;
   const bool each = gradient.per_element;
   const A number = each ? A(1) : A(widen(*gradient.data));
@@ -209,10 +206,10 @@ __global__ void GANOPS_BOUNDS
   if (!each) grid_sum(mine, gradient_out, workspace);
 }
 
+// A few tiles are one block's work: it needs no partial sums and so no memory to be cleared.
 template <class T>
 int64_t reduction_blocks(const Segments<T>& segments) {
-  const int64_t blocks = smaller(segments.tiles, resident_blocks());
-  return blocks > 0 ? blocks : 1;
+  return segments.tiles <= 4 ? 1 : smaller(segments.tiles, resident_blocks());
 }
 
 // The count of finished blocks starts at 0; a single block needs none.

@@ -1,7 +1,7 @@
 // Clipping on the GPU: all tensors in one launch.
 //
-// The addresses and lengths travel as a kernel parameter, so that nothing is copied to the card first. The tensors' tiles
-// are numbered through; a block finds the tensor of its tile by bisection.
+// The addresses and lengths travel as a kernel parameter, so that nothing is copied to the card first. The tensors'
+// tiles are numbered through; a block finds the tensor of its tile by bisection.
 #include "../math/clip_weights.h"
 
 #include "../kernels/clip_weights.h"
@@ -22,8 +22,7 @@ struct Table {
 };
 
 template <class T, int capacity>
-__global__ void GANOPS_BOUNDS
-    clip_kernel(const __grid_constant__ Table<T, capacity> table, const Accumulate<T> limit) {
+__global__ void GANOPS_BOUNDS clip_kernel(const __grid_constant__ Table<T, capacity> table, const Accumulate<T> limit) {
   using A = Accumulate<T>;
   const int tile = blockIdx.x;
   int low = 0, high = table.tensors - 1;

@@ -94,9 +94,9 @@ struct WriteSlope {
 };
 
 template <class T>
-__global__ void GANOPS_BOUNDS
-    backward_kernel(const Pieces pieces, const Setting<T> setting, const T* grad, const T* gradient,
-                    const Accumulate<T>* norm, T* out, const bool vectors) {
+__global__ void GANOPS_BOUNDS backward_kernel(const Pieces pieces, const Setting<T> setting, const T* grad,
+                                              const T* gradient, const Accumulate<T>* norm, T* out,
+                                              const bool vectors) {
   using A = Accumulate<T>;
   for_units(pieces, [&](int64_t sample, int64_t begin, int64_t end, int64_t) {
     const A slope = A(widen(grad[setting.each ? sample : 0])) * setting.scale *
@@ -114,19 +114,16 @@ __global__ void GANOPS_BOUNDS
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS
-    double_backward_kernel(const Pieces pieces, const Setting<T> setting, const T* tangent, const T* grad,
-                           const T* gradient, const Accumulate<T>* norm, const double* dot, T* out,
-                           const bool vectors) {
+__global__ void GANOPS_BOUNDS double_backward_kernel(const Pieces pieces, const Setting<T> setting, const T* tangent,
+                                                     const T* grad, const T* gradient, const Accumulate<T>* norm,
+                                                     const double* dot, T* out, const bool vectors) {
   using A = Accumulate<T>;
   for_units(pieces, [&](int64_t sample, int64_t begin, int64_t end, int64_t) {
     const A n = norm[sample], inverse = n == 0 ? A(0) : 1 / n;
     const A above = A(widen(grad[setting.each ? sample : 0])) * setting.scale;
     const A along = above * penalty_slope(n, setting.target, setting.one_sided);
     const A across = above * penalty_curvature(n, setting.target, setting.one_sided) * (A(dot[sample]) * inverse);
-    const auto at = [&](T t, T g) {
-      return narrow<T>(along * A(widen(t)) + across * (A(widen(g)) * inverse));
-    };
+    const auto at = [&](T t, T g) { return narrow<T>(along * A(widen(t)) + across * (A(widen(g)) * inverse)); };
     visit_piece<T>(
         begin, end, vectors,
         [&](int64_t i) {
@@ -141,9 +138,7 @@ __global__ void GANOPS_BOUNDS
 }
 
 // Partial sums, then one number per sample.
-int64_t workspace(int64_t samples, int64_t size) {
-  return sample_workspace(samples, size) + samples * sizeof(double);
-}
+int64_t workspace(int64_t samples, int64_t size) { return sample_workspace(samples, size) + samples * sizeof(double); }
 
 void forward(Stream stream, DType dtype, Penalty penalty, const void* gradient, void* norm, void* out, void* workspace,
              int64_t samples, int64_t size) {

@@ -1,5 +1,5 @@
-// Interpolation on the GPU. Forward and backward are one pass each, a warp per piece of a sample (samples.cuh): two reads
-// and a write, or a read and two writes. The weight's gradient is a sum per sample.
+// Interpolation on the GPU. Forward and backward are one pass each, a warp per piece of a sample (samples.cuh): two
+// reads and a write, or a read and two writes. The weight's gradient is a sum per sample.
 #include "../math/interpolate.h"
 
 #include "../kernels/interpolate.h"
@@ -9,9 +9,8 @@ namespace ganops::cuda {
 namespace {
 
 template <class T>
-__global__ void GANOPS_BOUNDS
-    forward_kernel(const Pieces pieces, const T* real, const T* fake, const Accumulate<T>* weight, T* out,
-                   const bool vectors) {
+__global__ void GANOPS_BOUNDS forward_kernel(const Pieces pieces, const T* real, const T* fake,
+                                             const Accumulate<T>* weight, T* out, const bool vectors) {
   using A = Accumulate<T>;
   for_units(pieces, [&](int64_t sample, int64_t begin, int64_t end, int64_t) {
     const A w = weight[sample];
@@ -31,9 +30,8 @@ __global__ void GANOPS_BOUNDS
 
 // A null output is not written.
 template <class T>
-__global__ void GANOPS_BOUNDS
-    backward_kernel(const Pieces pieces, const T* grad, const Accumulate<T>* weight, T* grad_real, T* grad_fake,
-                    const bool vectors) {
+__global__ void GANOPS_BOUNDS backward_kernel(const Pieces pieces, const T* grad, const Accumulate<T>* weight,
+                                              T* grad_real, T* grad_fake, const bool vectors) {
   using A = Accumulate<T>;
   for_units(pieces, [&](int64_t sample, int64_t begin, int64_t end, int64_t) {
     const A w = weight[sample], rest = 1 - w;
@@ -117,8 +115,7 @@ void weight_backward(Stream stream, DType dtype, const void* grad, const void* r
                      void* workspace, int64_t samples, int64_t size) {
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
-    const WeightGradient<T> term{static_cast<const T*>(grad), static_cast<const T*>(real),
-                                 static_cast<const T*>(fake)};
+    const WeightGradient<T> term{static_cast<const T*>(grad), static_cast<const T*>(real), static_cast<const T*>(fake)};
     const WriteSample<Accumulate<T>> finish{static_cast<Accumulate<T>*>(out)};
     sum_samples<T>(stream, Pieces(samples, size), term, aligned_samples<T>(size, grad, real, fake), finish, workspace);
   });

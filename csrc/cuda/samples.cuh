@@ -1,8 +1,8 @@
 // Work on batches: tensors (samples, size) with a number per sample.
 //
 // A sample is cut into pieces, and each warp takes one (sample, piece) at a time: the sample's number is then the same
-// for the whole warp, and sums need no shared memory. Per-sample sums are two launches: every warp leaves a partial sum,
-// then one block adds them in their order, a warp a sample.
+// for the whole warp, and sums need no shared memory. Per-sample sums are two launches: every warp leaves a partial
+// sum, then one block adds them in their order, a warp a sample.
 #pragma once
 
 #include "reduce.cuh"
@@ -64,8 +64,8 @@ __device__ __forceinline__ void visit_piece(int64_t begin, int64_t end, bool vec
 // First launch of a sum: partial[unit] = Σ over the unit of term(i), where term.at(i) and, for a vector's worth from i
 // on, term.whole(i) give the summands.
 template <class T, class Term>
-__global__ void GANOPS_BOUNDS
-    partial_kernel(const Pieces pieces, const Term term, const bool vectors, double* partial) {
+__global__ void GANOPS_BOUNDS partial_kernel(const Pieces pieces, const Term term, const bool vectors,
+                                             double* partial) {
   using A = Accumulate<T>;
   for_units(pieces, [&](int64_t, int64_t begin, int64_t end, int64_t unit) {
     A sum = 0;
@@ -78,8 +78,8 @@ __global__ void GANOPS_BOUNDS
 
 // Second launch: finish.sample(s, sum) once for each sample gives a number, finish.total(Σ) once their sum.
 template <class Finish>
-__global__ void GANOPS_BOUNDS
-    finish_kernel(const int64_t samples, const int64_t pieces, const double* partial, const Finish finish) {
+__global__ void GANOPS_BOUNDS finish_kernel(const int64_t samples, const int64_t pieces, const double* partial,
+                                            const Finish finish) {
   const int lane = threadIdx.x % warp_size;
   LongSum mine;
   for (int64_t sample = threadIdx.x / warp_size; sample < samples; sample += block_size / warp_size) {

@@ -39,8 +39,8 @@ constexpr int vectors_per_thread = 4;
 template <class T>
 constexpr int64_t tile_size = int64_t(block_size) * vectors_per_thread * Vector<T>::width;
 
-// Visits one tile, elements [begin, begin + tile_size) short of `count`: whole(i) where a vector starts at i, one(i) for
-// the elements that fill none. Neighbouring threads take neighbouring vectors.
+// Visits one tile, elements [begin, begin + tile_size) short of `count`: whole(i) where a vector starts at i, one(i)
+// for the elements that fill none. Neighbouring threads take neighbouring vectors.
 template <class T, class Whole, class One>
 __device__ __forceinline__ void visit_tile(int64_t begin, int64_t count, bool vectors, Whole&& whole, One&& one) {
   constexpr int width = Vector<T>::width;

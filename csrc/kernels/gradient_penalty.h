@@ -20,7 +20,8 @@ struct GradientPenaltyKernels {
   void (*forward)(Stream, DType, Penalty, const void* gradient, void* norm, void* out, void* workspace, int64_t samples,
                   int64_t size);
 
-  // out = G·scale·c(n)·g with c = φ'(n)/n, and 0 at n = 0. G is one element, or one per sample where nothing is reduced.
+  // out = G·scale·c(n)·g with c = φ'(n)/n, and 0 at n = 0. G is one element, or one per sample where nothing is
+  // reduced.
   void (*backward)(Stream, DType, Penalty, const void* grad, const void* gradient, const void* norm, void* out,
                    int64_t samples, int64_t size);
 

@@ -20,8 +20,8 @@
 #define GANOPS_DEVICE_MATH 1
 #endif
 
-// CPU sources are compiled once per instruction set. Each copy lives in a namespace of its own, or else the linker would
-// keep one of them for all.
+// CPU sources are compiled once per instruction set. Each copy lives in a namespace of its own, or else the linker
+// would keep one of them for all.
 #ifndef GANOPS_ISA
 #define GANOPS_ISA common
 #endif
@@ -182,9 +182,9 @@ struct Format<float> {
   static constexpr int mantissa = 23, bias = 127, exp_degree = 7;
   static constexpr float round = 0x1.8p23f, lowest = -104.f, highest = 89.f;
   static constexpr float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
-  static constexpr float log1p[] = {1.f,           -0.4999997949f, 0.3333249754f,   -0.2498649646f,
-                                    0.1988582029f, -0.1608762301f, 0.1237799587f,   -0.08188040924f,
-                                    0.04100657369f, -0.01318782657f, 0.001986696594f};
+  static constexpr float log1p[] = {
+      1.f,           -0.4999997949f,  0.3333249754f,  -0.2498649646f,  0.1988582029f,  -0.1608762301f,
+      0.1237799587f, -0.08188040924f, 0.04100657369f, -0.01318782657f, 0.001986696594f};
 };
 template <>
 struct Format<double> {
@@ -221,7 +221,7 @@ struct Format<double> {
 
 // 1/n! for n from 0 on.
 constexpr double inverse_factorial[] = {
-    1.,       1.,        1. / 2,      1. / 6,       1. / 24,       1. / 120,       1. / 720,
+    1.,        1.,         1. / 2,      1. / 6,       1. / 24,       1. / 120,       1. / 720,
     1. / 5040, 1. / 40320, 1. / 362880, 1. / 3628800, 1. / 39916800, 1. / 479001600, 1. / 6227020800.};
 
 // eˣ: x = k·ln 2 + r with |r| ≤ ½ ln 2, then Taylor's polynomial of eʳ times 2ᵏ, in two factors because k may exceed
@@ -245,8 +245,9 @@ GANOPS_INLINE A exponential(A x) {
   return p * bits<A>(static_cast<B>((exponent - half + F::bias) << F::mantissa));
 }
 
-// log(1 + y) for y in [0, 1], as y times the Chebyshev fit of log(1 + y)/y on that interval (error 8e-10, 3e-19): a longer
-// polynomial than that of the logarithm's usual reduction, but without its division, which alone would cost more.
+// log(1 + y) for y in [0, 1], as y times the Chebyshev fit of log(1 + y)/y on that interval (error 8e-10, 3e-19): a
+// longer polynomial than that of the logarithm's usual reduction, but without its division, which alone would cost
+// more.
 template <class A>
 GANOPS_INLINE A log1p_unit(A y) {
   constexpr int terms = sizeof(Format<A>::log1p) / sizeof(A);

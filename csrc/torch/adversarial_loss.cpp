@@ -90,8 +90,8 @@ std::tuple<Tensor, Tensor> adversarial_loss_double_backward(const Tensor& tangen
   segments.segment[0].tangent = input(t, "tangent");
   segments.segment[0].out = output(logits_out, "grad_logits");
   Workspace workspace(x, per_element ? 0 : kernels.workspace(segments));
-  kernels.second(target.stream(), dtype_of(x), segments, {input(g, "grad"), per_element},
-                 output(grad_out, "grad_grad"), workspace.data());
+  kernels.second(target.stream(), dtype_of(x), segments, {input(g, "grad"), per_element}, output(grad_out, "grad_grad"),
+                 workspace.data());
   return {grad_out, logits_out};
 }
 
@@ -101,10 +101,10 @@ Tensor discriminator_loss(const Tensor& real, const Tensor& fake, int64_t kind, 
   check_same(real, fake, false);
   const Target target("discriminator_loss", real.get_device_index());
   const Tensor r = dense(real), f = dense(fake);
-  return sum({{choice.segment(r, Role::real, real_parameter, "real"),
-               choice.segment(f, Role::fake, fake_parameter, "fake")},
-              2},
-             r, target);
+  return sum(
+      {{choice.segment(r, Role::real, real_parameter, "real"), choice.segment(f, Role::fake, fake_parameter, "fake")},
+       2},
+      r, target);
 }
 
 std::tuple<Tensor, Tensor> discriminator_loss_backward(const Tensor& grad, const Tensor& real, const Tensor& fake,
@@ -115,9 +115,9 @@ std::tuple<Tensor, Tensor> discriminator_loss_backward(const Tensor& grad, const
   check_same(grad, real, false);
   const Target target("discriminator_loss_backward", real.get_device_index());
   const Tensor r = dense(real), f = dense(fake);
-  LossSegments segments{{choice.segment(r, Role::real, real_parameter, "real"),
-                         choice.segment(f, Role::fake, fake_parameter, "fake")},
-                        2};
+  LossSegments segments{
+      {choice.segment(r, Role::real, real_parameter, "real"), choice.segment(f, Role::fake, fake_parameter, "fake")},
+      2};
   Tensor grad_real = empty_as(r), grad_fake = empty_as(f);
   segments.segment[0].out = output(grad_real, "grad_real");
   segments.segment[1].out = output(grad_fake, "grad_fake");
@@ -139,9 +139,9 @@ std::tuple<Tensor, Tensor, Tensor> discriminator_loss_double_backward(const Tens
   const Tensor r = dense(real), f = dense(fake);
   const Tensor tr = laid_out_as(tangent_real, r), tf = laid_out_as(tangent_fake, f);
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
-  LossSegments segments = contributing({{choice.segment(r, Role::real, real_parameter, "real"),
-                                         choice.segment(f, Role::fake, fake_parameter, "fake")},
-                                        2});
+  LossSegments segments = contributing(
+      {{choice.segment(r, Role::real, real_parameter, "real"), choice.segment(f, Role::fake, fake_parameter, "fake")},
+       2});
   Tensor grad_out = empty_scalar(r), real_out = empty_as(r), fake_out = empty_as(f);
   segments.segment[0].tangent = input(tr, "tangent_real");
   segments.segment[0].out = output(real_out, "grad_real");

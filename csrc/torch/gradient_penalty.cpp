@@ -53,8 +53,8 @@ Tensor gradient_norm_penalty_backward(const Tensor& grad, const Tensor& gradient
   void* out = output(result, "grad_gradient");
   if (g.numel() > 0) {
     GANOPS_KERNELS(gradient_penalty)
-        .backward(where.stream(), dtype_of(g), penalty, input(above, "grad"), input(g, "gradient"),
-                  input(norm, "norm"), out, batch.samples, batch.size);
+        .backward(where.stream(), dtype_of(g), penalty, input(above, "grad"), input(g, "gradient"), input(norm, "norm"),
+                  out, batch.samples, batch.size);
   }
   return result;
 }

@@ -29,8 +29,7 @@ STABLE_TORCH_LIBRARY(ganops, m) {
   m.def("interpolate_backward(Tensor grad, Tensor weight, bool real, bool fake) -> (Tensor, Tensor)");
   m.def("interpolate_weight_backward(Tensor grad, Tensor real, Tensor fake) -> Tensor");
 
-  m.def(
-      "gradient_norm_penalty(Tensor gradient, float target, bool one_sided, int reduction) -> (Tensor, Tensor)");
+  m.def("gradient_norm_penalty(Tensor gradient, float target, bool one_sided, int reduction) -> (Tensor, Tensor)");
   m.def(
       "gradient_norm_penalty_backward(Tensor grad, Tensor gradient, Tensor norm, float target, bool one_sided, "
       "int reduction) -> Tensor");

@@ -91,8 +91,8 @@ inline Tensor dense_by_sample(const Tensor& tensor) {
   return is_dense_by_sample(tensor) ? tensor : torch::stable::contiguous(tensor);
 }
 
-// Uninitialised memory on the device of `like`. Straight through the C interface: a call of empty_like by name looks the
-// operator up each time.
+// Uninitialised memory on the device of `like`. Straight through the C interface: a call of empty_like by name looks
+// the operator up each time.
 inline Tensor empty(const Tensor& like, int64_t dim, const int64_t* sizes, const int64_t* strides, int32_t dtype) {
   int32_t device_type;
   AtenTensorHandle result;

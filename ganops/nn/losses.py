@@ -51,4 +51,5 @@ class GradientPenalty(nn.Module):
         return self.weight * ops.gradient_penalty(critic, real, fake, target=self.target, one_sided=self.one_sided)
 
     def extra_repr(self) -> str:
+        """The settings, for the module's text."""
         return f"weight={self.weight}, target={self.target}, one_sided={self.one_sided}"

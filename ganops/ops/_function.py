@@ -14,10 +14,10 @@ def apply(function: type[Function], *arguments: Any) -> Any:
     """``function.apply(*arguments)`` at the price of what is needed of it.
 
     ``Function.apply`` binds the arguments with ``inspect.signature`` whenever ``setup_context`` is defined, which costs
-    more than a small kernel; only ``torch.func`` and ``torch.compile`` need that. Where no graph is recorded (in a plain
-    backward pass, for one) the forward alone is called.
+    more than a small kernel; only ``torch.func`` and ``torch.compile`` need that. Where no graph is recorded (in a
+    plain backward pass, for one) the forward alone is called.
     """
-    if torch.compiler.is_compiling() or _transforms_active():
+    if _transforms_active() or torch.compiler.is_compiling():
         return function.apply(*arguments)
     if not torch.is_grad_enabled():
         return function.forward(*arguments)

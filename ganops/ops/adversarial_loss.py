@@ -19,16 +19,34 @@ _KINDS = tuple(reference.KINDS)
 _WIDE = (torch.float32, torch.float64)
 
 
+# What travels with every call: (kind, reduction, parameter of the real term, of the fake one, of the generator's).
+Choice = tuple[int, int, float, float, float]
+
+_adversarial_loss_op = _library.operator("adversarial_loss")
+_adversarial_loss_backward_op = _library.operator("adversarial_loss_backward")
+_adversarial_loss_double_backward_op = _library.operator("adversarial_loss_double_backward")
+_discriminator_loss_op = _library.operator("discriminator_loss")
+_discriminator_loss_backward_op = _library.operator("discriminator_loss_backward")
+_discriminator_loss_double_backward_op = _library.operator("discriminator_loss_double_backward")
+
+
 def _plain(tensor: object) -> bool:
     """Whether the checks have nothing to find: told at a fraction of their cost."""
     return type(tensor) is Tensor and tensor.dtype in _WIDE and tensor.layout is torch.strided
 
 
-def _setting(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Setting:
-    # The common case without the checks' cost.
-    if not parameters and type(kind) is type(reduction) is str and kind in _KINDS and reduction in _REDUCTION:
-        return reference.DEFAULTS[kind]
-    return reference.resolve(function, kind, reduction, parameters)
+def _choose(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Choice:
+    if not parameters and type(kind) is type(reduction) is str and (kind, reduction) in _CHOICES:
+        return _CHOICES[kind, reduction]
+    setting = reference.resolve(function, kind, reduction, parameters)
+    return (setting.index, _REDUCTION[reduction], *setting.parameters)
+
+
+_CHOICES: dict[tuple[str, str], Choice] = {
+    (kind, reduction): (setting.index, number, *setting.parameters)
+    for kind, setting in reference.DEFAULTS.items()
+    for reduction, number in _REDUCTION.items()
+}
 
 
 def discriminator_loss(
@@ -67,7 +85,7 @@ def discriminator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    setting = _setting("discriminator_loss", kind, reduction, parameters)
+    choice = _choose("discriminator_loss", kind, reduction, parameters)
     if not (_plain(real_logits) and _plain(fake_logits) and real_logits.dtype is fake_logits.dtype):
         _checks.tensor("discriminator_loss", "real_logits", real_logits)
         _checks.tensor("discriminator_loss", "fake_logits", fake_logits)
@@ -76,13 +94,9 @@ def discriminator_loss(
         _checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
     if not _library.serves("discriminator_loss", real_logits):
         return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction, **parameters)
-    _, index, numbers = setting
     if reduction == "none":
-        return (
-            apply(_Loss, real_logits, index, _ROLE["real"], _REDUCTION["none"], numbers[0]),
-            apply(_Loss, fake_logits, index, _ROLE["fake"], _REDUCTION["none"], numbers[1]),
-        )
-    return apply(_DiscriminatorLoss, real_logits, fake_logits, index, _REDUCTION[reduction], numbers[0], numbers[1])
+        return apply(_Loss, real_logits, _ROLE["real"], choice), apply(_Loss, fake_logits, _ROLE["fake"], choice)
+    return apply(_DiscriminatorLoss, real_logits, fake_logits, choice)
 
 
 def generator_loss(
@@ -116,20 +130,19 @@ def generator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    setting = _setting("generator_loss", kind, reduction, parameters)
+    choice = _choose("generator_loss", kind, reduction, parameters)
     if not _plain(fake_logits):
         _checks.tensor("generator_loss", "fake_logits", fake_logits)
         fake_logits = _checks.without_autocast(fake_logits)
     if not _library.serves("generator_loss", fake_logits):
         return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
-    return apply(_Loss, fake_logits, setting.index, _ROLE["generator"], _REDUCTION[reduction], setting.parameters[2])
+    return apply(_Loss, fake_logits, _ROLE["generator"], choice)
 
 
-def _second_order(
-    tangent: Tensor, grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float
-) -> tuple[Tensor, Tensor]:
+def _second_order(tangent: Tensor, grad: Tensor, logits: Tensor, role: int, choice: Choice) -> tuple[Tensor, Tensor]:
     """What the fused double backward computes, in operations that autograd differentiates again."""
-    setting = Setting(_KINDS[kind], kind, (parameter, parameter, parameter))  # only the role's own is looked at
+    kind, reduction, *parameters = choice
+    setting = Setting(_KINDS[kind], kind, tuple(parameters))
     # Each summand depends on its own logit alone, so that the gradient of the sum holds the derivatives.
     slope_at = torch.func.grad(lambda x: setting.term(ROLES[role], x).sum())
     slope = slope_at(logits)
@@ -141,46 +154,51 @@ def _second_order(
     return grad_out, scale * tangent * grad * curvature
 
 
+def _of_role(role: int, choice: Choice) -> tuple[int, int, int, float]:
+    """The last arguments of the operators on one tensor of logits."""
+    return choice[0], role, choice[1], choice[2 + role]
+
+
 class _Loss(Function):
     """One tensor of logits, one formula of the table."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(logits: Tensor, kind: int, role: int, reduction: int, parameter: float) -> Tensor:
-        return torch.ops.ganops.adversarial_loss.default(logits, kind, role, reduction, parameter)
+    def forward(logits: Tensor, role: int, choice: Choice) -> Tensor:
+        return _adversarial_loss_op(logits, *_of_role(role, choice))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        logits, *ctx.choice = inputs
+        logits, ctx.role, ctx.choice = inputs
         ctx.save_for_backward(logits)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (logits,) = ctx.saved_tensors
-        return apply(_LossBackward, grad, logits, *ctx.choice), None, None, None, None
+        return apply(_LossBackward, grad, logits, ctx.role, ctx.choice), None, None
 
 
 class _LossBackward(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float) -> Tensor:
-        return torch.ops.ganops.adversarial_loss_backward.default(grad, logits, kind, role, reduction, parameter)
+    def forward(grad: Tensor, logits: Tensor, role: int, choice: Choice) -> Tensor:
+        return _adversarial_loss_backward_op(grad, logits, *_of_role(role, choice))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        grad, logits, *ctx.choice = inputs
+        grad, logits, ctx.role, ctx.choice = inputs
         ctx.save_for_backward(grad, logits)
 
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, logits = ctx.saved_tensors
         if torch.is_grad_enabled():
-            found = _second_order(tangent, grad, logits, *ctx.choice)
+            found = _second_order(tangent, grad, logits, ctx.role, ctx.choice)
         else:
-            found = torch.ops.ganops.adversarial_loss_double_backward.default(tangent, grad, logits, *ctx.choice)
-        return *found, None, None, None, None
+            found = _adversarial_loss_double_backward_op(tangent, grad, logits, *_of_role(ctx.role, ctx.choice))
+        return *found, None, None
 
 
 class _DiscriminatorLoss(Function):
@@ -189,57 +207,51 @@ class _DiscriminatorLoss(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(real: Tensor, fake: Tensor, kind: int, reduction: int, real_p: float, fake_p: float) -> Tensor:
-        return torch.ops.ganops.discriminator_loss.default(real, fake, kind, reduction, real_p, fake_p)
+    def forward(real: Tensor, fake: Tensor, choice: Choice) -> Tensor:
+        return _discriminator_loss_op(real, fake, *choice[:4])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        real, fake, *ctx.choice = inputs
-        needs_real, needs_fake, *_ = ctx.needs_input_grad
+        real, fake, ctx.choice = inputs
+        needs_real, needs_fake, _ = ctx.needs_input_grad
         ctx.save_for_backward(real if needs_real else None, fake if needs_fake else None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         real, fake = ctx.saved_tensors
-        needs_real, needs_fake, *_ = ctx.needs_input_grad
-        if needs_real and needs_fake:
-            found = apply(_DiscriminatorLossBackward, grad, real, fake, *ctx.choice)
-        else:
-            kind, reduction, real_p, fake_p = ctx.choice
-            found = (
-                apply(_LossBackward, grad, real, kind, _ROLE["real"], reduction, real_p) if needs_real else None,
-                apply(_LossBackward, grad, fake, kind, _ROLE["fake"], reduction, fake_p) if needs_fake else None,
-            )
-        return *found, None, None, None, None
+        if real is not None and fake is not None:
+            return *apply(_DiscriminatorLossBackward, grad, real, fake, ctx.choice), None
+        return (
+            None if real is None else apply(_LossBackward, grad, real, _ROLE["real"], ctx.choice),
+            None if fake is None else apply(_LossBackward, grad, fake, _ROLE["fake"], ctx.choice),
+            None,
+        )
 
 
 class _DiscriminatorLossBackward(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        grad: Tensor, real: Tensor, fake: Tensor, kind: int, reduction: int, real_p: float, fake_p: float
-    ) -> tuple[Tensor, Tensor]:
-        return torch.ops.ganops.discriminator_loss_backward.default(grad, real, fake, kind, reduction, real_p, fake_p)
+    def forward(grad: Tensor, real: Tensor, fake: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
+        return _discriminator_loss_backward_op(grad, real, fake, *choice[:4])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        grad, real, fake, *ctx.choice = inputs
+        grad, real, fake, ctx.choice = inputs
         ctx.save_for_backward(grad, real, fake)
 
     @staticmethod
     def backward(ctx: Any, tangent_real: Tensor, tangent_fake: Tensor) -> tuple:
         grad, real, fake = ctx.saved_tensors
         if torch.is_grad_enabled():
-            kind, reduction, real_p, fake_p = ctx.choice
-            grad_r, real_out = _second_order(tangent_real, grad, real, kind, _ROLE["real"], reduction, real_p)
-            grad_f, fake_out = _second_order(tangent_fake, grad, fake, kind, _ROLE["fake"], reduction, fake_p)
+            grad_r, real_out = _second_order(tangent_real, grad, real, _ROLE["real"], ctx.choice)
+            grad_f, fake_out = _second_order(tangent_fake, grad, fake, _ROLE["fake"], ctx.choice)
             found = (grad_r + grad_f, real_out, fake_out)
         else:
-            found = torch.ops.ganops.discriminator_loss_double_backward.default(
-                tangent_real, tangent_fake, grad, real, fake, *ctx.choice
+            found = _discriminator_loss_double_backward_op(
+                tangent_real, tangent_fake, grad, real, fake, *ctx.choice[:4]
             )
-        return *found, None, None, None, None
+        return *found, None
 
 
 def _register_fakes() -> None:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from ganops import _checks, _library
 from ganops._library import BACKEND
-from ganops.reference.clip_weights import clip_weights_ as reference_clip_
 from ganops.reference.clip_weights import check, collect
+from ganops.reference.clip_weights import clip_weights_ as reference_clip_
+
+_clip_weights_op = _library.operator("clip_weights_")
 
 
 def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> None:
@@ -44,7 +46,7 @@ def _clip_at_once(tensors: list[Tensor], limit: float) -> bool:
         return False
     try:
         with torch.no_grad():
-            torch.ops.ganops.clip_weights_.default(tensors, limit)
+            _clip_weights_op(tensors, limit)
     except RuntimeError:
         return False
     torch.autograd.graph.increment_version(tensors)
@@ -63,7 +65,7 @@ def _clip_by_groups(tensors: list[Tensor], limit: float) -> None:
             rest.append(tensor)
     with torch.no_grad():
         for group in fused.values():
-            torch.ops.ganops.clip_weights_.default(group, limit)
+            _clip_weights_op(group, limit)
             if not torch.compiler.is_compiling():
                 torch.autograd.graph.increment_version(group)
     reference_clip_(rest, limit)

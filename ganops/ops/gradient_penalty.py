@@ -17,6 +17,9 @@ from ganops.reference.gradient_penalty import input_gradient, prepare
 from ganops.reference.interpolate import accumulate_dtype
 
 _REDUCTION = {name: number for number, name in enumerate(_checks.REDUCTIONS)}
+_gradient_norm_penalty_op = _library.operator("gradient_norm_penalty")
+_gradient_norm_penalty_backward_op = _library.operator("gradient_norm_penalty_backward")
+_gradient_norm_penalty_double_backward_op = _library.operator("gradient_norm_penalty_double_backward")
 
 
 def gradient_norm_penalty(
@@ -122,7 +125,7 @@ class _Penalty(Function):
 
     @staticmethod
     def forward(gradient: Tensor, target: float, one_sided: bool, reduction: int) -> tuple[Tensor, Tensor]:
-        return torch.ops.ganops.gradient_norm_penalty.default(gradient, target, one_sided, reduction)
+        return _gradient_norm_penalty_op(gradient, target, one_sided, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -140,12 +143,8 @@ class _PenaltyBackward(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(
-        grad: Tensor, gradient: Tensor, norm: Tensor, target: float, one_sided: bool, reduction: int
-    ) -> Tensor:
-        return torch.ops.ganops.gradient_norm_penalty_backward.default(
-            grad, gradient, norm, target, one_sided, reduction
-        )
+    def forward(grad: Tensor, gradient: Tensor, norm: Tensor, target: float, one_sided: bool, reduction: int) -> Tensor:
+        return _gradient_norm_penalty_backward_op(grad, gradient, norm, target, one_sided, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -158,7 +157,7 @@ class _PenaltyBackward(Function):
         if torch.is_grad_enabled():
             grad_out, gradient_out = _second_order(tangent, grad, gradient, *ctx.choice)
         else:
-            grad_out, gradient_out = torch.ops.ganops.gradient_norm_penalty_double_backward.default(
+            grad_out, gradient_out = _gradient_norm_penalty_double_backward_op(
                 tangent, grad, gradient, norm, *ctx.choice
             )
         return grad_out, gradient_out, None, None, None, None

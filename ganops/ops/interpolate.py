@@ -13,6 +13,10 @@ from ganops.ops._function import apply
 from ganops.reference.interpolate import accumulate_dtype, prepare
 from ganops.reference.interpolate import interpolate as reference_interpolate
 
+_interpolate_op = _library.operator("interpolate")
+_interpolate_backward_op = _library.operator("interpolate_backward")
+_interpolate_weight_backward_op = _library.operator("interpolate_weight_backward")
+
 
 def interpolate(
     real: Tensor, fake: Tensor, weight: Tensor | None = None, *, generator: torch.Generator | None = None
@@ -44,7 +48,7 @@ class _Interpolate(Function):
 
     @staticmethod
     def forward(real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
-        return torch.ops.ganops.interpolate.default(real, fake, weight)
+        return _interpolate_op(real, fake, weight)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -71,7 +75,7 @@ class _InterpolateBackward(Function):
 
     @staticmethod
     def forward(grad: Tensor, weight: Tensor, real: bool, fake: bool) -> tuple[Tensor, Tensor]:
-        return torch.ops.ganops.interpolate_backward.default(grad, weight, real, fake)
+        return _interpolate_backward_op(grad, weight, real, fake)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -96,7 +100,7 @@ class _WeightBackward(Function):
 
     @staticmethod
     def forward(grad: Tensor, real: Tensor, fake: Tensor) -> Tensor:
-        return torch.ops.ganops.interpolate_weight_backward.default(grad, real, fake)
+        return _interpolate_weight_backward_op(grad, real, fake)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Every op in plain PyTorch, under the same name and signature: the oracle of the tests and the fallback at run time."""
+"""Every op in plain PyTorch, under the same name and signature: the tests' oracle and the fallback at run time."""
 
 from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
 from ganops.reference.clip_weights import clip_weights_

@@ -37,6 +37,7 @@ class Kind:
     defaults: dict[str, float] = field(default_factory=dict)
 
     def formula(self, role: str) -> Formula:
+        """The formula of one of ``ROLES``."""
         return getattr(self, role)
 
 
@@ -108,6 +109,7 @@ def resolve(function: str, kind: str, reduction: str, parameters: dict[str, floa
 
 
 def reduce(values: Tensor, reduction: str) -> Tensor:
+    """The mean, the sum, or the values themselves."""
     return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
 
 

@@ -45,8 +45,8 @@ def check(tensors: list[Tensor]) -> None:
         _checks.tensor("clip_weights_", f"parameters[{place}]", value)
         if any(size > 1 and stride == 0 for size, stride in zip(value.shape, value.stride(), strict=True)):
             raise ValueError(
-                f"clip_weights_: parameters[{place}] of shape {tuple(value.shape)} is an expanded tensor, whose elements "
-                "share memory; pass the tensor that was expanded"
+                f"clip_weights_: parameters[{place}] of shape {tuple(value.shape)} is an expanded tensor, whose "
+                "elements share memory; pass the tensor that was expanded"
             )
 
 

@@ -13,9 +13,7 @@ def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def prepare(
-    real: Tensor, fake: Tensor, weight: Tensor | None, generator: torch.Generator | None
-) -> Tensor:
+def prepare(real: Tensor, fake: Tensor, weight: Tensor | None, generator: torch.Generator | None) -> Tensor:
     """Checks the arguments of ``interpolate`` and returns the weights, shape (N,), in the accumulation dtype."""
     _checks.tensor("interpolate", "real", real)
     _checks.tensor("interpolate", "fake", fake)

@@ -1,0 +1,68 @@
+# make train   set up, build, train a GAN on real digits, say where the pictures are
+# make test    set up, build, run the tests
+#
+# TORCH=system       use the torch (and whatever else) that $(PYTHON) already has; nothing is fetched for it
+# TORCH=torch==2.12  install that one; the default is the release that the tests run against
+# PYTHON=python3.12  the Python to make the environment with
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
+
+# Builds on this machine are for its own card; wheels are for all (setup.py).
+ifneq ($(MAKECMDGOALS),wheel)
+card := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -u | paste -sd ';')
+export TORCH_CUDA_ARCH_LIST ?= $(or $(card),9.0+PTX)
+endif
+
+.PHONY: train test lint wheel wheel-test emulated bench clean
+
+train: $(VENV)/.installed
+	$(BIN)/ganops train hinge --data mnist --out runs/mnist
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+# The same op tests, with every CUDA kernel run on the CPU by the emulator.
+emulated: $(VENV)/.installed
+	GANOPS_BACKEND=emulated $(BIN)/python -m pytest tests/ops
+
+bench: $(VENV)/.installed
+	$(BIN)/ganops bench
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+
+wheel: $(VENV)/.torch
+	$(BIN)/pip wheel --no-build-isolation --no-deps --wheel-dir dist .
+
+# Into an environment that has nothing but torch and the wheel, away from the sources.
+wheel-test: wheel
+	rm -rf build/clean && $(PYTHON) -m venv build/clean $(if $(filter system,$(TORCH)),--system-site-packages)
+	$(if $(filter system,$(TORCH)),,build/clean/bin/pip install -q $(TORCH))
+	build/clean/bin/pip install -q --no-deps --no-index --find-links dist ganops
+	cd build/clean && bin/python -I -W error $(CURDIR)/tests/packaging/check_wheel.py
+
+# An environment with torch and what the build needs. Without network the system's packages must have it all.
+$(VENV)/.torch:
+ifeq ($(TORCH),system)
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	$(BIN)/python -c "import torch, setuptools, ninja" || $(BIN)/pip install -q "setuptools>=77" ninja
+else
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q "$(TORCH)" "setuptools>=77" ninja numpy
+endif
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch $(SOURCES)
+	$(BIN)/pip install -q --no-build-isolation -e ".[test]" || ( test "$(TORCH)" = system \
+	    && echo "Some packages could not be fetched: what needs them will say so." \
+	    && $(BIN)/pip install -q --no-build-isolation --no-deps -e . )
+	touch $@
+
+clean:
+	rm -rf build dist $(VENV) ganops/lib *.egg-info
