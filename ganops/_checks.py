@@ -78,6 +78,8 @@ def number(function: str, name: str, value: object, *, minimum: float | None = N
 
 def without_autocast(value: Tensor) -> Tensor:
     """Under ``torch.autocast`` half-precision input becomes float32, as in torch's own losses; otherwise unchanged."""
-    if value.dtype in _HALVES and torch.is_autocast_enabled(value.device.type):
-        return value.float()
+    if value.dtype in _HALVES:
+        kind = value.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            return value.float()
     return value

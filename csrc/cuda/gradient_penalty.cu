@@ -15,13 +15,11 @@ struct SquaredNorm {
   using A = Accumulate<T>;
   const T* gradient;
 
-  __device__ __forceinline__ A one(int64_t i) const { return square(gradient[i]); }
-  __device__ __forceinline__ A whole(int64_t i) const {
+  __device__ __forceinline__ void one(int64_t i, A& sum) const { sum += square(gradient[i]); }
+  __device__ __forceinline__ void whole(int64_t i, A& sum) const {
     const Vector<T> g = load(gradient + i);
-    A sum = 0;
 #pragma unroll
     for (int j = 0; j < g.width; ++j) sum += square(g.at[j]);
-    return sum;
   }
   static __device__ __forceinline__ A square(T g) { return A(widen(g)) * A(widen(g)); }
 };
@@ -31,13 +29,11 @@ struct Product {
   using A = Accumulate<T>;
   const T *left, *right;
 
-  __device__ __forceinline__ A one(int64_t i) const { return A(widen(left[i])) * A(widen(right[i])); }
-  __device__ __forceinline__ A whole(int64_t i) const {
+  __device__ __forceinline__ void one(int64_t i, A& sum) const { sum += A(widen(left[i])) * A(widen(right[i])); }
+  __device__ __forceinline__ void whole(int64_t i, A& sum) const {
     const Vector<T> a = load(left + i), b = load(right + i);
-    A sum = 0;
 #pragma unroll
     for (int j = 0; j < a.width; ++j) sum += A(widen(a.at[j])) * A(widen(b.at[j]));
-    return sum;
   }
 };
 

@@ -65,13 +65,11 @@ struct WeightGradient {
   using A = Accumulate<T>;
   const T *grad, *real, *fake;
 
-  __device__ __forceinline__ A one(int64_t i) const { return at(grad[i], real[i], fake[i]); }
-  __device__ __forceinline__ A whole(int64_t i) const {
+  __device__ __forceinline__ void one(int64_t i, A& sum) const { sum += at(grad[i], real[i], fake[i]); }
+  __device__ __forceinline__ void whole(int64_t i, A& sum) const {
     const Vector<T> g = load(grad + i), r = load(real + i), f = load(fake + i);
-    A sum = 0;
 #pragma unroll
     for (int j = 0; j < g.width; ++j) sum += at(g.at[j], r.at[j], f.at[j]);
-    return sum;
   }
   static __device__ __forceinline__ A at(T g, T r, T f) {
     return interpolate_weight_gradient(A(widen(g)), A(widen(r)), A(widen(f)));

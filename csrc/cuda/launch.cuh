@@ -15,8 +15,8 @@ namespace ganops::cuda {
 constexpr int warp_size = 32;
 constexpr int block_size = 256;
 
-// Two blocks a multiprocessor at least. Left without that number, ptxas saves registers for more, and spills some.
-#define GANOPS_BOUNDS __launch_bounds__(::ganops::cuda::block_size, 2)
+// One block a multiprocessor at least. Left without that number, ptxas saves registers for more, and spills some.
+#define GANOPS_BOUNDS __launch_bounds__(::ganops::cuda::block_size, 1)
 
 // The grid's first dimension may be 2³¹ − 1; kernels that meet more tiles stride over them.
 constexpr int64_t max_blocks = 0x7fffffff;

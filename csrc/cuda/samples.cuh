@@ -48,29 +48,32 @@ __device__ __forceinline__ void for_units(const Pieces& pieces, Body&& body) {
   }
 }
 
-// This lane's share of [begin, end): whole(i) where a vector starts at i, one(i) for the rest.
+// This lane's share of [begin, end): whole(i) where a vector starts at i, or one(i) for each of the same elements.
 template <class T, class Whole, class One>
 __device__ __forceinline__ void visit_piece(int64_t begin, int64_t end, bool vectors, Whole&& whole, One&& one) {
   constexpr int width = Vector<T>::width;
-  const int lane = threadIdx.x % warp_size;
+  const int64_t first = begin + int64_t(threadIdx.x % warp_size) * width;
   if (vectors) {
 #pragma unroll 4
-    for (int64_t i = begin + lane * width; i < end; i += warp_size * width) whole(i);
+    for (int64_t i = first; i < end; i += warp_size * width) whole(i);
   } else {
-    for (int64_t i = begin + lane; i < end; i += warp_size) one(i);
+#pragma unroll 1
+    for (int64_t i = first; i < end; i += warp_size * width) {
+#pragma unroll 1
+      for (int64_t j = i; j < end && j < i + width; ++j) one(j);
+    }
   }
 }
 
-// First launch of a sum: partial[unit] = Σ over the unit of term(i), where term.at(i) and, for a vector's worth from i
-// on, term.whole(i) give the summands.
+// First launch of a sum: partial[unit] = Σ over the unit. term.one(i, sum) adds the summand at i, term.whole(i, sum)
+// those of a vector from i on, one after another.
 template <class T, class Term>
 __global__ void GANOPS_BOUNDS partial_kernel(const Pieces pieces, const Term term, const bool vectors,
                                              double* partial) {
   using A = Accumulate<T>;
   for_units(pieces, [&](int64_t, int64_t begin, int64_t end, int64_t unit) {
     A sum = 0;
-    visit_piece<T>(
-        begin, end, vectors, [&](int64_t i) { sum += term.whole(i); }, [&](int64_t i) { sum += term.one(i); });
+    visit_piece<T>(begin, end, vectors, [&](int64_t i) { term.whole(i, sum); }, [&](int64_t i) { term.one(i, sum); });
     sum = warp_sum(sum);
     if (threadIdx.x % warp_size == 0) partial[unit] = sum;
   });

@@ -40,22 +40,26 @@ template <class T>
 constexpr int64_t tile_size = int64_t(block_size) * vectors_per_thread * Vector<T>::width;
 
 // Visits one tile, elements [begin, begin + tile_size) short of `count`: whole(i) where a vector starts at i, one(i)
-// for the elements that fill none. Neighbouring threads take neighbouring vectors.
+// for each element where vectors may not be used or the last one is not full. Neighbouring threads take neighbouring
+// vectors, and a thread takes the same elements in the same order either way, so that sums do not depend on addresses.
 template <class T, class Whole, class One>
 __device__ __forceinline__ void visit_tile(int64_t begin, int64_t count, bool vectors, Whole&& whole, One&& one) {
   constexpr int width = Vector<T>::width;
-  const int64_t end = begin + tile_size<T> < count ? begin + tile_size<T> : count;
-  if (vectors && end - begin == tile_size<T>) {
+  if (vectors && begin + tile_size<T> <= count) {
 #pragma unroll
     for (int v = 0; v < vectors_per_thread; ++v) whole(begin + (int64_t(v) * block_size + threadIdx.x) * width);
     return;
   }
-  int64_t rest = begin;
-  if (vectors) {
-    rest = begin + (end - begin) / width * width;
-    for (int64_t i = begin + int64_t(threadIdx.x) * width; i < rest; i += block_size * width) whole(i);
+  const int64_t end = begin + tile_size<T> < count ? begin + tile_size<T> : count;
+#pragma unroll 1
+  for (int64_t i = begin + int64_t(threadIdx.x) * width; i < end; i += block_size * width) {
+    if (vectors && i + width <= end) {
+      whole(i);
+    } else {
+#pragma unroll 1
+      for (int64_t j = i; j < end && j < i + width; ++j) one(j);
+    }
   }
-  for (int64_t i = rest + threadIdx.x; i < end; i += block_size) one(i);
 }
 
 }  // namespace ganops::cuda

@@ -32,6 +32,12 @@ LossSegments contributing(LossSegments segments) {
   return segments;
 }
 
+// The gradient from above has the loss' shape: one element, or that of the logits.
+void check_grad(const Tensor& grad, const Tensor& logits, bool per_element) {
+  check_same(grad, logits, per_element);
+  STD_TORCH_CHECK(per_element || grad.numel() == 1, "ganops: the gradient of a reduced loss must have one element");
+}
+
 Role role_of(int64_t role) {
   STD_TORCH_CHECK(role >= 0 && role < static_cast<int64_t>(Role::count), "ganops: no role has this number");
   return static_cast<Role>(role);
@@ -60,7 +66,7 @@ Tensor adversarial_loss(const Tensor& logits, int64_t kind, int64_t role, int64_
 Tensor adversarial_loss_backward(const Tensor& grad, const Tensor& logits, int64_t kind, int64_t role,
                                  int64_t reduction, double parameter) {
   const Choice choice(kind, reduction);
-  check_same(grad, logits, choice.reduction == Reduction::none);
+  check_grad(grad, logits, choice.reduction == Reduction::none);
   const Target target("adversarial_loss_backward", logits.get_device_index());
   const Tensor x = dense(logits);
   const bool per_element = !is_one_number(grad);
@@ -81,7 +87,7 @@ std::tuple<Tensor, Tensor> adversarial_loss_double_backward(const Tensor& tangen
   const Choice choice(kind, reduction);
   const bool per_element = choice.reduction == Reduction::none;
   check_same(tangent, logits);
-  check_same(grad, logits, per_element);
+  check_grad(grad, logits, per_element);
   const Target target("adversarial_loss_double_backward", logits.get_device_index());
   const Tensor x = dense(logits), t = laid_out_as(tangent, x), g = per_element ? laid_out_as(grad, x) : grad;
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
@@ -112,7 +118,7 @@ std::tuple<Tensor, Tensor> discriminator_loss_backward(const Tensor& grad, const
                                                        double fake_parameter) {
   const Choice choice(kind, reduction);
   check_same(real, fake, false);
-  check_same(grad, real, false);
+  check_grad(grad, real, false);
   const Target target("discriminator_loss_backward", real.get_device_index());
   const Tensor r = dense(real), f = dense(fake);
   LossSegments segments{
@@ -132,7 +138,7 @@ std::tuple<Tensor, Tensor, Tensor> discriminator_loss_double_backward(const Tens
                                                                       double real_parameter, double fake_parameter) {
   const Choice choice(kind, reduction);
   check_same(real, fake, false);
-  check_same(grad, real, false);
+  check_grad(grad, real, false);
   check_same(tangent_real, real);
   check_same(tangent_fake, fake);
   const Target target("discriminator_loss_double_backward", real.get_device_index());

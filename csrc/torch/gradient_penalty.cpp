@@ -63,7 +63,9 @@ std::tuple<Tensor, Tensor> gradient_norm_penalty_double_backward(const Tensor& t
                                                                  const Tensor& gradient, const Tensor& norm,
                                                                  double target, bool one_sided, int64_t reduction) {
   const Batch batch(gradient);
-  const Penalty penalty = penalty_of(target, one_sided, reduction);
+  Penalty penalty = penalty_of(target, one_sided, reduction);
+  // The mean over no samples is NaN, but its derivatives are 0.
+  if (batch.samples == 0 && penalty.reduction == Reduction::mean) penalty.reduction = Reduction::sum;
   check_same(tangent, gradient);
   const Target where("gradient_norm_penalty_double_backward", gradient.get_device_index());
   const Tensor g = dense_by_sample(gradient), t = laid_out_as(tangent, g);

@@ -13,7 +13,7 @@ from ganops import _checks, _library
 from ganops.ops._function import apply
 from ganops.ops.interpolate import empty_by_sample, interpolate
 from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
-from ganops.reference.gradient_penalty import input_gradient, prepare
+from ganops.reference.gradient_penalty import check_gradient, check_samples, check_settings, input_gradient
 from ganops.reference.interpolate import accumulate_dtype
 
 _REDUCTION = {name: number for number, name in enumerate(_checks.REDUCTIONS)}
@@ -42,7 +42,8 @@ def gradient_norm_penalty(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    target = prepare(gradient, target, reduction)
+    target = check_settings("gradient_norm_penalty", target, reduction)
+    check_gradient(gradient)
     gradient = _checks.without_autocast(gradient)
     if not _library.serves("gradient_norm_penalty", gradient):
         return reference_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
@@ -82,8 +83,8 @@ def gradient_penalty(
         ValueError, TypeError: Naming the argument, what came and what is wanted; also where the critic's output does
             not depend on its input.
     """
-    _checks.tensor("gradient_penalty", "real", real)
-    _checks.tensor("gradient_penalty", "fake", fake)
+    check_settings("gradient_penalty", target, reduction)
+    check_samples(real, fake)
     points = interpolate(real.detach(), fake.detach(), weight)
     gradient = input_gradient(critic, points)
     return gradient_norm_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)

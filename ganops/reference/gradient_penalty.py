@@ -11,20 +11,33 @@ from ganops import _checks
 from ganops.reference.adversarial_loss import reduce
 from ganops.reference.interpolate import accumulate_dtype, interpolate
 
+_transforms_active = torch._C._are_functorch_transforms_active
 
-def prepare(gradient: Tensor, target: float, reduction: str) -> float:
-    """Checks the arguments of ``gradient_norm_penalty`` and returns the target."""
+
+def check_settings(function: str, target: float, reduction: str) -> float:
+    """Checks what is not a tensor and returns the target as a float."""
+    _checks.choice(function, "reduction", reduction, _checks.REDUCTIONS)
+    return _checks.number(function, "target", target, minimum=0)
+
+
+def check_gradient(gradient: Tensor) -> None:
+    """Checks the argument of ``gradient_norm_penalty``."""
     _checks.tensor("gradient_norm_penalty", "gradient", gradient)
     _checks.batched("gradient_norm_penalty", "gradient", gradient)
-    _checks.choice("gradient_norm_penalty", "reduction", reduction, _checks.REDUCTIONS)
-    return _checks.number("gradient_norm_penalty", "target", target, minimum=0)
+
+
+def check_samples(real: Tensor, fake: Tensor) -> None:
+    """Checks the samples of ``gradient_penalty``; their shapes are ``interpolate``'s to check."""
+    _checks.tensor("gradient_penalty", "real", real)
+    _checks.tensor("gradient_penalty", "fake", fake)
 
 
 def gradient_norm_penalty(
     gradient: Tensor, *, target: float = 1.0, one_sided: bool = False, reduction: str = "mean"
 ) -> Tensor:
     """The same function as :func:`ganops.gradient_norm_penalty`, in plain PyTorch."""
-    target = prepare(gradient, target, reduction)
+    target = check_settings("gradient_norm_penalty", target, reduction)
+    check_gradient(gradient)
     gradient = _checks.without_autocast(gradient)
     squared = gradient.to(accumulate_dtype(gradient.dtype)).square()
     if gradient.dim() > 1:
@@ -50,8 +63,9 @@ def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor
             raise TypeError(f"gradient_penalty: critic must return one floating-point tensor, got {came}")
         return scores.sum(dtype=accumulate_dtype(scores.dtype))
 
-    if torch.compiler.is_compiling():
-        # torch.compile cannot trace autograd.grad with create_graph; it can trace its functional form.
+    if _transforms_active() or torch.compiler.is_compiling():
+        # torch.compile cannot trace autograd.grad with create_graph, and torch.func's transforms allow no
+        # requires_grad_(): both can do with the functional form.
         return torch.func.grad(total)(points)
     if torch.is_inference_mode_enabled():
         raise RuntimeError(
@@ -84,6 +98,8 @@ def gradient_penalty(
     reduction: str = "mean",
 ) -> Tensor:
     """The same function as :func:`ganops.gradient_penalty`, in plain PyTorch."""
+    check_settings("gradient_penalty", target, reduction)
+    check_samples(real, fake)
     points = interpolate(real.detach(), fake.detach(), weight)
     gradient = input_gradient(critic, points)
     return gradient_norm_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)

@@ -1,0 +1,82 @@
+"""What the CUDA compiler can say without a card: every kernel compiles for every architecture, and none spills.
+
+The compiler's report is kept beside the object files and made anew when a source changes. GANOPS_STATIC_ARCHITECTURES
+("90" or "75;90") takes fewer architectures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
+STEMS = sorted(path.stem for path in (ROOT / "csrc" / "cuda").glob("*.cu"))
+ARCHITECTURES = os.environ.get("GANOPS_STATIC_ARCHITECTURES", "75;80;86;89;90;100;120").split(";")
+
+pytestmark = pytest.mark.skipif(NVCC is None, reason="no nvcc: set the PATH to one to check the CUDA kernels")
+
+
+def known_architectures() -> list[str]:
+    listed = subprocess.run([NVCC, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout.split()
+    return [name for name in ARCHITECTURES if f"compute_{name}" in listed]
+
+
+def report(stem: str, architecture: str) -> str:
+    """What nvcc says of one file for one architecture: ptxas' resources of each kernel, then the PTX."""
+    inputs = [p for d in ("cuda", "math", "kernels") for p in sorted((ROOT / "csrc" / d).iterdir()) if p.suffix != ".cu"]
+    inputs.append(ROOT / "csrc" / "cuda" / f"{stem}.cu")
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in inputs) + str(NVCC).encode()).hexdigest()[:16]
+    kept = ROOT / "build" / "static" / f"{stem}-sm_{architecture}-{digest}.txt"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        target = f"-gencode=arch=compute_{architecture},code=[sm_{architecture},compute_{architecture}]"
+        command = [NVCC, "-std=c++20", "-O3", target, "-Werror=all-warnings", "-Xptxas=-v", "-c", str(inputs[-1])]
+        work = kept.with_suffix("")
+        work.mkdir(exist_ok=True)
+        done = subprocess.run([*command, "--keep", "-o", "x.o"], cwd=work, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        kept.write_text(done.stderr + "\n" + next(work.glob("*.ptx")).read_text())
+        shutil.rmtree(work)
+    return kept.read_text()
+
+
+@pytest.fixture(scope="module")
+def reports() -> dict[tuple[str, str], str]:
+    pairs = [(stem, architecture) for architecture in known_architectures() for stem in STEMS]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(pairs, pool.map(lambda pair: report(*pair), pairs), strict=True))
+
+
+def test_no_spills_and_no_local_memory(reports: dict[tuple[str, str], str]) -> None:
+    kernels = 0
+    for (stem, architecture), text in reports.items():
+        blocks = re.findall(r"Function properties for (\S+)\n\s*(.*)\n", text)
+        assert blocks, f"no kernel of {stem} was reported for sm_{architecture}"
+        for name, properties in blocks:
+            kernels += 1
+            numbers = [int(number) for number in re.findall(r"(\d+) bytes", properties)]
+            assert not any(numbers), f"{stem}, sm_{architecture}, {name}: {properties}"
+        assert "cumulative stack size" not in text, f"{stem}, sm_{architecture}: a kernel uses local memory"
+    print(f"{kernels} kernels for {', '.join('sm_' + a for a in known_architectures())}: no spills, no local memory")
+
+
+def test_hot_loops_access_sixteen_bytes(reports: dict[tuple[str, str], str]) -> None:
+    """Each kernel over elements reads, and where it writes elements writes, vectors of 128 bits."""
+    writes_none = ("sum_kernel", "partial_kernel")
+    for (stem, architecture), text in reports.items():
+        for entry in re.split(r"(?=\.entry )", text)[1:]:
+            name = entry[: entry.index("(")]
+            if "finish_kernel" in name:  # one number a sample
+                continue
+            wide = r"\.(v4\.(u32|b32|f32)|v2\.(u64|b64|f64))"
+            assert re.search(r"ld\.global(\.nc)?(\.\w+)*" + wide, entry), f"{stem}, sm_{architecture}: {name} loads"
+            if not any(part in name for part in writes_none):
+                assert re.search(r"st\.global" + wide, entry), f"{stem}, sm_{architecture}: {name} stores"
