@@ -37,7 +37,7 @@ def test_every_recipe_steps_on_every_data_set(recipe, name):
     moved = [not torch.equal(old, new) for old, new in zip(before, networks, strict=True)]
     assert all(m for m, p in zip(moved, networks, strict=True) if p.ndim > 1)
     if recipe == "wgan":
-        assert max(p.abs().max().item() for p in trainer._clipped) <= RECIPES["wgan"].always["clip"]
+        assert 0 < max(p.abs().max().item() for p in trainer._clipped) <= config.clip * 1.001
     assert trainer.sample(5).shape == (5, *trainer.dataset.shape)
 
 
