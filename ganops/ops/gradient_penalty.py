@@ -12,8 +12,8 @@ from torch.autograd import Function
 from ganops import _checks, _library
 from ganops.ops._function import apply
 from ganops.ops.interpolate import empty_by_sample, interpolate
-from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
 from ganops.reference.gradient_penalty import check_gradient, check_samples, check_settings, input_gradient
+from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
 from ganops.reference.interpolate import accumulate_dtype
 
 _REDUCTION = {name: number for number, name in enumerate(_checks.REDUCTIONS)}
