@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,6 @@ def train(
         if not resume:
             for name in RUN_FILES:
                 (out / name).unlink(missing_ok=True)
-        report.write_json(out / "config.json", asdict(config))
     return trainer.run()
 
 

@@ -64,8 +64,8 @@ class Trainer:
             anything that yields batches each time it is iterated, such as a `torch.utils.data.DataLoader` (a batch is
             a tensor or begins with one; ``batch_size`` is then the loader's business).
         config: how to train.
-        out: folder for ``metrics.json``, ``samples.png``, ``curves.png``, ``history.csv`` and ``checkpoint.pt``;
-            None: nothing is written.
+        out: folder for ``metrics.json``, ``samples.png``, ``curves.png``, ``history.csv``, ``config.json`` and
+            ``checkpoint.pt``, which replace those of an earlier run there; None: nothing is written.
         extra: kept in checkpoints beside the state, for whoever reads them (plain data only).
 
     The networks are moved to the config's device and trained in place. The attributes `generator`, `discriminator`,
@@ -104,7 +104,6 @@ class Trainer:
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
         self._pending: list[Tensor] = []  # losses since the last record, on the device: reading them would wait for it
-        self._started_from = 0
 
     # -- construction ------------------------------------------------------------------------------------------------
 
@@ -211,7 +210,7 @@ class Trainer:
         config = self.config
         if self.out is not None:
             report.check_folder(self.out)
-        self._started_from = self.step_count
+            report.write_json(self.out / "config.json", asdict(config))
         began = time.perf_counter() - self.seconds
         with _signals() as received, Progress(self.step_count, config.steps) as progress:
             out_of_time = False

@@ -99,6 +99,14 @@ def test_a_loader_resumes_in_the_middle_of_its_epoch(tmp_path, own_generator):
     assert_same_state(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_your_own_networks_leave_a_folder_too(tmp_path):
+    config = TrainingConfig(latent_dim=3, batch_size=4, steps=2)
+    Trainer(nn.Linear(3, 2), nn.Linear(2, 1), torch.randn(8, 2), config, out=tmp_path).run()
+    assert json.loads((tmp_path / "config.json").read_text())["latent_dim"] == 3
+    with pytest.raises(ValueError, match="your own networks"):
+        generator_of(load_checkpoint(tmp_path))
+
+
 def trained(folder, **options):
     config = settings("nsgan", "ring8", **{**SMALL, "steps": 2, **options})
     train(config, folder)
