@@ -70,7 +70,8 @@ def number(function: str, name: str, value: object, *, minimum: float | None = N
     """The finite float that ``value`` is; raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{function}: {name} must be a number, got {type(value).__name__}")
-    if not math.isfinite(value) or (minimum is not None and value < minimum):
+    # Comparisons alone, which torch.compile traces for numbers that change between calls; NaN fails them.
+    if not -math.inf < value < math.inf or (minimum is not None and value < minimum):
         wanted = "finite" if minimum is None else f"finite and at least {minimum:g}"
         raise ValueError(f"{function}: {name} must be {wanted}, got {value!r}")
     return float(value)

@@ -24,7 +24,12 @@ GANOPS_INLINE void store(T* address, const Vector<T>& value) {
 #ifdef GANOPS_EMULATED
   ganops_emulation::on_write(address, 16);
 #endif
+#ifdef __CUDA_ARCH__
+  // Said outright: left to itself the compiler takes the struct apart and stores element by element.
+  __stwb(reinterpret_cast<uint4*>(address), bits<uint4>(value));
+#else
   *reinterpret_cast<Vector<T>*>(address) = value;
+#endif
 }
 
 // Whether every pointer allows 16-byte access; null pointers (absent outputs) do.
