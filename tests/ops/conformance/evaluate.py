@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .table import Case, Function
-from .tolerance import ELEMENTWISE, SUM, assert_conforms
+from .tolerance import COMPOSITE, ELEMENTWISE, SUM, assert_conforms
 
 
 def outputs(function: Function, tensors: list[Tensor]) -> tuple[Tensor, ...]:
@@ -88,17 +88,19 @@ def check_second(case: Case, tensors: list[Tensor]) -> None:
         at_scale(got, plain, exact, f"{case.name}: second derivative {place}", terms if got.dim() == 0 else None)
 
 
-def at_scale(got: Tensor, plain: Tensor, exact: Tensor, what: str, scale: Tensor | None = None) -> None:
+def at_scale(
+    got: Tensor, plain: Tensor, exact: Tensor, what: str, scale: Tensor | None = None, ulps: float = SUM
+) -> None:
     """Conforms, with the largest element as the scale and the reference's largest error as its error."""
     if got.numel():
         error = (plain.double() - exact).abs().max()
         plain = (exact + error).to(plain.dtype)
         scale = exact.abs().max().expand_as(exact) if scale is None else scale
-    assert_conforms(got, plain, exact, scale=scale, ulps=SUM, what=what)
+    assert_conforms(got, plain, exact, scale=scale, ulps=ulps, what=what)
 
 
 def _conforms(case: Case, got: Tensor, plain: Tensor, exact: Tensor, scale: Tensor, ulps: float, what: str) -> None:
     if case.composite:
-        at_scale(got, plain, exact, what)
+        at_scale(got, plain, exact, what, ulps=COMPOSITE)
     else:
         assert_conforms(got, plain, exact, scale=scale, ulps=ulps, what=what)

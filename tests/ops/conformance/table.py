@@ -192,6 +192,8 @@ def _whole_penalties() -> Iterator[Case]:
 
 def copy_of(x: Tensor) -> Tensor:
     """The same strides and offset over memory of its own, so that writing can be tried in any layout."""
+    if torch.compiler.is_compiling():
+        return x.clone()
     storage = x.detach().untyped_storage().clone()
     return torch.empty(0, dtype=x.dtype, device=x.device).set_(storage, x.storage_offset(), x.shape, x.stride())
 

@@ -7,7 +7,9 @@ reference itself is off in that dtype, plus a few units in the last place at the
 
 The scale is Σ|terms| where the result is a sum (a sum that cancels to 0 is still only as good as its terms), else the
 size of the result. Elementwise a few roundings happen one after another: 4. A float sum adds up to 256 terms in a row
-(a chunk of 4096 in four sums of four lanes); their rounding errors walk at random, which makes √256·½ = 8.
+(a chunk of 4096 in four sums of four lanes); their rounding errors walk at random, which makes √256·½ = 8. Where a
+whole critic lies in between there are dozens of roundings in a row, and sums that cancel: 64 at the scale of the
+largest element.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-ELEMENTWISE, SUM = 4, 8
+ELEMENTWISE, SUM, COMPOSITE = 4, 8, 64
 
 
 def assert_conforms(
@@ -37,7 +39,8 @@ def assert_conforms(
     assert fused.device == reference.device, f"{what}: device {fused.device}, the reference has {reference.device}"
     dtype = torch.finfo(fused.dtype)
     fused, reference, truth = (value.detach().double() for value in (fused, reference, truth))
-    scale = truth.abs() if scale is None else scale.detach().double().abs().maximum(truth.abs())
+    # A scale may be NaN where one element of a sum is; the elements that are finite all the same have their own.
+    scale = truth.abs() if scale is None else scale.detach().double().abs().nan_to_num(0.0).maximum(truth.abs())
 
     wrong_nan = fused.isnan() != truth.isnan()
     finite = truth.isfinite()
