@@ -100,6 +100,8 @@ class BuildLibraries(build_ext):
         if cuda:
             home = nvcc.parent.parent
             wrapper += ["-DGANOPS_BACKEND_CUDA", f"-isystem{home / 'include'}"]
+            built_for = ",".join(flag.rpartition("code=")[2] for flag in architectures(nvcc))
+            wrapper += [f"-DGANOPS_ARCHITECTURES={built_for}"]
             device = ["-std=c++20", "-O3", "-Xcompiler=-fPIC,-fvisibility=hidden", "-lineinfo", "--threads=0"]
             device += ["-Xptxas=-v", *architectures(nvcc)]
             objects += [("cuda", source / "cuda" / f"{stem}.cu", device) for stem in STEMS]

@@ -150,11 +150,9 @@ def _driver_and_card() -> str:
 
 
 def _architectures(path: Path) -> list[str]:
-    """The architectures of the machine code in a CUDA library, read off its ELF headers' names."""
-    if not path.exists():
-        return []
-    found = re.findall(rb"sm_(\d+)", path.read_bytes())
-    return [f"sm_{number}" for number in sorted({int(number) for number in found})]
+    """What a CUDA library was compiled for, read out of the file: it may be here without a torch that can load it."""
+    found = re.search(rb"ganops architectures: ([^;]*);", path.read_bytes()) if path.exists() else None
+    return found[1].decode().split(",") if found else []
 
 
 def build_info() -> dict[str, Any]:

@@ -13,6 +13,13 @@ Target::~Target() = default;
 
 #include <stdexcept>
 
+// What the library was compiled for. ganops.build_info() reads it out of the file, on machines too where it is not
+// loaded.
+#define GANOPS_TEXT(...) #__VA_ARGS__
+#define GANOPS_TEXT_OF(...) GANOPS_TEXT(__VA_ARGS__)
+extern "C" __attribute__((visibility("default"), used)) const char ganops_architectures[] =
+    "ganops architectures: " GANOPS_TEXT_OF(GANOPS_ARCHITECTURES) ";";
+
 namespace ganops {
 namespace {
 

@@ -72,7 +72,7 @@ def _clip_by_groups(tensors: list[Tensor], limit: float) -> None:
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    if tensor.is_neg():
+    if not torch.compiler.is_compiling() and tensor.is_neg():
         return False
     return tensor.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense.default(tensor)
 
