@@ -31,7 +31,8 @@ def known_architectures() -> list[str]:
 
 def report(stem: str, architecture: str) -> str:
     """What nvcc says of one file for one architecture: ptxas' resources of each kernel, then the PTX."""
-    inputs = [p for d in ("cuda", "math", "kernels") for p in sorted((ROOT / "csrc" / d).iterdir()) if p.suffix != ".cu"]
+    folders = [ROOT / "csrc" / name for name in ("cuda", "math", "kernels")]
+    inputs = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix != ".cu"]
     inputs.append(ROOT / "csrc" / "cuda" / f"{stem}.cu")
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in inputs) + str(NVCC).encode()).hexdigest()[:16]
     kept = ROOT / "build" / "static" / f"{stem}-sm_{architecture}-{digest}.txt"

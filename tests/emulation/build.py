@@ -77,7 +77,7 @@ def _compile(module: str, kernels: list[Kernel], wrappers: list[Path], *, saniti
         link += [f"-L{libraries}", "-Wl,--no-as-needed", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{libraries}"]
     if sanitize:
         host += ["-DGANOPS_SANITIZE"]
-        kernel, wrapper = ([*flags, "-O0", *SANITIZE] for flags in (kernel, wrapper))
+        kernel, wrapper = [*kernel, *SANITIZE], [*wrapper, "-O0", *SANITIZE]
         link += SANITIZE
     else:
         host += ["-DGANOPS_INSTRUMENTED"]

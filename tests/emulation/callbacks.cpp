@@ -26,12 +26,12 @@ inline void announce(const void* p, std::size_t bytes, Access kind, const void* 
 
 #define GANOPS_ACCESS(name, bytes, kind) \
   GANOPS_EXPORT void __tsan_##name##bytes(void* p) { announce(p, bytes, Access::kind, GANOPS_CALLER); }
-#define GANOPS_PLAIN(bytes)                   \
-  GANOPS_ACCESS(read, bytes, read)            \
-  GANOPS_ACCESS(write, bytes, write)          \
-  GANOPS_ACCESS(unaligned_read, bytes, read)  \
+#define GANOPS_PLAIN(bytes)                    \
+  GANOPS_ACCESS(read, bytes, read)             \
+  GANOPS_ACCESS(write, bytes, write)           \
+  GANOPS_ACCESS(unaligned_read, bytes, read)   \
   GANOPS_ACCESS(unaligned_write, bytes, write) \
-  GANOPS_ACCESS(volatile_read, bytes, read)   \
+  GANOPS_ACCESS(volatile_read, bytes, read)    \
   GANOPS_ACCESS(volatile_write, bytes, write)
 GANOPS_PLAIN(1)
 GANOPS_PLAIN(2)
@@ -45,26 +45,31 @@ GANOPS_EXPORT void __tsan_vptr_update(void**, void*) {}
 GANOPS_EXPORT void __tsan_vptr_read(void**) {}
 
 // std::atomic and the guards of function-local statics, in the host code beside the kernels.
-#define GANOPS_FETCH(bits, type, name)                                                                                 \
-  GANOPS_EXPORT type __tsan_atomic##bits##_fetch_##name(volatile type* p, type v, int) {                               \
-    return __atomic_fetch_##name(p, v, __ATOMIC_SEQ_CST);                                                              \
+#define GANOPS_FETCH(bits, type, name)                                                   \
+  GANOPS_EXPORT type __tsan_atomic##bits##_fetch_##name(volatile type* p, type v, int) { \
+    return __atomic_fetch_##name(p, v, __ATOMIC_SEQ_CST);                                \
   }
-#define GANOPS_HOST_ATOMIC(bits, type)                                                                                 \
-  GANOPS_EXPORT type __tsan_atomic##bits##_load(const volatile type* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); } \
-  GANOPS_EXPORT void __tsan_atomic##bits##_store(volatile type* p, type v, int) { __atomic_store_n(p, v, __ATOMIC_SEQ_CST); } \
-  GANOPS_EXPORT type __tsan_atomic##bits##_exchange(volatile type* p, type v, int) {                                   \
-    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                                                \
-  }                                                                                                                    \
-  GANOPS_FETCH(bits, type, add)                                                                                        \
-  GANOPS_FETCH(bits, type, sub)                                                                                        \
-  GANOPS_FETCH(bits, type, and)                                                                                        \
-  GANOPS_FETCH(bits, type, or)                                                                                         \
-  GANOPS_FETCH(bits, type, xor)                                                                                        \
-  GANOPS_EXPORT int __tsan_atomic##bits##_compare_exchange_strong(volatile type* p, type* expected, type v, int, int) { \
-    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                     \
-  }                                                                                                                    \
-  GANOPS_EXPORT int __tsan_atomic##bits##_compare_exchange_weak(volatile type* p, type* expected, type v, int, int) {  \
-    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                     \
+#define GANOPS_HOST_ATOMIC(bits, type)                                                                                \
+  GANOPS_EXPORT type __tsan_atomic##bits##_load(const volatile type* p, int) {                                        \
+    return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                                      \
+  }                                                                                                                   \
+  GANOPS_EXPORT void __tsan_atomic##bits##_store(volatile type* p, type v, int) {                                     \
+    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                                         \
+  }                                                                                                                   \
+  GANOPS_EXPORT type __tsan_atomic##bits##_exchange(volatile type* p, type v, int) {                                  \
+    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                                               \
+  }                                                                                                                   \
+  GANOPS_FETCH(bits, type, add)                                                                                       \
+  GANOPS_FETCH(bits, type, sub)                                                                                       \
+  GANOPS_FETCH(bits, type, and)                                                                                       \
+  GANOPS_FETCH(bits, type, or)                                                                                        \
+  GANOPS_FETCH(bits, type, xor)                                                                                       \
+  GANOPS_EXPORT int __tsan_atomic##bits##_compare_exchange_strong(volatile type* p, type* expected, type v, int,      \
+                                                                  int) {                                              \
+    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                    \
+  }                                                                                                                   \
+  GANOPS_EXPORT int __tsan_atomic##bits##_compare_exchange_weak(volatile type* p, type* expected, type v, int, int) { \
+    return __atomic_compare_exchange_n(p, expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                    \
   }
 GANOPS_HOST_ATOMIC(8, std::uint8_t)
 GANOPS_HOST_ATOMIC(16, std::uint16_t)
@@ -86,7 +91,8 @@ void undefined(const char* what, const void* data, const std::string& detail = "
   if (ganops_emulation::on_fiber()) {
     ganops_emulation::report("undefined behaviour", text, nullptr, {location->file, int(location->line)});
   }
-  ganops_emulation::report_at_host("undefined behaviour", text + " at " + location->file + ":" + std::to_string(location->line));
+  ganops_emulation::report_at_host("undefined behaviour",
+                                   text + " at " + location->file + ":" + std::to_string(location->line));
 }
 
 struct TypeDescriptor {
@@ -107,14 +113,17 @@ struct TypeMismatch {
 
 // An index beyond a declared array, of shared memory first of all.
 GANOPS_EXPORT void __ubsan_handle_out_of_bounds(void* data, std::uintptr_t index) {
-  undefined("index", data, std::to_string(std::intptr_t(index)) + " is out of bounds for " + static_cast<OutOfBounds*>(data)->array->name);
+  undefined(
+      "index", data,
+      std::to_string(std::intptr_t(index)) + " is out of bounds for " + static_cast<OutOfBounds*>(data)->array->name);
 }
 GANOPS_EXPORT void __ubsan_handle_type_mismatch_v1(void* data, std::uintptr_t pointer) {
   const auto* mismatch = static_cast<TypeMismatch*>(data);
   const std::size_t alignment = std::size_t(1) << mismatch->log_alignment;
   if (pointer % alignment == 0) return undefined("access through a null pointer to", data, mismatch->type->name);
   char text[128];
-  std::snprintf(text, sizeof text, "to %s at 0x%zx, not a multiple of %zu", mismatch->type->name, std::size_t(pointer), alignment);
+  std::snprintf(text, sizeof text, "to %s at 0x%zx, not a multiple of %zu", mismatch->type->name, std::size_t(pointer),
+                alignment);
   undefined("misaligned access", data, text);
 }
 

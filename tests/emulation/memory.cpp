@@ -27,21 +27,21 @@ using std::uintptr_t;
 // --- Positions ---
 
 constexpr uint32_t atomic_flag = 0x80000000u;
-std::vector<Position> positions;       // of the current launch
-uint32_t first_position = 1;           // the number of positions[0]; smaller numbers are of earlier launches
+std::vector<Position> positions;  // of the current launch
+uint32_t first_position = 1;      // the number of positions[0]; smaller numbers are of earlier launches
 uint32_t first_position_of_block = 1;
-uint32_t position_of[1024];            // of each thread, 0: not numbered since its last synchronisation
+uint32_t position_of[1024];  // of each thread, 0: not numbered since its last synchronisation
 
 struct Atomic {
   uintptr_t word;
   uint32_t at;
 };
-struct Published {                     // what a block did towards the others
-  std::vector<uint32_t> fences;        // the positions of its fences
-  std::vector<Atomic> atomics;         // its atomics after a first fence
+struct Published {               // what a block did towards the others
+  std::vector<uint32_t> fences;  // the positions of its fences
+  std::vector<Atomic> atomics;   // its atomics after a first fence
 };
 std::unordered_map<uint64_t, Published> published;  // by block
-std::vector<Atomic> acquired;          // the atomics of the current block
+std::vector<Atomic> acquired;                       // the atomics of the current block
 
 const Position& at(uint32_t number) { return positions[number - first_position]; }
 
@@ -154,12 +154,14 @@ void sort_buffers() {
 }
 
 bool holds(const Buffer& buffer, uintptr_t address, size_t bytes, Access kind) {
-  return address >= buffer.begin && address + bytes <= buffer.end && (kind == Access::read || buffer.role != Role::input);
+  return address >= buffer.begin && address + bytes <= buffer.end &&
+         (kind == Access::read || buffer.role != Role::input);
 }
 
 Buffer* find_buffer(uintptr_t address, size_t bytes, Access kind) {
   if (!sorted) sort_buffers();
-  if (recent_buffer < buffers.size() && holds(buffers[recent_buffer], address, bytes, kind)) return &buffers[recent_buffer];
+  if (recent_buffer < buffers.size() && holds(buffers[recent_buffer], address, bytes, kind))
+    return &buffers[recent_buffer];
   auto i = std::upper_bound(by_begin.begin(), by_begin.end(), std::pair(address, ~uint32_t(0))) - by_begin.begin();
   while (i-- > 0 && furthest[size_t(i)] > address) {
     const uint32_t index = by_begin[size_t(i)].second;
@@ -196,7 +198,8 @@ void set_written(Buffer& buffer, uintptr_t address, size_t bytes) {
 }
 
 std::string place(const Buffer& buffer, uintptr_t address) {
-  return "`" + buffer.name + "` at byte " + std::to_string(address - buffer.begin) + " of " + std::to_string(buffer.end - buffer.begin);
+  return "`" + buffer.name + "` at byte " + std::to_string(address - buffer.begin) + " of " +
+         std::to_string(buffer.end - buffer.begin);
 }
 
 std::string hexadecimal(uintptr_t address) {
@@ -232,7 +235,8 @@ std::vector<bool> shared_touched;
 
 const SharedVariable* shared_variable(uintptr_t offset) {
   const auto& variables = shared_variables();
-  auto after = std::upper_bound(variables.begin(), variables.end(), offset, [](uintptr_t o, const SharedVariable& v) { return o < v.offset; });
+  auto after = std::upper_bound(variables.begin(), variables.end(), offset,
+                                [](uintptr_t o, const SharedVariable& v) { return o < v.offset; });
   if (after == variables.begin()) return nullptr;
   --after;
   return offset < after->offset + after->bytes ? &*after : nullptr;
@@ -242,8 +246,9 @@ std::string shared_place(uintptr_t address) {
   const SharedVariable* variable = shared_variable(address - tls_begin);
   if (variable == nullptr) return "shared memory outside any __shared__ variable";
   const auto colon = variable->name.rfind("::");
-  return "__shared__ `" + (colon == std::string::npos ? variable->name : variable->name.substr(colon + 2)) + "` at byte " +
-         std::to_string(address - tls_begin - variable->offset) + " of " + std::to_string(variable->bytes);
+  return "__shared__ `" + (colon == std::string::npos ? variable->name : variable->name.substr(colon + 2)) +
+         "` at byte " + std::to_string(address - tls_begin - variable->offset) + " of " +
+         std::to_string(variable->bytes);
 }
 
 void touch_shared(uintptr_t address, const void* pc) {
@@ -264,13 +269,18 @@ struct Helper {  // the range an access helper has announced and that was counte
   uint64_t block = 0;
 } announced_read, announced_write;
 
-[[noreturn]] void race(const char* space, const std::string& where, uint32_t earlier, bool earlier_write, Access kind, const void* pc) {
+[[noreturn]] void race(const char* space, const std::string& where, uint32_t earlier, bool earlier_write, Access kind,
+                       const void* pc) {
   const Position& other = at(earlier);
   const bool same_block = other.block == block_number();
   report(space,
-         std::string(kind == Access::read ? "read" : kind == Access::write ? "write" : "atomic") + " of " + where +
-             " conflicts with the " + (earlier_write ? "write" : "read") + " by thread " + thread_name(other.thread) +
-             (same_block ? ", no barrier between them" : " of block " + block_name(other.block) + ", nothing orders the blocks"),
+         std::string(kind == Access::read    ? "read"
+                     : kind == Access::write ? "write"
+                                             : "atomic") +
+             " of " + where + " conflicts with the " + (earlier_write ? "write" : "read") + " by thread " +
+             thread_name(other.thread) +
+             (same_block ? ", no barrier between them"
+                         : " of block " + block_name(other.block) + ", nothing orders the blocks"),
          pc);
   __builtin_unreachable();
 }
@@ -308,18 +318,23 @@ inline size_t access_cells(uintptr_t address, size_t bytes, Access kind, bool sh
         }
       } else if (shared && instrumented()) {
         touch_shared(address + (i << page.shift), pc);
-        if (kind != Access::write) report("uninitialised shared memory", "read of " + where() + ", which no thread of the block has written", pc);
+        if (kind != Access::write)
+          report("uninitialised shared memory", "read of " + where() + ", which no thread of the block has written",
+                 pc);
       }
       if (kind == Access::read) {
         if (!shared && (shares_fetch(cell->read, stale, self) || shares_fetch(cell->other_read, stale, self))) {
           fetched += size_t(1) << page.shift;
         }
         if (cell->read == self || cell->other_read == self) continue;
-        if (cell->read < stale || ordered(cell->read, self, false, address)) cell->read = self;
-        else cell->other_read = self;
+        if (cell->read < stale || ordered(cell->read, self, false, address))
+          cell->read = self;
+        else
+          cell->other_read = self;
       } else {
         for (const uint32_t read : {cell->read, cell->other_read}) {
-          if (read >= stale && read != self && !ordered(read, self, false, address)) race(space, where(), read, false, kind, pc);
+          if (read >= stale && read != self && !ordered(read, self, false, address))
+            race(space, where(), read, false, kind, pc);
         }
         cell->write = kind == Access::atomic ? self | atomic_flag : self;
         cell->read = cell->other_read = 0;
@@ -341,7 +356,9 @@ void access_global(uintptr_t address, size_t bytes, Access kind, const void* pc)
     if (buffer == nullptr) {
       const bool input = kind != Access::read && find_buffer(address, bytes, Access::read) != nullptr;
       report(input ? "write to an input" : "out of bounds",
-             std::string(kind == Access::read ? "read" : "write") + " of " + std::to_string(bytes) + " bytes, " + place(address), pc);
+             std::string(kind == Access::read ? "read" : "write") + " of " + std::to_string(bytes) + " bytes, " +
+                 place(address),
+             pc);
     } else if (!buffer->written.empty()) {
       if (kind == Access::write) {
         set_written(*buffer, address, bytes);
@@ -349,7 +366,9 @@ void access_global(uintptr_t address, size_t bytes, Access kind, const void* pc)
         const size_t first = (address - buffer->begin) >> buffer->shift;
         const size_t count = std::max<size_t>(bytes >> buffer->shift, 1);
         for (size_t i = first; i < first + count; ++i) {
-          if (!buffer->written[i]) report("uninitialised global memory", "read of " + place(*buffer, address) + ", which nothing has written", pc);
+          if (!buffer->written[i])
+            report("uninitialised global memory", "read of " + place(*buffer, address) + ", which nothing has written",
+                   pc);
         }
       }
     }
@@ -363,8 +382,11 @@ void announce(const void* pointer, size_t bytes, Access kind, const void* pc) {
   const auto address = reinterpret_cast<uintptr_t>(pointer);
   const size_t alignment = (bytes & (bytes - 1)) == 0 && bytes <= 16 ? bytes : 16;
   if (address % alignment != 0) {
-    report("misaligned access", std::string(kind == Access::read ? "read" : "write") + " of " + std::to_string(bytes) + " bytes at " +
-                                    (on_stack(pointer) ? "local memory" : place(address)) + ", not a multiple of " + std::to_string(alignment), pc);
+    report("misaligned access",
+           std::string(kind == Access::read ? "read" : "write") + " of " + std::to_string(bytes) + " bytes at " +
+               (on_stack(pointer) ? "local memory" : place(address)) + ", not a multiple of " +
+               std::to_string(alignment),
+           pc);
   }
   (kind == Access::read ? announced_read : announced_write) = {};
   if (!on_stack(pointer) && address - tls_begin >= tls_bytes) {
@@ -400,15 +422,18 @@ void access(const void* pointer, size_t bytes, Access kind, const void* pc) {
     if (address >= begin && address < end && kind == Access::read) return;
   }
   const Helper& helper = kind == Access::read ? announced_read : announced_write;
-  if (kind != Access::atomic && address - helper.begin < helper.bytes && address + bytes <= helper.begin + helper.bytes &&
-      helper.thread == thread_number() && helper.block == block_number()) {
+  if (kind != Access::atomic && address - helper.begin < helper.bytes &&
+      address + bytes <= helper.begin + helper.bytes && helper.thread == thread_number() &&
+      helper.block == block_number()) {
     return;
   }
   access_global(address, bytes, kind, pc);
 }
 
 void on_read(const void* address, size_t bytes) { announce(address, bytes, Access::read, __builtin_return_address(0)); }
-void on_write(const void* address, size_t bytes) { announce(address, bytes, Access::write, __builtin_return_address(0)); }
+void on_write(const void* address, size_t bytes) {
+  announce(address, bytes, Access::write, __builtin_return_address(0));
+}
 
 void on_atomic(const void* address, size_t bytes) {
   if (!on_fiber()) return;
@@ -473,22 +498,33 @@ void close_buffers(size_t first, bool complete) {
     const auto missing = std::find(buffer.written.begin(), buffer.written.end(), false);
     if (missing == buffer.written.end()) continue;
     const auto count = std::count(missing, buffer.written.end(), false);
-    report_at_host("unwritten output", "nothing has written " + place(buffer, buffer.begin + (uintptr_t(missing - buffer.written.begin()) << buffer.shift)) +
-                                           ", in all " + std::to_string(count << buffer.shift) + " bytes");
+    report_at_host("unwritten output",
+                   "nothing has written " +
+                       place(buffer, buffer.begin + (uintptr_t(missing - buffer.written.begin()) << buffer.shift)) +
+                       ", in all " + std::to_string(count << buffer.shift) + " bytes");
   }
   buffers.resize(first);
   sorted = false;
   recent_buffer = 0;
 }
 
-void register_input(const void* address, size_t bytes, const char* name) { add_buffer(address, bytes, name, Role::input); }
-void register_output(const void* address, size_t bytes, const char* name) { add_buffer(address, bytes, name, Role::output); }
-void register_inout(const void* address, size_t bytes, const char* name) { add_buffer(address, bytes, name, Role::inout); }
-void register_scratch(const void* address, size_t bytes, const char* name) { add_buffer(address, bytes, name, Role::scratch); }
+void register_input(const void* address, size_t bytes, const char* name) {
+  add_buffer(address, bytes, name, Role::input);
+}
+void register_output(const void* address, size_t bytes, const char* name) {
+  add_buffer(address, bytes, name, Role::output);
+}
+void register_inout(const void* address, size_t bytes, const char* name) {
+  add_buffer(address, bytes, name, Role::inout);
+}
+void register_scratch(const void* address, size_t bytes, const char* name) {
+  add_buffer(address, bytes, name, Role::scratch);
+}
 
 void mark_written(const void* address, size_t bytes) {
   const auto begin = reinterpret_cast<uintptr_t>(address);
-  if (Buffer* buffer = bytes == 0 ? nullptr : find_buffer(begin, bytes, Access::write)) set_written(*buffer, begin, bytes);
+  if (Buffer* buffer = bytes == 0 ? nullptr : find_buffer(begin, bytes, Access::write))
+    set_written(*buffer, begin, bytes);
 }
 
 }  // namespace ganops_emulation

@@ -88,7 +88,8 @@ PYBIND11_MODULE(GANOPS_MODULE, m) {
 
   m.def("reset", &reset, "Forgets all launches and faults.");
   m.def("launches", &list_launches, "Each launch since reset(): op, kernel, grid, block and its counters.");
-  m.def("counters", &counters, "The counters summed by op (by kernel outside an op); shared_bytes is the largest of a launch.");
+  m.def("counters", &counters,
+        "The counters summed by op (by kernel outside an op); shared_bytes is the largest of a launch.");
   m.def("faults", &list_faults, "Each fault since reset(): kind, op, kernel, where, text.");
   m.def(
       "raise_faults",
@@ -102,20 +103,27 @@ PYBIND11_MODULE(GANOPS_MODULE, m) {
         throw py::error_already_set();
       },
       "Raises EmulationFault for the first fault since reset(), if any, and forgets them all.");
-  m.def("set_seed", [](std::uint64_t seed) { settings.seed = seed; }, py::arg("seed"),
-        "The order of threads in a block and of blocks in a grid; 0: the natural one.");
+  m.def(
+      "set_seed", [](std::uint64_t seed) { settings.seed = seed; }, py::arg("seed"),
+      "The order of threads in a block and of blocks in a grid; 0: the natural one.");
   m.def("seed", [] { return settings.seed; });
-  m.def("set_multiprocessors", [](int count) { settings.multiprocessors = count; }, py::arg("count"),
-        "How many multiprocessors the device claims to have; kernels size their grids by it.");
-  m.def("set_ends", [](std::uint64_t blocks) { settings.ends = blocks; }, py::arg("blocks"),
-        "Runs only so many blocks at each end of a grid (0: all), for sizes that would take too long; outputs are then "
-        "not expected to be complete.");
+  m.def(
+      "set_multiprocessors", [](int count) { settings.multiprocessors = count; }, py::arg("count"),
+      "How many multiprocessors the device claims to have; kernels size their grids by it.");
+  m.def(
+      "set_ends", [](std::uint64_t blocks) { settings.ends = blocks; }, py::arg("blocks"),
+      "Runs only so many blocks at each end of a grid (0: all), for sizes that would take too long; outputs are then "
+      "not expected to be complete.");
   m.def("instrumented", &instrumented, "Whether every load and store is seen, or those of the access helpers alone.");
-  m.def("cases", [] {
-    py::list names;
-    for (const auto& [name, run] : cases()) names.append(name);
-    return names;
-  }, "The kernels compiled into this module for its own tests.");
-  m.def("run", [](const std::string& name) { return cases().at(name)(); }, py::arg("case"),
-        "Runs one of cases() and returns its output.");
+  m.def(
+      "cases",
+      [] {
+        py::list names;
+        for (const auto& [name, run] : cases()) names.append(name);
+        return names;
+      },
+      "The kernels compiled into this module for its own tests.");
+  m.def(
+      "run", [](const std::string& name) { return cases().at(name)(); }, py::arg("case"),
+      "Runs one of cases() and returns its output.");
 }

@@ -158,16 +158,26 @@ std::string at(const Site& site) {
 
 const char* text(WarpOp op) {
   switch (op) {
-    case WarpOp::shuffle: return "__shfl_sync";
-    case WarpOp::shuffle_up: return "__shfl_up_sync";
-    case WarpOp::shuffle_down: return "__shfl_down_sync";
-    case WarpOp::shuffle_xor: return "__shfl_xor_sync";
-    case WarpOp::ballot: return "__ballot_sync";
-    case WarpOp::all: return "__all_sync";
-    case WarpOp::any: return "__any_sync";
-    case WarpOp::sync: return "__syncwarp";
-    case WarpOp::reduce: return "__reduce_sync";
-    case WarpOp::match: return "__match_any_sync";
+    case WarpOp::shuffle:
+      return "__shfl_sync";
+    case WarpOp::shuffle_up:
+      return "__shfl_up_sync";
+    case WarpOp::shuffle_down:
+      return "__shfl_down_sync";
+    case WarpOp::shuffle_xor:
+      return "__shfl_xor_sync";
+    case WarpOp::ballot:
+      return "__ballot_sync";
+    case WarpOp::all:
+      return "__all_sync";
+    case WarpOp::any:
+      return "__any_sync";
+    case WarpOp::sync:
+      return "__syncwarp";
+    case WarpOp::reduce:
+      return "__reduce_sync";
+    case WarpOp::match:
+      return "__match_any_sync";
   }
   return "";
 }
@@ -184,11 +194,15 @@ std::string hexadecimal(unsigned mask) {
 
 std::string doing(const Fiber& fiber) {
   switch (fiber.state) {
-    case State::exited: return "has returned";
-    case State::at_barrier: return "waits at __syncthreads (" + at(fiber.site) + ")";
+    case State::exited:
+      return "has returned";
+    case State::at_barrier:
+      return "waits at __syncthreads (" + at(fiber.site) + ")";
     case State::at_warp_op:
-      return std::string("waits at ") + text(fiber.op) + " (" + at(fiber.site) + ") with mask " + hexadecimal(fiber.mask);
-    default: return "runs";
+      return std::string("waits at ") + text(fiber.op) + " (" + at(fiber.site) + ") with mask " +
+             hexadecimal(fiber.mask);
+    default:
+      return "runs";
   }
 }
 
@@ -215,9 +229,11 @@ void complete_barrier() {
   for (unsigned i = 0; i < thread_count; ++i) {
     const Fiber& fiber = fibers[i];
     if (fiber.state == State::exited) {
-      const Fiber* waiter = std::find_if(fibers, fibers + thread_count, [](const Fiber& f) { return f.state == State::at_barrier; });
+      const Fiber* waiter =
+          std::find_if(fibers, fibers + thread_count, [](const Fiber& f) { return f.state == State::at_barrier; });
       record("barrier divergence",
-             "thread " + thread_name(i) + " has returned, while " + std::to_string(waiting) + " threads wait at __syncthreads",
+             "thread " + thread_name(i) + " has returned, while " + std::to_string(waiting) +
+                 " threads wait at __syncthreads",
              at(waiter->site), "block " + block_name(now.block) + ", thread " + thread_name(waiter->number));
       failed = true;
       return;
@@ -225,7 +241,8 @@ void complete_barrier() {
     if (first == nullptr) first = &fiber;
     if (fiber.site.line != first->site.line || fiber.site.file != first->site.file || fiber.vote != first->vote) {
       record("barrier divergence",
-             "thread " + thread_name(first->number) + " " + doing(*first) + ", thread " + thread_name(i) + " " + doing(fiber),
+             "thread " + thread_name(first->number) + " " + doing(*first) + ", thread " + thread_name(i) + " " +
+                 doing(fiber),
              at(fiber.site), "block " + block_name(now.block));
       failed = true;
       return;
@@ -249,7 +266,8 @@ void complete_barrier() {
 // --- Warp operations ---
 
 bool together(const Fiber& a, const Fiber& b) {
-  return b.state == State::at_warp_op && a.op == b.op && a.mask == b.mask && a.site.line == b.site.line && a.site.file == b.site.file;
+  return b.state == State::at_warp_op && a.op == b.op && a.mask == b.mask && a.site.line == b.site.line &&
+         a.site.file == b.site.file;
 }
 
 // Gives each lane its result once all have arrived.
@@ -273,28 +291,46 @@ void complete_warp_op(Fiber* lanes, unsigned lane_count, const Fiber& self) {
     const int width = fiber.width, segment = int(lane) & ~(width - 1), end = segment + width;
     int source = int(lane);
     switch (fiber.op) {
-      case WarpOp::shuffle: source = segment + (fiber.argument & (width - 1)); break;
-      case WarpOp::shuffle_up: source = int(lane) - fiber.argument < segment ? int(lane) : int(lane) - fiber.argument; break;
-      case WarpOp::shuffle_down: source = int(lane) + fiber.argument >= end ? int(lane) : int(lane) + fiber.argument; break;
-      case WarpOp::shuffle_xor: source = (int(lane) ^ fiber.argument) >= end ? int(lane) : int(lane) ^ fiber.argument; break;
-      case WarpOp::ballot: fiber.result = ballot; break;
-      case WarpOp::all: fiber.result = ballot == mask; break;
-      case WarpOp::any: fiber.result = ballot != 0; break;
-      case WarpOp::reduce: fiber.result = reduced; break;
+      case WarpOp::shuffle:
+        source = segment + (fiber.argument & (width - 1));
+        break;
+      case WarpOp::shuffle_up:
+        source = int(lane) - fiber.argument < segment ? int(lane) : int(lane) - fiber.argument;
+        break;
+      case WarpOp::shuffle_down:
+        source = int(lane) + fiber.argument >= end ? int(lane) : int(lane) + fiber.argument;
+        break;
+      case WarpOp::shuffle_xor:
+        source = (int(lane) ^ fiber.argument) >= end ? int(lane) : int(lane) ^ fiber.argument;
+        break;
+      case WarpOp::ballot:
+        fiber.result = ballot;
+        break;
+      case WarpOp::all:
+        fiber.result = ballot == mask;
+        break;
+      case WarpOp::any:
+        fiber.result = ballot != 0;
+        break;
+      case WarpOp::reduce:
+        fiber.result = reduced;
+        break;
       case WarpOp::match:
         fiber.result = 0;
         for (unsigned other = 0; other < lane_count; ++other) {
           if ((mask >> other & 1) && lanes[other].bits == fiber.bits) fiber.result |= 1u << other;
         }
         break;
-      case WarpOp::sync: break;
+      case WarpOp::sync:
+        break;
     }
     if (fiber.op <= WarpOp::shuffle_xor) {
       if (source < 0 || source >= int(warp_size) || source >= int(lane_count) || !(mask >> source & 1)) {
         const bool exists = source >= 0 && source < int(lane_count);
         report("shuffle from an inactive lane",
-               std::string(text(fiber.op)) + " with mask " + hexadecimal(mask) + ": lane " + std::to_string(lane) + " reads lane " +
-                   std::to_string(source) + (exists ? ", which the mask does not name" : ", which the block does not have"),
+               std::string(text(fiber.op)) + " with mask " + hexadecimal(mask) + ": lane " + std::to_string(lane) +
+                   " reads lane " + std::to_string(source) +
+                   (exists ? ", which the mask does not name" : ", which the block does not have"),
                nullptr, fiber.site);
       }
       fiber.result = lanes[source].bits;
@@ -320,8 +356,8 @@ void diagnose() {
       const Fiber& other = fibers[first + lane];
       if (!(fiber.mask >> lane & 1) || together(fiber, other)) continue;
       record("warp divergence",
-             std::string(text(fiber.op)) + " with mask " + hexadecimal(fiber.mask) + " names lane " + std::to_string(lane) +
-                 ", but thread " + thread_name(first + lane) + " " + doing(other),
+             std::string(text(fiber.op)) + " with mask " + hexadecimal(fiber.mask) + " names lane " +
+                 std::to_string(lane) + ", but thread " + thread_name(first + lane) + " " + doing(other),
              at(fiber.site), "block " + block_name(now.block) + ", thread " + thread_name(i));
       return;
     }
@@ -368,10 +404,13 @@ void run_block(std::uint64_t number, const std::vector<unsigned>& order) {
 
 std::string invalid(const Launch& launch) {
   const Extent &grid = launch.grid, &shape = launch.block;
-  if (shape.count() == 0 || shape.count() > max_threads || shape.z > 64) return "block of " + coordinates(shape.x, shape.y, shape.z) + " threads";
-  if (grid.count() == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) return "grid of " + coordinates(grid.x, grid.y, grid.z) + " blocks";
+  if (shape.count() == 0 || shape.count() > max_threads || shape.z > 64)
+    return "block of " + coordinates(shape.x, shape.y, shape.z) + " threads";
+  if (grid.count() == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    return "grid of " + coordinates(grid.x, grid.y, grid.z) + " blocks";
   if (launch.dynamic_shared_bytes != 0) return "dynamic shared memory is not emulated";
-  if (launch.argument_bytes > 32764) return std::to_string(launch.argument_bytes) + " bytes of arguments, of which 32,764 may be passed";
+  if (launch.argument_bytes > 32764)
+    return std::to_string(launch.argument_bytes) + " bytes of arguments, of which 32,764 may be passed";
   return "";
 }
 
@@ -418,11 +457,14 @@ std::uint64_t warp(WarpOp op, unsigned mask, std::uint64_t bits, int argument, i
   const unsigned first = self.number / warp_size * warp_size, lane = self.number - first;
   const unsigned lane_count = std::min(warp_size, thread_count - first);
   if (!(mask >> lane & 1)) {
-    report("warp divergence", std::string(text(op)) + ": lane " + std::to_string(lane) + " is not in its own mask " + hexadecimal(mask),
+    report("warp divergence",
+           std::string(text(op)) + ": lane " + std::to_string(lane) + " is not in its own mask " + hexadecimal(mask),
            nullptr, site);
   }
   if (width < 1 || width > 32 || (width & (width - 1)) != 0) {
-    report("invalid shuffle", std::string(text(op)) + ": width " + std::to_string(width) + " is not a power of two up to 32", nullptr, site);
+    report("invalid shuffle",
+           std::string(text(op)) + ": width " + std::to_string(width) + " is not a power of two up to 32", nullptr,
+           site);
   }
   self.op = op;
   self.mask = mask;
@@ -446,7 +488,8 @@ std::uint64_t warp(WarpOp op, unsigned mask, std::uint64_t bits, int argument, i
 unsigned active_mask() {
   const unsigned first = running->number / warp_size * warp_size;
   unsigned mask = 0;
-  for (unsigned i = 0; i < warp_size && first + i < thread_count; ++i) mask |= unsigned(fibers[first + i].state != State::exited) << i;
+  for (unsigned i = 0; i < warp_size && first + i < thread_count; ++i)
+    mask |= unsigned(fibers[first + i].state != State::exited) << i;
   return mask;
 }
 
@@ -483,7 +526,8 @@ int launch(const Launch& launch) {
   std::uint64_t stride = 1, start = 0;
   const bool ends_only = settings.ends != 0;
   if (settings.seed != 0 && block_count > 1) {
-    do stride = random() % block_count; while (std::gcd(stride, block_count) != 1);
+    do stride = random() % block_count;
+    while (std::gcd(stride, block_count) != 1);
     start = random() % block_count;
   }
   for (std::uint64_t i = 0; i < block_count && !failed; ++i) {

@@ -51,7 +51,8 @@ std::string short_name(std::string name) {
 
 // __shared__ variables are local to functions (_ZZ...); libraries have thread-local variables of that kind too.
 bool is_shared(const char* name) {
-  return std::strncmp(name, "_ZZ", 3) == 0 && std::strncmp(name, "_ZZNSt", 6) != 0 && std::strstr(name, "pybind11") == nullptr;
+  return std::strncmp(name, "_ZZ", 3) == 0 && std::strncmp(name, "_ZZNSt", 6) != 0 &&
+         std::strstr(name, "pybind11") == nullptr;
 }
 
 struct Symbols {

@@ -29,7 +29,8 @@ struct Array {
   T* data;
   std::size_t count;
 
-  Array(const char* name, Role role, std::size_t count, T first = T(0), T step = T(0)) : memory(count + 32 / sizeof(T)), count(count) {
+  Array(const char* name, Role role, std::size_t count, T first = T(0), T step = T(0))
+      : memory(count + 32 / sizeof(T)), count(count) {
     data = reinterpret_cast<T*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 15) & ~std::uintptr_t(15));
     for (std::size_t i = 0; i < count; ++i) data[i] = T(first + T(i) * step);
     constexpr auto functions = std::array{&ganops_emulation::register_input, &ganops_emulation::register_output,
@@ -41,6 +42,6 @@ struct Array {
 
 }  // namespace faults
 
-#define GANOPS_CASES(name, function)                                                  \
+#define GANOPS_CASES(name, function)                                                            \
   static const ganops_emulation::AddCase healthy_##function(name "/healthy", &function<false>); \
   static const ganops_emulation::AddCase faulty_##function(name "/faulty", &function<true>);

@@ -50,8 +50,10 @@ GANOPS_CASES("uninitialised shared memory", uninitialised_shared)
 // Adds to memory that an allocator just gave.
 template <bool faulty>
 __global__ void accumulate(const float* values, float* result) {
-  if (faulty) result[threadIdx.x] += values[threadIdx.x];
-  else result[threadIdx.x] = values[threadIdx.x];
+  if (faulty)
+    result[threadIdx.x] += values[threadIdx.x];
+  else
+    result[threadIdx.x] = values[threadIdx.x];
 }
 
 template <bool faulty>

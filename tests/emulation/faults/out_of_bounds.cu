@@ -91,8 +91,10 @@ GANOPS_CASES("write to an input", write_to_input)
 // An index that 32 bits cannot hold.
 template <bool faulty>
 __global__ void last(const float*, double* result, int rows, int columns) {
-  if constexpr (faulty) *result = double(rows * columns);
-  else *result = double(int64_t(rows) * columns);
+  if constexpr (faulty)
+    *result = double(rows * columns);
+  else
+    *result = double(int64_t(rows) * columns);
 }
 
 template <bool faulty>

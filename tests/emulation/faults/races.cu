@@ -14,8 +14,10 @@ __global__ void histogram(const int* values, int* counts) {
   if (threadIdx.x < 8) bins[threadIdx.x] = 0;
   __syncthreads();
   const int bin = values[threadIdx.x] % 8;
-  if (faulty) ++bins[bin];
-  else atomicAdd(&bins[bin], 1);
+  if (faulty)
+    ++bins[bin];
+  else
+    atomicAdd(&bins[bin], 1);
   __syncthreads();
   if (threadIdx.x < 8) counts[threadIdx.x] = bins[threadIdx.x];
 }
@@ -118,9 +120,11 @@ __global__ void sum_all(const int* values, int* partial, unsigned* ticket, int* 
 template <bool faulty>
 std::vector<double> missing_fence() {
   const ganops_emulation::Op scope("missing_fence");
-  Ints values("values", Ints::input, 16 * 50, 0, 1), partial("partial", Ints::scratch, 50), result("result", Ints::output, 1);
+  Ints values("values", Ints::input, 16 * 50, 0, 1), partial("partial", Ints::scratch, 50),
+      result("result", Ints::output, 1);
   Array<unsigned> ticket("ticket", Array<unsigned>::inout, 1);
-  for (int run = 0; run < 2; ++run) launch(50, 64, sum_all<faulty>, values.data, partial.data, ticket.data, result.data);
+  for (int run = 0; run < 2; ++run)
+    launch(50, 64, sum_all<faulty>, values.data, partial.data, ticket.data, result.data);
   return result.values();
 }
 GANOPS_CASES("missing fence", missing_fence)
@@ -143,7 +147,8 @@ __global__ void sum_columns(const int* values, int* partial, unsigned* ticket, i
 template <bool faulty>
 std::vector<double> early_ticket() {
   const ganops_emulation::Op scope("early_ticket");
-  Ints values("values", Ints::input, 64 * 9, 0, 1), partial("partial", Ints::scratch, 64 * 9), result("result", Ints::output, 64);
+  Ints values("values", Ints::input, 64 * 9, 0, 1), partial("partial", Ints::scratch, 64 * 9),
+      result("result", Ints::output, 64);
   Array<unsigned> ticket("ticket", Array<unsigned>::inout, 1);
   launch(9, 64, sum_columns<faulty>, values.data, partial.data, ticket.data, result.data);
   return result.values();

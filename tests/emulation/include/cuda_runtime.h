@@ -38,14 +38,14 @@
 #define __shared__ thread_local
 
 // --- Types --------------------------------------------------------------------------------------------------------
-#define GANOPS_VECTOR_TYPES(T, name, align2, align4)                                                                   \
-  struct name##1 { T x; };                                                                                             \
-  struct alignas(align2) name##2 { T x, y; };                                                                          \
-  struct name##3 { T x, y, z; };                                                                                       \
-  struct alignas(align4) name##4 { T x, y, z, w; };                                                                    \
-  constexpr name##1 make_##name##1(T x) { return {x}; }                                                                \
-  constexpr name##2 make_##name##2(T x, T y) { return {x, y}; }                                                        \
-  constexpr name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }                                                \
+#define GANOPS_VECTOR_TYPES(T, name, align2, align4)                    \
+  struct name##1 { T x; };                                              \
+  struct alignas(align2) name##2 { T x, y; };                           \
+  struct name##3 { T x, y, z; };                                        \
+  struct alignas(align4) name##4 { T x, y, z, w; };                     \
+  constexpr name##1 make_##name##1(T x) { return {x}; }                 \
+  constexpr name##2 make_##name##2(T x, T y) { return {x, y}; }         \
+  constexpr name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; } \
   constexpr name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 
 GANOPS_VECTOR_TYPES(signed char, char, 2, 4)
@@ -108,7 +108,10 @@ enum cudaMemcpyKind {
   cudaMemcpyDefault,
 };
 
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8, cudaFuncAttributePreferredSharedMemoryCarveout = 9 };
+enum cudaFuncAttribute {
+  cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
+  cudaFuncAttributePreferredSharedMemoryCarveout = 9
+};
 
 enum cudaLaunchAttributeID { cudaLaunchAttributeIgnore = 0, cudaLaunchAttributeProgrammaticStreamSerialization = 6 };
 union cudaLaunchAttributeValue {
@@ -137,7 +140,8 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceCount(int* count);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 cudaError_t cudaMemsetAsync(void* address, int value, size_t bytes, cudaStream_t stream = nullptr);
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream = nullptr);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
+                            cudaStream_t stream = nullptr);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaDeviceSynchronize();
 
@@ -148,7 +152,8 @@ cudaError_t cudaFuncSetAttribute(void (*)(Parameters...), cudaFuncAttribute, int
 
 // What fits by threads alone: registers and shared memory are the compiler's and the card's business.
 template <typename... Parameters>
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void (*)(Parameters...), int block_size, size_t) {
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void (*)(Parameters...), int block_size,
+                                                          size_t) {
   if (block_size < 1 || block_size > 1024) return cudaErrorInvalidValue;
   const int fitting = 2048 / ((block_size + 31) / 32 * 32);
   *blocks = fitting < 32 ? fitting : 32;
@@ -174,7 +179,8 @@ struct Call {
 }  // namespace ganops_emulation
 
 template <typename... Parameters, typename... Arguments>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... arguments) {
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments&&... arguments) {
   using Call = ganops_emulation::Call<Parameters...>;
   const Call call{kernel, std::tuple<std::decay_t<Parameters>...>(std::forward<Arguments>(arguments)...)};
   ganops_emulation::Launch launch;
@@ -232,7 +238,8 @@ T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, GANOPS_
 }
 template <typename T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, GANOPS_SITE) {
-  return ganops_emulation::shuffle(ganops_emulation::WarpOp::shuffle_down, mask, value, int(delta), width, {file, line});
+  return ganops_emulation::shuffle(ganops_emulation::WarpOp::shuffle_down, mask, value, int(delta), width,
+                                   {file, line});
 }
 template <typename T>
 T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, GANOPS_SITE) {
@@ -250,16 +257,17 @@ inline int __any_sync(unsigned mask, int predicate, GANOPS_SITE) {
 template <typename T>
 unsigned __match_any_sync(unsigned mask, T value, GANOPS_SITE) {
   using Bits = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
-  return unsigned(ganops_emulation::warp(ganops_emulation::WarpOp::match, mask, std::bit_cast<Bits>(value), 0, 32, {file, line}));
+  return unsigned(
+      ganops_emulation::warp(ganops_emulation::WarpOp::match, mask, std::bit_cast<Bits>(value), 0, 32, {file, line}));
 }
 
-#define GANOPS_REDUCE(name, type, expression)                                                                          \
-  inline type name(unsigned mask, type value, GANOPS_SITE) {                                                           \
-    return type(ganops_emulation::warp(ganops_emulation::WarpOp::reduce, mask, unsigned(value), 0, 32, {file, line},   \
-                                       [](unsigned p, unsigned q) {                                                    \
-                                         [[maybe_unused]] const type a = type(p), b = type(q);                         \
-                                         return unsigned(expression);                                                  \
-                                       }));                                                                            \
+#define GANOPS_REDUCE(name, type, expression)                                                                        \
+  inline type name(unsigned mask, type value, GANOPS_SITE) {                                                         \
+    return type(ganops_emulation::warp(ganops_emulation::WarpOp::reduce, mask, unsigned(value), 0, 32, {file, line}, \
+                                       [](unsigned p, unsigned q) {                                                  \
+                                         [[maybe_unused]] const type a = type(p), b = type(q);                       \
+                                         return unsigned(expression);                                                \
+                                       }));                                                                          \
   }
 GANOPS_REDUCE(__reduce_add_sync, unsigned, a + b)
 GANOPS_REDUCE(__reduce_add_sync, int, p + q)
@@ -267,30 +275,34 @@ GANOPS_REDUCE(__reduce_min_sync, unsigned, a < b ? a : b)
 GANOPS_REDUCE(__reduce_min_sync, int, a < b ? a : b)
 GANOPS_REDUCE(__reduce_max_sync, unsigned, a > b ? a : b)
 GANOPS_REDUCE(__reduce_max_sync, int, a > b ? a : b)
-GANOPS_REDUCE(__reduce_and_sync, unsigned, a & b)
+GANOPS_REDUCE(__reduce_and_sync, unsigned, a& b)
 GANOPS_REDUCE(__reduce_or_sync, unsigned, a | b)
 GANOPS_REDUCE(__reduce_xor_sync, unsigned, a ^ b)
 #undef GANOPS_REDUCE
 
 // --- Atomics: fibers switch only at rendezvous, so a plain read-modify-write is atomic -----------------------------
-#define GANOPS_ATOMIC(name, expression)                                                                                \
-  template <typename T>                                                                                                \
-  GANOPS_NO_INSTRUMENTATION T name(T* address, std::type_identity_t<T> value) {                                        \
-    ganops_emulation::on_atomic(address, sizeof(T));                                                                   \
-    const T old = *address;                                                                                            \
-    *address = T(expression);                                                                                          \
-    return old;                                                                                                        \
-  }                                                                                                                    \
-  template <typename T>                                                                                                \
-  T name##_block(T* address, std::type_identity_t<T> value) { return name(address, value); }                           \
-  template <typename T>                                                                                                \
-  T name##_system(T* address, std::type_identity_t<T> value) { return name(address, value); }
+#define GANOPS_ATOMIC(name, expression)                                         \
+  template <typename T>                                                         \
+  GANOPS_NO_INSTRUMENTATION T name(T* address, std::type_identity_t<T> value) { \
+    ganops_emulation::on_atomic(address, sizeof(T));                            \
+    const T old = *address;                                                     \
+    *address = T(expression);                                                   \
+    return old;                                                                 \
+  }                                                                             \
+  template <typename T>                                                         \
+  T name##_block(T* address, std::type_identity_t<T> value) {                   \
+    return name(address, value);                                                \
+  }                                                                             \
+  template <typename T>                                                         \
+  T name##_system(T* address, std::type_identity_t<T> value) {                  \
+    return name(address, value);                                                \
+  }
 GANOPS_ATOMIC(atomicAdd, old + value)
 GANOPS_ATOMIC(atomicSub, old - value)
 GANOPS_ATOMIC(atomicExch, value)
 GANOPS_ATOMIC(atomicMin, old < value ? old : value)
 GANOPS_ATOMIC(atomicMax, old > value ? old : value)
-GANOPS_ATOMIC(atomicAnd, old & value)
+GANOPS_ATOMIC(atomicAnd, old& value)
 GANOPS_ATOMIC(atomicOr, old | value)
 GANOPS_ATOMIC(atomicXor, old ^ value)
 GANOPS_ATOMIC(atomicInc, old >= value ? 0 : old + 1)
@@ -306,12 +318,16 @@ GANOPS_NO_INSTRUMENTATION T atomicCAS(T* address, std::type_identity_t<T> expect
 }
 
 // --- Loads and stores with cache hints: the plain access ----------------------------------------------------------
-#define GANOPS_LOAD(name)                                                                                              \
-  template <typename T>                                                                                                \
-  T name(const T* address) { return *address; }
-#define GANOPS_STORE(name)                                                                                             \
-  template <typename T>                                                                                                \
-  void name(T* address, std::type_identity_t<T> value) { *address = value; }
+#define GANOPS_LOAD(name)    \
+  template <typename T>      \
+  T name(const T* address) { \
+    return *address;         \
+  }
+#define GANOPS_STORE(name)                               \
+  template <typename T>                                  \
+  void name(T* address, std::type_identity_t<T> value) { \
+    *address = value;                                    \
+  }
 GANOPS_LOAD(__ldg)
 GANOPS_LOAD(__ldca)
 GANOPS_LOAD(__ldcg)
@@ -356,15 +372,19 @@ template <typename A, typename B>
   requires(std::is_arithmetic_v<A> && std::is_arithmetic_v<B>)
 constexpr auto max(A a, B b) {
   using T = std::common_type_t<A, B>;
-  if constexpr (std::is_floating_point_v<T>) return T(::fmax(T(a), T(b)));  // like CUDA's: a NaN loses
-  else return T(a) > T(b) ? T(a) : T(b);
+  if constexpr (std::is_floating_point_v<T>)
+    return T(::fmax(T(a), T(b)));  // like CUDA's: a NaN loses
+  else
+    return T(a) > T(b) ? T(a) : T(b);
 }
 template <typename A, typename B>
   requires(std::is_arithmetic_v<A> && std::is_arithmetic_v<B>)
 constexpr auto min(A a, B b) {
   using T = std::common_type_t<A, B>;
-  if constexpr (std::is_floating_point_v<T>) return T(::fmin(T(a), T(b)));
-  else return T(a) < T(b) ? T(a) : T(b);
+  if constexpr (std::is_floating_point_v<T>)
+    return T(::fmin(T(a), T(b)));
+  else
+    return T(a) < T(b) ? T(a) : T(b);
 }
 
 inline void __trap() { abort(); }

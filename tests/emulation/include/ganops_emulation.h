@@ -70,15 +70,15 @@ struct Extent {
 struct Launch {
   Extent grid, block;
   std::size_t dynamic_shared_bytes = 0;
-  const void* kernel = nullptr;        // address of the __global__ function, for its name
+  const void* kernel = nullptr;  // address of the __global__ function, for its name
   void (*call)(const void* parameters) = nullptr;
-  const void* parameters = nullptr;    // the arguments; reading them costs no global memory traffic
-  std::size_t parameter_bytes = 0;     // of memory that holds them
-  std::size_t argument_bytes = 0;      // of arguments, what CUDA limits
+  const void* parameters = nullptr;  // the arguments; reading them costs no global memory traffic
+  std::size_t parameter_bytes = 0;   // of memory that holds them
+  std::size_t argument_bytes = 0;    // of arguments, what CUDA limits
 };
 
-int launch(const Launch& launch);      // a cudaError_t
-const char* last_fault_text();         // the text of the fault behind cudaErrorLaunchFailure
+int launch(const Launch& launch);  // a cudaError_t
+const char* last_fault_text();     // the text of the fault behind cudaErrorLaunchFailure
 int multiprocessors();
 
 }  // namespace ganops_emulation
