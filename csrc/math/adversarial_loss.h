@@ -14,16 +14,16 @@ inline namespace GANOPS_ISA {
 struct Softplus {
   template <class A>
   static GANOPS_INLINE A value(A u) {
-    return (u < 0 ? A(0) : u) + log1p_unit(exponential(-absolute(u)));
+    return (u < 0 ? A(0) : u) + log1p_unit(exponential_nonpositive(-absolute(u)));
   }
   template <class A>
   static GANOPS_INLINE A first(A u) {
-    const A e = exponential(-absolute(u));
+    const A e = exponential_nonpositive(-absolute(u));
     return (u < 0 ? e : A(1)) * reciprocal_unit(1 + e);
   }
   template <class A>
   static GANOPS_INLINE A second(A u) {
-    const A e = exponential(-absolute(u));
+    const A e = exponential_nonpositive(-absolute(u));
     const A s = reciprocal_unit(1 + e);
     return e * s * s;
   }

@@ -136,14 +136,8 @@ struct LongSum {
   GANOPS_INLINE double value() const { return lost - lost == 0 ? sum + lost : sum; }
 };
 
-template <class A>
-GANOPS_INLINE A absolute(A x) {
-#ifdef GANOPS_DEVICE_MATH
-  return fabs(x);
-#else
-  return x < 0 ? -x : x;
-#endif
-}
+GANOPS_INLINE float absolute(float x) { return fabsf(x); }
+GANOPS_INLINE double absolute(double x) { return fabs(x); }
 
 #ifdef GANOPS_DEVICE_MATH
 
@@ -169,6 +163,8 @@ GANOPS_INLINE double reciprocal_unit(double d) {
 
 GANOPS_INLINE float exponential(float x) { return expf(x); }
 GANOPS_INLINE double exponential(double x) { return exp(x); }
+GANOPS_INLINE float exponential_nonpositive(float x) { return expf(x); }
+GANOPS_INLINE double exponential_nonpositive(double x) { return exp(x); }
 GANOPS_INLINE float log1p_unit(float y) { return log1pf(y); }
 GANOPS_INLINE double log1p_unit(double y) { return log1p(y); }
 
@@ -258,24 +254,46 @@ GANOPS_INLINE A reciprocal_unit(A d) {
   return y;
 }
 
-// eˣ: x = k·ln 2 + r with |r| ≤ ½ ln 2, then the Chebyshev fit of eʳ (error 2e-9, 4e-20) times 2ᵏ, in two factors
-// because k may exceed the exponent's range at both ends. Error within 1 ulp; overflows to infinity, underflows
-// gradually to 0.
+// x = k·ln 2 + r with |r| ≤ ½ ln 2; eʳ by its Chebyshev fit (error 2e-9, 4e-20).
+template <class A>
+struct Reduced {
+  typename Format<A>::Bits k;
+  A exp_r;
+
+  GANOPS_INLINE explicit Reduced(A x) {
+    using F = Format<A>;
+    using B = typename F::Bits;
+    const A rounded = x * A(1.44269504088896340736) + F::round;  // k sits in the low bits
+    const A whole = rounded - F::round;
+    k = bits<B>(rounded) - bits<B>(F::round);
+    exp_r = polynomial(F::exp, (x - whole * F::ln2_high) - whole * F::ln2_low);
+  }
+};
+
+// 2ᵏ for k in the range of normal numbers.
+template <class A>
+GANOPS_INLINE A power_of_two(typename Format<A>::Bits k) {
+  using F = Format<A>;
+  return bits<A>(static_cast<typename F::Bits>((k + F::bias) << F::mantissa));
+}
+
+// eˣ within 1 ulp; overflows to infinity, underflows gradually to 0. 2ᵏ is taken in two factors, for k may exceed the
+// exponent's range at both ends.
 template <class A>
 GANOPS_INLINE A exponential(A x) {
-  using F = Format<A>;
-  using B = typename F::Bits;
-  A y = x < F::lowest ? F::lowest : x;
-  y = y > F::highest ? F::highest : y;
-  const A rounded = y * A(1.44269504088896340736) + F::round;  // k sits in the low bits
-  const A k = rounded - F::round;
-  A r = y - k * F::ln2_high;
-  r = r - k * F::ln2_low;
-  A p = polynomial(F::exp, r);
-  const B exponent = bits<B>(rounded) - bits<B>(F::round);
-  const B half = exponent >> 1;
-  p = p * bits<A>(static_cast<B>((half + F::bias) << F::mantissa));
-  return p * bits<A>(static_cast<B>((exponent - half + F::bias) << F::mantissa));
+  A y = x < Format<A>::lowest ? Format<A>::lowest : x;
+  y = y > Format<A>::highest ? Format<A>::highest : y;
+  const Reduced<A> e(y);
+  const auto half = e.k >> 1;
+  return e.exp_r * power_of_two<A>(half) * power_of_two<A>(e.k - half);
+}
+
+// The same for x ≤ 0, where a constant factor is enough.
+template <class A>
+GANOPS_INLINE A exponential_nonpositive(A x) {
+  constexpr int shift = Format<A>::bias / 2;
+  const Reduced<A> e(x < Format<A>::lowest ? Format<A>::lowest : x);
+  return e.exp_r * power_of_two<A>(e.k + shift) * power_of_two<A>(-shift);
 }
 
 // log(1 + y) for y in [0, 1], as y times the Chebyshev fit of log(1 + y)/y on that interval (error 5e-9, 3e-19): a
