@@ -52,7 +52,7 @@ DEFAULTS: dict[Kind, dict[str, Any]] = {
         "latent_dim": 32,
         "generator_lr": 4e-4,
         "discriminator_lr": 2e-4,
-        "steps": 4000,
+        "steps": 3200,
         "ema": 0.998,
     },
 }
