@@ -20,7 +20,8 @@ endif
 .PHONY: train test lint wheel wheel-test emulated bench clean
 
 train: $(VENV)/.installed
-	$(BIN)/ganops train hinge --data mnist --minutes 4.5 --out runs/mnist
+	$(BIN)/ganops train hinge --data mnist --minutes 4.5 --out runs/mnist \
+	    $(if $(wildcard runs/mnist/checkpoint.pt),--resume)
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest --cov --cov-report=term
