@@ -30,28 +30,29 @@ def emulator() -> ModuleType | None:
     return build.load(Path(named) if named else build.build())
 
 
-_emulator = emulator()
+the_emulator = emulator()
 _total = {"launches": 0, "threads": 0, "read_bytes": 0, "written_bytes": 0}
 
 
 @pytest.fixture(autouse=True)
 def _no_emulation_fault() -> Iterator[None]:
-    if _emulator is None:
+    if the_emulator is None:
         yield
         return
-    _emulator.reset()
+    the_emulator.reset()
     yield
-    for counter in _emulator.counters().values():
+    for counter in the_emulator.counters().values():
         for key in _total:
             _total[key] += counter[key]
-    _emulator.raise_faults()
+    the_emulator.raise_faults()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _emulator is None:
+    if the_emulator is None:
         return
+    checks = "every access checked" if the_emulator.instrumented() else "under AddressSanitizer"
     terminalreporter.write_line(
         f"emulated CUDA: {_total['launches']:,} launches of {_total['threads']:,} threads, "
         f"{_total['read_bytes'] / 1e6:,.0f} MB read, {_total['written_bytes'] / 1e6:,.0f} MB written, "
-        f"seed {_emulator.seed()}, {'every access checked' if _emulator.instrumented() else 'under AddressSanitizer'}"
+        f"seed {the_emulator.seed()}, {checks}"
     )

@@ -17,7 +17,7 @@ from torch import Tensor
 if os.environ.get("GANOPS_BACKEND") != "emulated":
     pytest.skip("for GANOPS_BACKEND=emulated", allow_module_level=True)
 
-from plugin import emulator as find_emulator
+from emulation.plugin import the_emulator
 
 import ganops
 
@@ -30,9 +30,8 @@ EDGES = (1, 31, 2047, 2049, 4097, 8192, 20_003)
 
 @pytest.fixture(scope="module")
 def emulator() -> ModuleType:
-    found = find_emulator()
-    assert found is not None
-    return found
+    assert the_emulator is not None
+    return the_emulator
 
 
 @pytest.fixture(autouse=True)

@@ -43,12 +43,10 @@ MUTANTS = {
     "shared_by_all": Mutant(
         "cuda/reduce.cuh", r"if \(lane == 0\) partial\[warp\]", "partial[warp]", "sum", {"race on shared memory"}
     ),
-    "one_too_many": Mutant(
-        "cuda/vector.cuh", r"(i = rest \+ threadIdx\.x; i) < end", r"\1 <= end", "value", {"out of bounds"}
-    ),
-    "without_rest": Mutant("cuda/vector.cuh", r"one\(i\);", "(void)one;", "value", {"unwritten output"}),
+    "one_too_many": Mutant("cuda/vector.cuh", r"j < end", "j <= end", "value", {"out of bounds"}),
+    "without_rest": Mutant("cuda/vector.cuh", r"one\(j\);", "(void)one;", "value", {"unwritten output"}),
     "blocks_overlap": Mutant(
-        "cuda/vector.cuh", r"begin \+ tile_size<T>", "begin + tile_size<T> + 1", "value", {"race on global memory"}
+        "cuda/vector.cuh", r"(whole\(begin \+ .* width)\);", r"\1 + width);", "value", {"race on global memory"}
     ),
     "always_vectors": Mutant(
         "cuda/vector.cuh",
