@@ -4,23 +4,43 @@
 namespace ganops {
 namespace {
 
+struct Stretch {
+  char *begin, *end;
+};
+
 // All tensors of a call share dtype and device and are dense; that is checked before anything is written.
 void clip_weights_(const std::vector<Tensor>& tensors, double limit) {
   if (tensors.empty()) return;
   const int32_t dtype = raw_dtype(tensors[0]), device = tensors[0].get_device_index();
   const DType type = dtype_of(tensors[0]);
   const Target target("clip_weights_", device);
-  std::vector<void*> data;
-  std::vector<int64_t> count;
-  data.reserve(tensors.size());
-  count.reserve(tensors.size());
+  const int64_t size = tensors[0].element_size();
+  std::vector<Stretch> stretches;
+  stretches.reserve(tensors.size());
   for (const Tensor& tensor : tensors) {
     STD_TORCH_CHECK(raw_dtype(tensor) == dtype && tensor.get_device_index() == device && is_dense(tensor),
                     "ganops: weights to clip must be dense and have one dtype and one device");
-    const int64_t elements = tensor.numel();
-    if (elements == 0) continue;
-    data.push_back(in_place(tensor, "weights"));
-    count.push_back(elements);
+    const int64_t bytes = tensor.numel() * size;
+    if (bytes == 0) continue;
+    char* begin = static_cast<char*>(in_place(tensor, "weights"));
+    stretches.push_back({begin, begin + bytes});
+  }
+  // A list may hold one weight twice (tied layers, views). Threads must not meet there.
+  std::sort(stretches.begin(), stretches.end(), [](const Stretch& a, const Stretch& b) { return a.begin < b.begin; });
+  std::vector<void*> data;
+  std::vector<int64_t> count;
+  data.reserve(stretches.size());
+  count.reserve(stretches.size());
+  char* end = nullptr;
+  for (const Stretch& stretch : stretches) {
+    if (stretch.begin < end) {
+      end = std::max(end, stretch.end);
+      count.back() = (end - static_cast<char*>(data.back())) / size;
+    } else {
+      end = stretch.end;
+      data.push_back(stretch.begin);
+      count.push_back((stretch.end - stretch.begin) / size);
+    }
   }
   GANOPS_KERNELS(clip_weights).clip(target.stream(), type, data.data(), count.data(), data.size(), limit);
 }
