@@ -1,4 +1,4 @@
-"""What a data set is: one tensor, and what is known about where its mass lies."""
+"""What a data set is: one tensor, and what is known about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["Dataset", "Kind"]
 
-#: ``points``: samples (N, 2). ``images``: samples (N, C, H, W) in [-1, 1].
+#: ``points``: samples (N, F). ``images``: samples (N, C, H, W) in [-1, 1].
 Kind = Literal["points", "images"]
 
 
@@ -20,12 +20,19 @@ class Dataset:
 
     Attributes:
         name: what it is called.
-        samples: float32, (N, 2) points or (N, C, H, W) images in [-1, 1].
-        labels: the class of each sample, (N,) int64; None where there are no classes.
-        centres: where the density of a 2-D mixture has its ridge, (M, 2), in the units of `samples`; else None.
+        samples: float32, (N, F) points or (N, C, H, W) images in [-1, 1].
+        labels: the class of each sample, (N,) int64 in [0, classes); None where there are no classes. For a mixture
+            it is the component that the sample was drawn from.
+        classes: how many classes there are; with `labels` and without this, one more than the largest label.
+        conditions: for image-to-image tasks the image that each sample is to be made from, (N, C', H', W') in
+            [-1, 1]; else None.
+        centres: where the density of a mixture has its ridge, (M, F), in the units of `samples`; else None.
         centre_mode: which mode each centre belongs to, (M,) int64 in [0, K); None means one mode per centre.
             Every mode has probability 1/K.
         sigma: standard deviation of the samples about their centre, per coordinate, in the units of `samples`.
+
+    Raises:
+        ValueError: labels or conditions that do not go with the samples, one by one.
     """
 
     name: str
@@ -34,6 +41,33 @@ class Dataset:
     centres: Tensor | None = None
     centre_mode: Tensor | None = None
     sigma: float | None = None
+    classes: int | None = None
+    conditions: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("labels", "conditions"):
+            value = getattr(self, name)
+            if value is not None and len(value) != len(self.samples):
+                raise ValueError(
+                    f"Dataset {self.name!r}: {name} ({len(value)}) and samples ({len(self.samples)}) must be as many"
+                )
+        if self.conditions is not None and self.conditions.ndim != 4:
+            raise ValueError(
+                f"Dataset {self.name!r}: conditions must be images (N, C, H, W), got {tuple(self.conditions.shape)}"
+            )
+        if self.labels is None:
+            return
+        if self.labels.ndim != 1 or self.labels.dtype != torch.int64:
+            raise ValueError(
+                f"Dataset {self.name!r}: labels must be (N,) int64, got {tuple(self.labels.shape)} {self.labels.dtype}"
+            )
+        if self.classes is None:
+            object.__setattr__(self, "classes", int(self.labels.max()) + 1 if len(self.labels) else 0)
+        if len(self.labels) and not (self.labels.min() >= 0 and self.labels.max() < self.classes):
+            raise ValueError(
+                f"Dataset {self.name!r}: labels must lie in [0, {self.classes}), got {int(self.labels.min())} to "
+                f"{int(self.labels.max())}"
+            )
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -1,4 +1,4 @@
-"""2-D toys on which mode collapse can be seen and counted.
+"""Toys on which mode collapse can be seen and counted.
 
 Ring and grid are those of PacGAN (Lin et al. 2018, arXiv:1712.04086, section 4.1): 100,000 points drawn once.
 The points are a property of the data set and not of a run: the same for every training seed.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganops.data.dataset import Dataset
 
-__all__ = ["grid25", "ring8", "swiss_roll"]
+__all__ = ["gaussian1d", "grid9", "grid25", "ring8", "swiss_roll"]
 
 _SIZE = 100_000
 _SEED = 20_180_101
@@ -24,7 +24,7 @@ def _mixture(name: str, centres: Tensor, sigma: float, size: int, seed: int) -> 
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(len(centres), (size,), generator=generator)
     samples = centres[labels] + sigma * torch.randn(size, 2, generator=generator)
-    return Dataset(name, samples, labels=labels, centres=centres, sigma=sigma)
+    return Dataset(name, samples, labels=labels, classes=len(centres), centres=centres, sigma=sigma)
 
 
 def ring8(size: int = _SIZE, seed: int = _SEED) -> Dataset:
@@ -34,10 +34,28 @@ def ring8(size: int = _SIZE, seed: int = _SEED) -> Dataset:
     return _mixture("ring8", torch.stack([angle.cos(), angle.sin()], dim=1), 0.01, size, seed)
 
 
+def grid9(size: int = _SIZE, seed: int = _SEED) -> Dataset:
+    """Nine Gaussians, sigma 0.05, on the grid {-2, 0, 2} x {-2, 0, 2}: the 25-mode grid for a shorter run."""
+    axis = torch.tensor([-2.0, 0.0, 2.0])
+    return _mixture("grid9", torch.cartesian_prod(axis, axis), 0.05, size, seed)
+
+
 def grid25(size: int = _SIZE, seed: int = _SEED) -> Dataset:
     """Twenty-five Gaussians, sigma 0.05, on the grid {-4, -2, 0, 2, 4} x {-4, -2, 0, 2, 4}."""
     axis = torch.tensor([-4.0, -2.0, 0.0, 2.0, 4.0])
     return _mixture("grid25", torch.cartesian_prod(axis, axis), 0.05, size, seed)
+
+
+def gaussian1d(mean: float = 2.0, sigma: float = 1.0, size: int = _SIZE, seed: int = _SEED) -> Dataset:
+    """N(mean, sigma^2) on the line, samples (N, 1); by default N(2, 1).
+
+    Against a generator that begins at N(0, 1), the optimal discriminator is then sigmoid(2 x - 2) and W1 is 2.
+    """
+    if not sigma > 0:
+        raise ValueError(f"gaussian1d: sigma must be above 0, got {sigma}")
+    generator = torch.Generator().manual_seed(seed)
+    samples = mean + sigma * torch.randn(size, 1, generator=generator)
+    return Dataset("gaussian1d", samples, centres=torch.tensor([[mean]]), sigma=sigma)
 
 
 _ARCS = 20  # the roll has no modes: it is cut into this many arcs of equal probability
@@ -63,6 +81,7 @@ def swiss_roll(size: int = _SIZE, seed: int = _SEED) -> Dataset:
         "swiss_roll",
         samples,
         labels=(u * _ARCS).long(),
+        classes=_ARCS,
         centres=curve(along),
         centre_mode=(along * _ARCS).long(),
         sigma=sigma,

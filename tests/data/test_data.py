@@ -68,6 +68,108 @@ def test_data_is_the_same_every_time():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(
-        ValueError, match=r"'minst' is unknown \(did you mean 'mnist'\?\); choose one of digits, grid25"
+        ValueError, match=r"'minst' is unknown \(did you mean 'mnist'\?\); choose one of digits, gaussian1d"
     ):
         data.load("minst")
+
+
+def test_labels_are_the_components_of_the_mixture():
+    grid = data.load("grid9")
+    assert (grid.num_modes, grid.classes) == (9, 9)
+    assert torch.equal(torch.cdist(grid.samples[:2000], grid.centres).argmin(dim=1), grid.labels[:2000])
+    roll = data.load("swiss_roll")
+    assert roll.classes == roll.num_modes == 20
+
+
+def test_gaussian_on_the_line():
+    line = data.gaussian1d()
+    assert (line.shape, line.kind) == ((1,), "points")
+    assert line.samples.mean().item() == pytest.approx(2, abs=5 / math.sqrt(len(line)))
+    assert line.samples.std().item() == pytest.approx(1, rel=5 / math.sqrt(2 * len(line)))
+    wide = data.load("gaussian1d?mean=-1&sigma=3")
+    assert wide.samples.mean().item() == pytest.approx(-1, abs=15 / math.sqrt(len(line)))
+    assert wide.sigma == 3
+
+
+def test_stacked_digits_spell_their_label():
+    stacked, single = data.stacked_mnist(size=3000), data.mnist()
+    assert stacked.shape == (3, 28, 28)
+    assert stacked.classes == 1000
+    # Each channel is a digit of the data set: find it, and read its label.
+    flat = single.samples.flatten(1)
+    spelled = torch.zeros(300, dtype=torch.int64)
+    for channel in range(3):
+        distance, nearest = torch.cdist(stacked.samples[:300, channel].flatten(1), flat).min(dim=1)
+        assert distance.max() < 0.1
+        spelled = 10 * spelled + single.labels[nearest]
+    assert torch.equal(spelled, stacked.labels[:300])
+    # 3,000 draws of 1,000 equally likely numbers leave about 1000 e^-3 = 50 out (standard deviation 6.3).
+    assert len(stacked.labels.unique()) == pytest.approx(950, abs=32)
+
+
+def test_stacked_digits_follow_the_seed():
+    assert torch.equal(data.stacked_mnist(50, seed=1).samples, data.stacked_mnist(50, seed=1).samples)
+    assert not torch.equal(data.stacked_mnist(50, seed=1).labels, data.stacked_mnist(50, seed=2).labels)
+
+
+@pytest.mark.parametrize("name", ["mnist_outline", "mnist_half"])
+def test_pairs_lie_one_by_one(name):
+    pairs = data.load(name)
+    assert pairs.conditions.shape == pairs.samples.shape
+    assert pairs.conditions.dtype == torch.float32
+    assert torch.equal(pairs.samples, data.mnist().samples)
+    assert torch.equal(pairs.labels, data.mnist().labels)
+
+
+def test_an_outline_is_the_edge_of_the_ink():
+    pairs = data.mnist_outline()
+    outline, ink = pairs.conditions > 0, pairs.samples > 0
+    assert (pairs.conditions.abs() == 1).all()
+    assert not (outline & ~ink).any()  # it lies within the ink
+    # Every pixel of ink that touches paper belongs to it, and no other does.
+    paper = torch.nn.functional.pad(~ink, (1, 1, 1, 1), value=False).float()
+    touches = torch.nn.functional.max_pool2d(paper, 3, stride=1) > 0
+    assert torch.equal(outline, ink & touches)
+    assert 0.3 < outline.sum() / ink.sum() < 0.95
+
+
+def test_a_half_shows_the_upper_rows_alone():
+    pairs = data.mnist_half()
+    assert torch.equal(pairs.conditions[:, :, :14], pairs.samples[:, :, :14])
+    assert (pairs.conditions[:, :, 14:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ring8?size", "option 'size' has no value; write size=VALUE"),
+        ("ring8?size=many", "option size must be a whole number, got 'many'"),
+        ("ring8?size=0", "option size must be at least 1"),
+        ("ring8?sized=3", "option 'sized' is unknown .did you mean 'size'"),
+        ("mnist?size=3", "mnist has no options, got 'size'"),
+        ("gaussian1d?sigma=0", "sigma must be above 0"),
+    ],
+)
+def test_wrong_options_are_named(name, text):
+    with pytest.raises(ValueError, match=text):
+        data.load(name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"labels": torch.zeros(3, dtype=torch.int64)}, r"labels \(3\) and samples \(4\)"),
+        ({"labels": torch.zeros(4)}, r"labels must be \(N,\) int64, got \(4,\) torch.float32"),
+        ({"labels": torch.arange(4), "classes": 3}, r"labels must lie in \[0, 3\), got 0 to 3"),
+        ({"conditions": torch.zeros(4, 3)}, r"conditions must be images \(N, C, H, W\), got \(4, 3\)"),
+        ({"conditions": torch.zeros(2, 1, 4, 4)}, r"conditions \(2\) and samples \(4\)"),
+    ],
+)
+def test_a_data_set_that_does_not_fit_together_is_refused(fields, text):
+    with pytest.raises(ValueError, match=text):
+        data.Dataset("mine", torch.zeros(4, 2), **fields)
+
+
+def test_classes_follow_from_labels():
+    assert data.Dataset("mine", torch.zeros(4, 2), labels=torch.tensor([0, 2, 1, 0])).classes == 3
+    assert data.Dataset("mine", torch.zeros(4, 2)).classes is None
