@@ -10,22 +10,30 @@ from ganops import nn, reference
 from ganops._library import FallbackWarning, build_info
 from ganops.ops import (
     clip_weights_,
+    diff_augment,
     discriminator_loss,
     generator_loss,
     gradient_norm_penalty,
     gradient_penalty,
     interpolate,
+    minibatch_discrimination,
+    minibatch_stddev,
+    pack,
 )
 
 __all__ = [
     "FallbackWarning",
     "build_info",
     "clip_weights_",
+    "diff_augment",
     "discriminator_loss",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
     "interpolate",
+    "minibatch_discrimination",
+    "minibatch_stddev",
     "nn",
+    "pack",
     "reference",
 ]

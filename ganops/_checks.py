@@ -77,6 +77,15 @@ def number(function: str, name: str, value: object, *, minimum: float | None = N
     return float(value)
 
 
+def whole(function: str, name: str, value: object, *, minimum: int) -> int:
+    """The whole number that ``value`` is, at least ``minimum``; raises TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{function}: {name} must be a whole number, got {type(value).__name__} {value!r}")
+    if value < minimum:
+        raise ValueError(f"{function}: {name} must be at least {minimum}, got {value}")
+    return value
+
+
 def without_autocast(value: Tensor) -> Tensor:
     """Under ``torch.autocast`` half-precision input becomes float32, as in torch's own losses; otherwise unchanged."""
     if value.dtype in _HALVES:

@@ -1,5 +1,6 @@
 """Modules over the ops, for those who compose modules."""
 
 from ganops.nn.losses import DiscriminatorLoss, GeneratorLoss, GradientPenalty
+from ganops.nn.minibatch import MinibatchDiscrimination, MinibatchStddev
 
-__all__ = ["DiscriminatorLoss", "GeneratorLoss", "GradientPenalty"]
+__all__ = ["DiscriminatorLoss", "GeneratorLoss", "GradientPenalty", "MinibatchDiscrimination", "MinibatchStddev"]

@@ -2,14 +2,22 @@
 
 from ganops.ops.adversarial_loss import discriminator_loss, generator_loss
 from ganops.ops.clip_weights import clip_weights_
+from ganops.ops.diff_augment import diff_augment
 from ganops.ops.gradient_penalty import gradient_norm_penalty, gradient_penalty
 from ganops.ops.interpolate import interpolate
+from ganops.ops.minibatch_discrimination import minibatch_discrimination
+from ganops.ops.minibatch_stddev import minibatch_stddev
+from ganops.ops.pack import pack
 
 __all__ = [
     "clip_weights_",
+    "diff_augment",
     "discriminator_loss",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
     "interpolate",
+    "minibatch_discrimination",
+    "minibatch_stddev",
+    "pack",
 ]

@@ -2,14 +2,22 @@
 
 from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
 from ganops.reference.clip_weights import clip_weights_
+from ganops.reference.diff_augment import diff_augment
 from ganops.reference.gradient_penalty import gradient_norm_penalty, gradient_penalty
 from ganops.reference.interpolate import interpolate
+from ganops.reference.minibatch_discrimination import minibatch_discrimination
+from ganops.reference.minibatch_stddev import minibatch_stddev
+from ganops.reference.pack import pack
 
 __all__ = [
     "clip_weights_",
+    "diff_augment",
     "discriminator_loss",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
     "interpolate",
+    "minibatch_discrimination",
+    "minibatch_stddev",
+    "pack",
 ]
