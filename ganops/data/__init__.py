@@ -12,16 +12,20 @@ from __future__ import annotations
 
 from ganops.data.dataset import Dataset, Kind
 from ganops.data.digit_images import digits, mnist, mnist_half, mnist_outline, stacked_mnist
+from ganops.data.files import folder, torchvision_set
 from ganops.data.points import gaussian1d, grid9, grid25, ring8, swiss_roll
-from ganops.data.sources import SOURCES, Source, base_name, load, source
+from ganops.data.sources import LOCATED, SOURCES, Source, base_name, file_name, load, source
 
 __all__ = [
+    "LOCATED",
     "SOURCES",
     "Dataset",
     "Kind",
     "Source",
     "base_name",
     "digits",
+    "file_name",
+    "folder",
     "gaussian1d",
     "grid9",
     "grid25",
@@ -33,4 +37,5 @@ __all__ = [
     "source",
     "stacked_mnist",
     "swiss_roll",
+    "torchvision_set",
 ]

@@ -1,18 +1,19 @@
-"""Data sets by name. A name may bring options, as in a URL: ``ring8?size=500&seed=3``."""
+"""Data sets by name. A name may bring options, as in a URL: ``ring8?size=500&seed=3``, ``folder:photos?size=64``."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ganops import _checks
-from ganops.data import digit_images, points
+from ganops.data import digit_images, files, points
 from ganops.data.dataset import Dataset, Kind
 
-__all__ = ["SOURCES", "Source", "base_name", "load", "source"]
+__all__ = ["LOCATED", "SOURCES", "Source", "base_name", "file_name", "load", "source"]
 
 
 @dataclass(frozen=True)
@@ -39,33 +40,48 @@ SOURCES: dict[str, Source] = {
     "gaussian1d": Source(points.gaussian1d, "points", "one Gaussian on the line, N(2, 1)"),
 }
 
+#: Data that lies where the name says: ``folder:PATH``. What follows the colon is the function's first argument.
+LOCATED: dict[str, Source] = {
+    "folder": Source(files.folder, "images", "folder:PATH?size=64: your images; options size, on_bad, labels"),
+    "torchvision": Source(
+        files.torchvision_set, "images", "torchvision:CIFAR10?root=DIR: options root, split, size, download"
+    ),
+}
 
-def _parse(name: str) -> tuple[str, dict[str, str]]:
-    """``ring8?size=500&seed=3`` to ``("ring8", {"size": "500", "seed": "3"})``."""
-    base, _, query = name.partition("?")
+
+def _parse(name: str) -> tuple[str, str | None, dict[str, str]]:
+    """``folder:photos?size=64`` to ``("folder", "photos", {"size": "64"})``; no colon, no location."""
+    base, colon, rest = name.partition(":")
+    located = bool(colon) and base in LOCATED
+    # In a path the last question mark begins the options: an earlier one may belong to the path.
+    place, mark, query = rest.rpartition("?") if located else name.partition("?")
+    if not mark:
+        place, query = (rest if located else name), ""
     options: dict[str, str] = {}
     for part in filter(None, query.split("&")):
         key, equals, value = part.partition("=")
         if not equals:
             raise ValueError(f"data: name {name!r}: option {part!r} has no value; write {key}=VALUE")
         options[key] = value
-    return base, options
+    return (base, place, options) if located else (place, None, options)
 
 
-def _typed(name: str, load: Callable[..., Dataset], options: dict[str, str]) -> dict[str, Any]:
+_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def _typed(name: str, load: Callable[..., Dataset], options: dict[str, str], taken: int) -> dict[str, Any]:
     """The options with the types of `load`'s keyword arguments; a `ValueError` for one that it does not have."""
-    parameters = inspect.signature(load).parameters
+    parameters = dict(list(inspect.signature(load).parameters.items())[taken:])
     typed: dict[str, Any] = {}
     for key, text in options.items():
         if not parameters:
-            raise ValueError(f"data: name {name!r}: {name.partition('?')[0]} has no options, got {key!r}")
+            raise ValueError(f"data: name {name!r}: {base_name(name)} has no options, got {key!r}")
         _checks.choice(f"data: name {name!r}", "option", key, parameters)
-        wanted = str(parameters[key].annotation)
-        kind = int if wanted.startswith("int") else float if wanted.startswith("float") else str
+        wanted = str(parameters[key].annotation).partition(" ")[0]
         try:
-            typed[key] = kind(text)
-        except ValueError:
-            what = "a whole number" if kind is int else "a number"
+            typed[key] = {"int": int, "float": float, "bool": _WORDS.__getitem__}.get(wanted, str)(text)
+        except (ValueError, KeyError):
+            what = {"int": "a whole number", "float": "a number", "bool": "yes or no"}[wanted]
             raise ValueError(f"data: name {name!r}: option {key} must be {what}, got {text!r}") from None
         if key == "size" and typed[key] < 1:
             raise ValueError(f"data: name {name!r}: option size must be at least 1, got {text!r}")
@@ -73,20 +89,40 @@ def _typed(name: str, load: Callable[..., Dataset], options: dict[str, str]) -> 
 
 
 def base_name(name: str) -> str:
-    """The name without its options: the key in `SOURCES`."""
-    return name.partition("?")[0]
+    """The name without location and options: the key in `SOURCES` or `LOCATED`."""
+    return _parse(name)[0]
+
+
+def file_name(name: str) -> str:
+    """The name as a part of a file's name: ``folder:/data/cats?size=64`` becomes ``folder-cats-size-64``."""
+    base, place, options = _parse(name)
+    parts = [base, *([place.rstrip("/").rpartition("/")[2]] if place else [])]
+    parts += [part for key, value in options.items() if key != "root" for part in (key, value)]
+    return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.")
 
 
 def source(name: str) -> Source:
-    """The entry of `SOURCES` called `name` with its options bound, or a `ValueError` that names the nearest."""
-    base, options = _parse(name)
-    _checks.choice("data", "name", base, SOURCES)
+    """The entry of `SOURCES` or `LOCATED` that `name` means, its location and options bound.
+
+    Raises:
+        ValueError: an unknown name (the nearest is offered) or option.
+    """
+    base, place, options = _parse(name)
+    if base in LOCATED:
+        if not place:
+            raise ValueError(f"data: name {name!r} says no place; write {LOCATED[base].summary.partition(': ')[0]}")
+        found = LOCATED[base]
+        return replace(found, load=functools.partial(found.load, place, **_typed(name, found.load, options, 1)))
+    _checks.choice("data", "name", base, [*SOURCES, *(f"{key}:" for key in LOCATED)])
     found = SOURCES[base]
     if not options:
         return found
-    return replace(found, load=functools.partial(found.load, **_typed(name, found.load, options)))
+    return replace(found, load=functools.partial(found.load, **_typed(name, found.load, options, 0)))
 
 
 def load(name: str) -> Dataset:
-    """Load the data set called `name` (see `SOURCES`)."""
+    """Load the data set called `name`: one of `SOURCES`, or of `LOCATED` with its place.
+
+    >>> load("mnist"), load("ring8?size=500"), load("folder:photos?size=64")   # doctest: +SKIP
+    """
     return source(name).load()

@@ -68,7 +68,7 @@ def test_data_is_the_same_every_time():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(
-        ValueError, match=r"'minst' is unknown \(did you mean 'mnist'\?\); choose one of digits, gaussian1d"
+        ValueError, match=r"'minst' is unknown \(did you mean 'mnist'\?\); choose one of digits, folder:, gaussian1d"
     ):
         data.load("minst")
 
