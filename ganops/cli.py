@@ -42,33 +42,38 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
             value = summary[name]
             total = f" of {summary[f'{name}_total']}" if f"{name}_total" in summary else ""
             print(f"  {name:<18} {value if isinstance(value, int) else format(value, '.3f')}{total}")
+    if summary.get("best"):
+        print(f"  {'best at step':<18} {summary['best']['step']}")
     for label, name in (
         ("samples", "samples.png"),
         ("losses", "curves.png"),
         ("numbers", "metrics.json"),
         ("settings", "config.json"),
-        ("checkpoint", "checkpoint.pt"),
+        ("last state", "checkpoint.pt"),
+        ("best state", "best.pt"),
     ):
         if (folder / name).exists():
             print(f"  {label:<18} {folder / name}")
 
 
 def _sample(arguments: list[str]) -> int:
-    """Draw samples from a trained generator: ganops sample CHECKPOINT [--count N] [--out FILE] [--seed S]"""
+    """Draw samples from a trained generator: ganops sample CHECKPOINT [--count N] [--label K] [--out FILE] ..."""
     require("tyro", "ganops sample")
     import numpy as np
     import torch
 
-    from ganops.training import draw, generator_of, load_checkpoint, report
+    from ganops.training import draw, generator_of, load_checkpoint, report, sample_condition
     from ganops.training.checkpoint import write_atomically
     from ganops.training.options import parse_sample
 
     options = parse_sample(arguments)
     options.check()
-    generator, config = generator_of(load_checkpoint(options.checkpoint), ema=options.ema)
+    state = load_checkpoint(options.checkpoint)
+    generator, config = generator_of(state, ema=options.ema)
+    condition = sample_condition(state, config, options.count, options.label)
     report.check_folder(options.out.parent)
     noise = torch.Generator().manual_seed(options.seed)
-    samples = draw(generator, torch.randn(options.count, config.latent_dim, generator=noise))
+    samples = draw(generator, torch.randn(options.count, config.latent_dim, generator=noise), condition)
     if options.out.suffix == ".npy":
         write_atomically(options.out, lambda file: np.save(file, samples.numpy()))
     else:

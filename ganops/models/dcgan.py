@@ -6,12 +6,13 @@ from itertools import pairwise
 
 from torch import nn
 
-from ganops.models.layers import Norm, normalised
+from ganops.models.conditional import LabelledGenerator, label_width
+from ganops.models.layers import Norm, Upsampling, judge, normalised, upsampling
 
-__all__ = ["dcgan"]
+__all__ = ["dcgan", "initialise", "sides_of"]
 
 
-def _sides(height: int, width: int) -> list[tuple[int, int]]:
+def sides_of(height: int, width: int) -> list[tuple[int, int]]:
     """The feature maps' sides, image first: halved, rounding down, until one is at most 4, and twice if that leaves 2.
 
     28, 14, 7, 3; 32, 16, 8, 4; 8, 4, 2. The last map is so small that every logit sees the whole image through several
@@ -23,7 +24,7 @@ def _sides(height: int, width: int) -> list[tuple[int, int]]:
     return sides
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     """N(0, 0.02) weights, and N(1, 0.02) batch-norm scales, as in the paper's code.
 
     Spectrally normalised weights keep PyTorch's default (they are recomputed from another tensor, and their scale is
@@ -43,6 +44,11 @@ def dcgan(
     width: int = 32,
     generator_norm: Norm = "batch",
     discriminator_norm: Norm = "none",
+    pack: int = 1,
+    classes: int | None = None,
+    upsample: Upsampling = "transposed",
+    minibatch_discrimination: bool = False,
+    minibatch_stddev: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
     """Strided convolutions down to about 4x4 in D, transposed ones up from there in G; no pooling, no dense hiding.
 
@@ -53,35 +59,41 @@ def dcgan(
         shape: (C, H, W), both sides at least 4.
         latent_dim: length of z; G takes (N, latent_dim).
         width: channels of the largest feature map.
+        generator_norm, discriminator_norm: see `ganops.models.build`, as the further ones.
     """
     if len(shape) != 3:
         raise ValueError(f"dcgan: samples must be images (C, H, W), got {shape}; model 'mlp' serves points")
     channels, *image = shape
     if min(image) < 4:
         raise ValueError(f"dcgan: both sides of an image must be at least 4, got {image[0]}x{image[1]}")
-    sides = _sides(*image)
+    sides = sides_of(*image)
     sizes = [channels] + [width * 2**i for i in range(len(sides) - 1)]
     base = (sizes[-1], *sides[-1])
     units = base[0] * base[1] * base[2]
 
-    # 4x4 kernels with stride 2 and padding 1 halve a side exactly, rounding down; transposed they double it, plus one
-    # where rounding took one. 4 being a multiple of 2, every output pixel of the transposed convolution gathers equally
-    # many inputs: no checkerboard from uneven overlap.
-    up: list[nn.Module] = [nn.Linear(latent_dim, units), nn.Unflatten(1, base)]
+    up: list[nn.Module] = [nn.Linear(latent_dim + label_width(classes), units), nn.Unflatten(1, base)]
     up += normalised(nn.Identity(), base[0], "none" if generator_norm == "spectral" else generator_norm)
     up.append(nn.ReLU())
     for i in reversed(range(1, len(sizes))):
-        extra = (sides[i - 1][0] - 2 * sides[i][0], sides[i - 1][1] - 2 * sides[i][1])
-        layer = nn.ConvTranspose2d(sizes[i], sizes[i - 1], 4, stride=2, padding=1, output_padding=extra)
-        up += [layer, nn.Tanh()] if i == 1 else [*normalised(layer, sizes[i - 1], generator_norm), nn.ReLU()]
+        norm = "none" if i == 1 else generator_norm
+        up += upsampling(sizes[i], sizes[i - 1], sides[i], sides[i - 1], norm, upsample)
+        up.append(nn.Tanh() if i == 1 else nn.ReLU())
 
     down: list[nn.Module] = []
-    for i, (a, b) in enumerate(pairwise(sizes)):
+    for i, (a, b) in enumerate(pairwise([pack * channels, *sizes[1:]])):
         norm = "none" if i == 0 and discriminator_norm != "spectral" else discriminator_norm
+        # 4x4 kernels with stride 2 and padding 1 halve a side exactly, rounding down.
         down += [*normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b, norm), nn.LeakyReLU(0.2)]
-    head = normalised(nn.Linear(units, 1), 1, "spectral" if discriminator_norm == "spectral" else "none")
-
-    generator, discriminator = nn.Sequential(*up), nn.Sequential(*down, nn.Flatten(), *head)
-    generator.apply(_initialise)
-    discriminator.apply(_initialise)
-    return generator, discriminator
+    generator = nn.Sequential(*up)
+    discriminator = judge(
+        [*down, nn.Flatten()],
+        units,
+        discriminator_norm,
+        classes=classes,
+        pack=pack,
+        minibatch_discrimination=minibatch_discrimination,
+        minibatch_stddev=minibatch_stddev,
+    )
+    generator.apply(initialise)
+    discriminator.apply(initialise)
+    return generator if classes is None else LabelledGenerator(generator, classes), discriminator

@@ -1,15 +1,48 @@
-"""Dense generator and discriminator, for points and for small images."""
+"""Dense generators and discriminators, for points and for small images."""
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
-from ganops.models.layers import Norm, normalised
+from ganops.models.conditional import LabelledGenerator, label_width
+from ganops.models.layers import Norm, judge, normalised
 
-__all__ = ["mlp"]
+__all__ = ["Maxout", "maxout", "mlp"]
+
+
+class Maxout(nn.Module):
+    """The largest of `pieces` linear maps, unit by unit (Goodfellow et al. 2013, arXiv:1302.4389)."""
+
+    def __init__(self, in_features: int, out_features: int, pieces: int = 5) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, out_features * pieces)
+        self.pieces = pieces
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_features) to (N, out_features)."""
+        return self.linear(x).unflatten(1, (-1, self.pieces)).amax(dim=2)
+
+
+def _features(shape: tuple[int, ...], name: str) -> int:
+    features = math.prod(shape)
+    if features < 1:
+        raise ValueError(f"{name}: shape {shape} holds no elements")
+    return features
+
+
+def _generator(
+    shape: tuple[int, ...], latent_dim: int, width: int, depth: int, norm: Norm, classes: int | None
+) -> nn.Module:
+    """Hidden layers with ReLU; at the end tanh for images, nothing for points."""
+    sizes = [latent_dim + label_width(classes)] + [width] * depth
+    layers = [part for a, b in pairwise(sizes) for part in (*normalised(nn.Linear(a, b), b, norm), nn.ReLU())]
+    generator = nn.Sequential(*layers, nn.Linear(width, math.prod(shape)))
+    if len(shape) > 1:
+        generator.extend([nn.Tanh(), nn.Unflatten(1, shape)])
+    return generator if classes is None else LabelledGenerator(generator, classes)
 
 
 def mlp(
@@ -20,23 +53,65 @@ def mlp(
     depth: int = 3,
     generator_norm: Norm = "batch",
     discriminator_norm: Norm = "none",
+    pack: int = 1,
+    classes: int | None = None,
+    minibatch_discrimination: bool = False,
+    minibatch_stddev: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
     """`depth` hidden layers of `width` units in each network; ReLU in G, LeakyReLU(0.2) in D.
 
     G ends in tanh for images (C, H, W) and is linear for points (F,). The WGAN-GP toys have depth 3, width 512 and no
     normalisation (Gulrajani et al. 2017, appendix); weights keep PyTorch's default initialisation.
     """
-    features = math.prod(shape)
-    if features < 1:
-        raise ValueError(f"mlp: shape {shape} holds no elements")
+    sizes = [pack * _features(shape, "mlp")] + [width] * depth
+    generator = _generator(shape, latent_dim, width, depth, generator_norm, classes)
+    hidden: list[nn.Module] = [nn.Flatten()]
+    for a, b in pairwise(sizes):
+        hidden += [*normalised(nn.Linear(a, b), b, discriminator_norm), nn.LeakyReLU(0.2)]
+    return generator, judge(
+        hidden,
+        width,
+        discriminator_norm,
+        classes=classes,
+        pack=pack,
+        minibatch_discrimination=minibatch_discrimination,
+        minibatch_stddev=minibatch_stddev,
+    )
 
-    def hidden(first: int, norm: Norm, activation: nn.Module) -> list[nn.Module]:
-        sizes = [first] + [width] * depth
-        return [part for a, b in pairwise(sizes) for part in (*normalised(nn.Linear(a, b), b, norm), activation)]
 
-    generator = nn.Sequential(*hidden(latent_dim, generator_norm, nn.ReLU()), nn.Linear(width, features))
-    if len(shape) > 1:
-        generator.extend([nn.Tanh(), nn.Unflatten(1, shape)])
-    last = normalised(nn.Linear(width, 1), 1, "spectral" if discriminator_norm == "spectral" else "none")
-    discriminator = nn.Sequential(nn.Flatten(), *hidden(features, discriminator_norm, nn.LeakyReLU(0.2)), *last)
+def maxout(
+    shape: tuple[int, ...],
+    *,
+    latent_dim: int,
+    width: int = 200,
+    generator_norm: Norm = "batch",
+    discriminator_norm: Norm = "none",
+    pack: int = 1,
+    classes: int | None = None,
+    minibatch_discrimination: bool = False,
+    minibatch_stddev: bool = False,
+) -> tuple[nn.Module, nn.Module]:
+    """The networks of PacGAN's toys (Lin et al. 2018, section 4.1): G 4 x 400 ReLU, D 3 x 200 maxout of 5.
+
+    `width` is D's; G's is twice that. Weights N(0, 0.02), biases 0.
+    """
+    if discriminator_norm != "none":
+        raise ValueError(f"maxout: its discriminator has no normalisation, got {discriminator_norm!r}; choose none")
+    sizes = [pack * _features(shape, "maxout")] + [width] * 3
+    generator = _generator(shape, latent_dim, 2 * width, 4, generator_norm, classes)
+    hidden: list[nn.Module] = [nn.Flatten(), *(Maxout(a, b) for a, b in pairwise(sizes))]
+    discriminator = judge(
+        hidden,
+        width,
+        discriminator_norm,
+        classes=classes,
+        pack=pack,
+        minibatch_discrimination=minibatch_discrimination,
+        minibatch_stddev=minibatch_stddev,
+    )
+    for network in (generator, discriminator):
+        for module in network.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, 0.0, 0.02)
+                nn.init.zeros_(module.bias)
     return generator, discriminator

@@ -7,14 +7,16 @@
 >>> Trainer(generator, discriminator, loader, TrainingConfig(loss="hinge"), out="runs/mine").run()  # doctest: +SKIP
 """
 
+from ganops.training.batches import Batch
 from ganops.training.checkpoint import load_checkpoint, save_checkpoint
 from ganops.training.config import TrainingConfig
 from ganops.training.recipes import RECIPES, Recipe, settings
-from ganops.training.run import RunConfig, build_trainer, generator_of, train
+from ganops.training.run import RunConfig, build_trainer, generator_of, sample_condition, train
 from ganops.training.trainer import Trainer, TrainingDiverged, TrainingInterrupted, draw
 
 __all__ = [
     "RECIPES",
+    "Batch",
     "Recipe",
     "RunConfig",
     "Trainer",
@@ -25,6 +27,7 @@ __all__ = [
     "draw",
     "generator_of",
     "load_checkpoint",
+    "sample_condition",
     "save_checkpoint",
     "settings",
     "train",

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Batches", "LoaderBatches", "TensorBatches", "global_rng_state", "set_global_rng_state"]
+__all__ = ["Batch", "Batches", "LoaderBatches", "TensorBatches", "global_rng_state", "set_global_rng_state"]
+
+
+class Batch(NamedTuple):
+    """Real samples (N, *shape) and what each is conditioned on: labels (N,), images (N, C, H, W), or None."""
+
+    samples: Tensor
+    condition: Tensor | None = None
 
 
 class Batches(Protocol):
     """Where a trainer gets its real samples from."""
 
-    def next(self) -> Tensor:
-        """The next real batch, (N, *shape)."""
+    def next(self) -> Batch:
+        """The next real batch."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -36,12 +43,14 @@ class TensorBatches:
         samples: (N, *shape), on the device where batches are wanted.
         batch_size: at most N.
         seed: of the order.
+        conditions: (N, …), what each sample is conditioned on; None: nothing.
     """
 
-    def __init__(self, samples: Tensor, batch_size: int, seed: int) -> None:
+    def __init__(self, samples: Tensor, batch_size: int, seed: int, conditions: Tensor | None = None) -> None:
         if batch_size > len(samples):
             raise ValueError(f"batch_size must be at most the {len(samples)} samples of the data, got {batch_size}")
         self._samples = samples
+        self._conditions = conditions
         self._batch_size = batch_size
         self._generator = torch.Generator().manual_seed(seed)
         self._begin_epoch()
@@ -52,13 +61,13 @@ class TensorBatches:
         self._order = torch.randperm(len(self._samples), generator=self._generator).to(self._samples.device)
         self._used = 0
 
-    def next(self) -> Tensor:
-        """The next batch, (batch_size, *shape)."""
+    def next(self) -> Batch:
+        """The next batch, of batch_size samples."""
         if self._used + self._batch_size > len(self._order):
             self._begin_epoch()
         chosen = self._order[self._used : self._used + self._batch_size]
         self._used += self._batch_size
-        return self._samples[chosen]
+        return Batch(self._samples[chosen], None if self._conditions is None else self._conditions[chosen])
 
     def state_dict(self) -> dict[str, Any]:
         """The state from which the epoch's order follows, and how much of it is used."""
@@ -74,15 +83,17 @@ class TensorBatches:
 class LoaderBatches:
     """Batches of any iterable that can be iterated again, such as a `torch.utils.data.DataLoader`.
 
-    A batch may be a tensor, or a tuple, list or mapping: then its first entry is taken, and labels are ignored.
+    A batch may be a tensor, or a tuple, list or mapping: then its first entry is taken, and its second one if it is to
+    be `conditional`; what else it holds is ignored.
     To resume, the epoch is begun again from the random state it began with and the batches already used are skipped.
     That is exact for whatever draws from the global generators of torch, NumPy and Python in this process, or from
     the loader's own `generator`; a loader that offers `state_dict` itself (torchdata) is asked instead.
     """
 
-    def __init__(self, loader: Iterable[Any], device: torch.device) -> None:
+    def __init__(self, loader: Iterable[Any], device: torch.device, conditional: bool = False) -> None:
         self._loader = loader
         self._device = device
+        self._conditional = conditional
         self._iterator: Iterator[Any] | None = None
         self._epoch_state: dict[str, Any] | None = None
         self._used = 0
@@ -114,16 +125,20 @@ class LoaderBatches:
         self._used += 1
         return batch
 
-    def next(self) -> Tensor:
+    def next(self) -> Batch:
         """The next batch that the loader gives, on the device."""
         batch = self._raw()
-        if isinstance(batch, dict):
-            batch = next(iter(batch.values()))
-        elif isinstance(batch, tuple | list):
-            batch = batch[0]
-        if not isinstance(batch, Tensor):
-            raise TypeError(f"data: a batch must be a tensor or begin with one, got {type(batch).__name__}")
-        return batch.to(self._device, non_blocking=True)
+        parts = list(batch.values()) if isinstance(batch, dict) else batch
+        parts = list(parts) if isinstance(parts, tuple | list) else [parts]
+        parts = parts[: 1 + self._conditional]
+        if not parts or not all(isinstance(part, Tensor) for part in parts):
+            came = type(parts[-1] if parts else batch).__name__
+            raise TypeError(f"data: a batch must be a tensor or begin with one, got {came}")
+        if self._conditional and len(parts) < 2:
+            raise ValueError(
+                "data: conditional needs batches (samples, labels) or (samples, images), and the loader gives samples"
+            )
+        return Batch(*(part.to(self._device, non_blocking=True) for part in parts))
 
     def state_dict(self) -> dict[str, Any]:
         """The loader's own state, or the random state at the beginning of the epoch and the batches used since."""

@@ -9,11 +9,14 @@ from typing import Any, Literal, get_args
 import torch
 
 from ganops import _checks
+from ganops.reference.diff_augment import POLICIES
+from ganops.training import combinations
 
-__all__ = ["Loss", "Optimizer", "TrainingConfig"]
+__all__ = ["Loss", "Optimizer", "PenaltyKind", "TrainingConfig"]
 
 Loss = Literal["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "wasserstein"]
-Optimizer = Literal["adam", "rmsprop"]
+Optimizer = Literal["adam", "rmsprop", "sgd"]
+PenaltyKind = Literal["gradient", "one-sided", "r1", "r2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,7 @@ class TrainingConfig:
     n_critic: int = 1
     """Discriminator steps per generator step."""
     optimizer: Optimizer = "adam"
-    """Optimiser of both networks."""
+    """Optimiser of both networks; sgd: plain, no momentum."""
     generator_lr: float = 2e-4
     """Learning rate of the generator."""
     discriminator_lr: float = 2e-4
@@ -44,10 +47,28 @@ class TrainingConfig:
     """After each discriminator step clamp its weights to [-clip, clip]; 0: off."""
     penalty: float = 0.0
     """Weight (lambda) of the gradient penalty in the discriminator's loss; 0: off."""
+    penalty_kind: PenaltyKind = "gradient"
+    """Where and what: gradient: (norm - target)^2 between real and fake (WGAN-GP); one-sided: there, and only norms
+    above the target (WGAN-LP); r1, r2: norm^2 at real, at fake samples (R1's gamma is twice the weight)."""
     penalty_target: float = 1.0
-    """Gradient norm that the penalty asks for."""
-    penalty_one_sided: bool = False
-    """Penalise only norms above the target (WGAN-LP)."""
+    """Gradient norm that gradient and one-sided ask for."""
+    pack: int = 1
+    """Samples that the discriminator sees at once (PacGAN); 1: each alone."""
+    unroll: int = 0
+    """Discriminator steps that the generator looks ahead and differentiates through (unrolled GAN); 0: none."""
+    conditional: bool = False
+    """Both networks are told the sample's class, or with paired data the image that it is to be made from."""
+    l1_weight: float = 0.0
+    """Weight of the mean absolute difference to the paired target in the generator's loss (pix2pix: 100)."""
+    adversarial_weight: float = 1.0
+    """Weight of the adversarial loss in the generator's; 0 leaves the L1 alone."""
+    augment: str = ""
+    """DiffAugment of all that the discriminator sees: any of color,translation,cutout; empty: off."""
+    augment_target: float = 0.0
+    """Adapt the augmentation: its probability rises while the discriminator is right about more real images than wrong
+    by more than this share (ADA: 0.6), and falls below; 0: every image is augmented."""
+    augment_ramp: int = 50_000
+    """Real images over which the adaptive probability can go from 0 to 1."""
     ema: float = 0.999
     """Decay per step of the generator's moving average, from which samples are drawn; 0: off."""
     latent_dim: int = 64
@@ -60,6 +81,10 @@ class TrainingConfig:
     """Steps between records in the history (each the mean over the steps since the last) and checks for NaN."""
     checkpoint_every: int = 1000
     """Steps between checkpoints; one is also written at the end and on Ctrl-C. 0: only those."""
+    evaluate_every: int = 500
+    """Steps between evaluations; the best so far is kept as best.pt. 0: only at the end."""
+    monitor_every: int = 250
+    """Steps between looks for collapse, saturation and a discriminator that wins; 0: off."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -70,16 +95,25 @@ class TrainingConfig:
                 raise TypeError(f"{field.name} must be a whole number, got {value!r}")
             if kind == "float" and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be finite, got {value!r}")
-        for name in ("steps", "batch_size", "n_critic", "latent_dim", "log_every"):
+        for name in ("steps", "batch_size", "n_critic", "latent_dim", "log_every", "pack", "augment_ramp"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("generator_lr", "discriminator_lr"):
             _require(self, name, getattr(self, name) > 0, "above 0")
-        for name in ("minutes", "clip", "penalty", "penalty_target", "seed", "checkpoint_every"):
+        for name in (
+            "minutes", "clip", "penalty", "penalty_target", "unroll", "l1_weight", "adversarial_weight", "seed",
+            "checkpoint_every", "evaluate_every", "monitor_every",
+        ):  # fmt: skip
             _require(self, name, getattr(self, name) >= 0, "at least 0")
-        for name in ("beta1", "beta2", "ema"):
+        for name in ("beta1", "beta2", "ema", "augment_target"):
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         _checks.choice("train", "loss", self.loss, get_args(Loss))
         _checks.choice("train", "optimizer", self.optimizer, get_args(Optimizer))
+        _checks.choice("train", "penalty_kind", self.penalty_kind, get_args(PenaltyKind))
+        if not isinstance(self.augment, str):
+            raise TypeError(f"augment must be text such as 'color,cutout', got {type(self.augment).__name__}")
+        for policy in filter(None, (part.strip() for part in self.augment.split(","))):
+            _checks.choice("train", "augment", policy, POLICIES)
+        combinations.check(self)
 
     def torch_device(self) -> torch.device:
         """The device that `device` names; a `ValueError` if this machine, or this build of torch, has none such."""

@@ -93,7 +93,8 @@ class CollapseMonitor:
 
         Args:
             trainer: the run.
-            real: real samples to compare with, (N, ...), where the trainer's data is not a `Dataset`: its last batch.
+            real: real samples to compare with, (N, ...); None: drawn from the trainer's data set, or, where its data is
+                not a `Dataset`, those of its last batch.
         """
         return self.judge(observe(trainer, self.samples, real))
 
@@ -141,15 +142,12 @@ def observe(trainer: Trainer, count: int, real: Tensor | None = None) -> Observa
     random = torch.Generator().manual_seed(step)
     with torch.no_grad(), torch.random.fork_rng(_cuda_devices(trainer.device)):
         torch.manual_seed(step)
-        if real is None:
-            if trainer.dataset is None:
-                raise ValueError("CollapseMonitor: real is missing; the trainer's data is no Dataset to draw from")
-            samples = trainer.dataset.samples
-            real = samples[torch.randint(len(samples), (count,), generator=random)]
-        real = real[:count].to(trainer.device)
-        fake = _as_in_training(trainer.generator)(trainer.latent(len(real), random))
-        critic = _as_in_training(trainer.discriminator)
-        real_logits, fake_logits = critic(real), critic(fake)
+        real, condition = trainer.batch_to_look_at(count, random) if real is None else (real[:count], None)
+        real = real.to(trainer.device)
+        inputs = (trainer.latent(len(real), random), *(() if condition is None else (condition,)))
+        fake = _as_in_training(trainer.generator)(*inputs)
+        judge = trainer.judge_with(_as_in_training(trainer.discriminator), condition)
+        real_logits, fake_logits = (judge(ganops.pack(x, config.pack)) for x in (real, fake))
     return Observation(
         step=step,
         steps=config.steps,

@@ -5,29 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from ganops import _checks
 from ganops.training.checkpoint import load_checkpoint
-from ganops.training.recipes import RECIPES, settings
+from ganops.training.recipes import RECIPES, usual
 from ganops.training.run import RunConfig
 
 __all__ = ["SampleOptions", "TrainOptions", "parse_sample", "parse_train"]
+
+
+#: A flag that is only ever set.
+Flag = tyro.conf.FlagCreatePairsOff[bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(RunConfig):
     """The settings of a run, and where it goes."""
 
+    generator_lr: Annotated[float, tyro.conf.arg(aliases=["--lr-g"])] = RunConfig.generator_lr
+    """Learning rate of the generator."""
+    discriminator_lr: Annotated[float, tyro.conf.arg(aliases=["--lr-d"])] = RunConfig.discriminator_lr
+    """Learning rate of the discriminator (two time scales: Heusel et al. 2017)."""
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")] = "hinge"
     """One of those that ganops recipes lists."""
     out: Path | None = None
     """Folder of the run; None: runs/RECIPE-DATA."""
-    resume: bool = False
+    resume: Flag = False
     """Continue the run in that folder, with its own settings."""
-    overwrite: bool = False
+    overwrite: Flag = False
     """Replace the run in that folder."""
 
     def __post_init__(self) -> None:
@@ -59,6 +67,8 @@ class SampleOptions:
     """Seed of z."""
     ema: bool = True
     """From the moving average of the generator, where there is one."""
+    label: int | None = None
+    """The class to draw, from a conditional generator; None: every class in turn."""
 
     def check(self) -> None:
         """Raise a `ValueError` for values out of range."""
@@ -96,22 +106,29 @@ def parse_train(arguments: Sequence[str]) -> TrainOptions:
         raise ValueError(f"train: RECIPE is missing; choose one of {', '.join(sorted(RECIPES))}")
     recipe = named[0] if named else "hinge"
     _checks.choice("train", "recipe", recipe, RECIPES)
-    data = _value(arguments, "data") or "mnist"
+    data = _value(arguments, "data") or RECIPES[recipe].data
     if "--resume" in arguments and not helping:
         saved = load_checkpoint(_value(arguments, "out") or _default_folder(recipe, data))["config"]
-        defaults = {field.name: saved[field.name] for field in fields(RunConfig) if field.name in saved}
-    else:
-        model = _value(arguments, "model")
-        base = settings(recipe, data, **({"model": model} if model else {}))
-        defaults = {field.name: getattr(base, field.name) for field in fields(base)}
+        return _parse(arguments, {f.name: saved[f.name] for f in fields(RunConfig) if f.name in saved}, recipe)
+    base = usual(recipe, data)
+    if not helping:
+        # What is asked for may change other defaults: first see what that is, then parse with these.
+        asked = _parse(arguments, base, recipe)
+        usually = TrainOptions(**base)
+        changes = {f.name: getattr(asked, f.name) for f in fields(RunConfig) if f.name not in ("recipe", "data")}
+        changes = {name: value for name, value in changes.items() if value != getattr(usually, name)}
+        base = usual(recipe, data, **changes)
+    return _parse(["--help"] if helping else arguments, base, recipe)  # tyro's help leaves out what is already given
+
+
+def _parse(arguments: Sequence[str], defaults: dict[str, Any], recipe: str) -> TrainOptions:
     return tyro.cli(
         TrainOptions,
         prog="ganops train",
         description=f"Train a GAN by recipe: {', '.join(RECIPES)}. "
         f"The defaults below are those of {recipe} on {defaults['data']}.",
-        args=["--help"] if helping else arguments,  # tyro's help leaves out what is already given
+        args=arguments,
         default=TrainOptions(**defaults),
-        config=(tyro.conf.FlagCreatePairsOff,),
     )
 
 

@@ -46,6 +46,13 @@ class Progress:
             self._bar.update(step - self._step)
         self._step = step
 
+    def say(self, line: str) -> None:
+        """A line of its own, above the bar."""
+        if self._bar is not None:
+            self._bar.write(line, file=self._stream)
+        else:
+            print(line, file=self._stream, flush=True)
+
     def show(self, step: int, losses: dict[str, float]) -> None:
         """`step` steps are done, and these are the losses of late."""
         self.advance(step)

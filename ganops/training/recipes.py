@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganops import _checks
-from ganops.data import Kind, source
+from ganops.data import Kind, base_name, source
 from ganops.training.run import RunConfig
 
-__all__ = ["DEFAULTS", "RECIPES", "Recipe", "settings"]
+__all__ = ["DEFAULTS", "RECIPES", "Recipe", "settings", "usual"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,16 @@ class Recipe:
         paper: where it comes from.
         always: its settings on any data.
         on: further settings by kind of data (``points``, ``images``), or for one data set by its name.
+        data: what it is trained on unless something else is named.
+        kinds: the kinds of data that it is for.
     """
 
     summary: str
     paper: str
     always: dict[str, Any]
     on: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data: str = "mnist"
+    kinds: tuple[Kind, ...] = ("points", "images")
 
 
 #: What suits a kind of data whatever the recipe: sizes and rates chosen so that a run takes minutes on two CPU cores.
@@ -43,6 +47,7 @@ DEFAULTS: dict[Kind, dict[str, Any]] = {
         "latent_dim": 2,
         "steps": 8000,
         "ema": 0.99,
+        "evaluate_every": 500,
     },
     "images": {
         "model": "dcgan",
@@ -54,10 +59,52 @@ DEFAULTS: dict[Kind, dict[str, Any]] = {
         "discriminator_lr": 2e-4,
         "steps": 3200,
         "ema": 0.998,
+        "evaluate_every": 400,
     },
 }
 
+_GRID25_PLAIN = {"generator_norm": "batch", "generator_lr": 1e-3, "discriminator_lr": 1e-3, "steps": 5000}
+
 RECIPES: dict[str, Recipe] = {
+    "gan": Recipe(
+        "the original minimax game: saturates while the discriminator is sure, for study",
+        "Goodfellow et al. 2014, arXiv:1406.2661",
+        {"loss": "minimax"},
+        on={"grid25": _GRID25_PLAIN},
+    ),
+    "nsgan": Recipe(
+        "non-saturating logistic loss: the original GAN as it is trained in practice",
+        "Goodfellow et al. 2014, arXiv:1406.2661",
+        {"loss": "non_saturating"},
+        on={"grid25": _GRID25_PLAIN},
+    ),
+    "klgan": Recipe(
+        "the generator minimises KL(model || data): prefers few good modes",
+        "Goodfellow 2017, arXiv:1701.00160",
+        {"loss": "kl"},
+    ),
+    "mlegan": Recipe(
+        "the generator minimises KL(data || model), as maximum likelihood does: gradients of high variance",
+        "Goodfellow 2014, arXiv:1412.6515; 2017, arXiv:1701.00160",
+        # A single fake with a large logit has all of the gradient: exp(f). An R1 penalty keeps f small.
+        {"loss": "mle", "penalty_kind": "r1"},
+        on={"points": {"penalty": 0.1}, "images": {"penalty": 1.0, "discriminator_norm": "layer"}},
+    ),
+    "lsgan": Recipe(
+        "least squares on the logits, targets 1 and 0",
+        "Mao et al. 2017, arXiv:1611.04076",
+        {"loss": "least_squares"},
+    ),
+    "hinge": Recipe(
+        "hinge loss on the logits, margin 1",
+        "Lim & Ye 2017, arXiv:1705.02894",
+        {"loss": "hinge"},
+    ),
+    "sngan": Recipe(
+        "hinge loss, spectral normalisation of the discriminator's weights",
+        "Miyato et al. 2018, arXiv:1802.05957",
+        {"loss": "hinge", "spectral_norm": True, "discriminator_norm": "none"},
+    ),
     "wgan": Recipe(
         "Wasserstein loss, critic's weights clipped after each of its steps",
         "Arjovsky et al. 2017, arXiv:1701.07875",
@@ -86,42 +133,96 @@ RECIPES: dict[str, Recipe] = {
             },
         },
     ),
-    "lsgan": Recipe(
-        "least squares on the logits, targets 1 and 0",
-        "Mao et al. 2017, arXiv:1611.04076",
-        {"loss": "least_squares"},
+    "r1gan": Recipe(
+        "non-saturating loss, zero-centred gradient penalty at real samples",
+        "Mescheder et al. 2018, arXiv:1801.04406",
+        {"loss": "non_saturating", "penalty_kind": "r1", "beta1": 0.0, "beta2": 0.99},
+        on={"points": {"penalty": 0.1}, "images": {"penalty": 1.0, "discriminator_norm": "layer"}},
     ),
-    "hinge": Recipe(
-        "hinge loss on the logits, margin 1",
-        "Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957",
-        {"loss": "hinge"},
+    "dcgan": Recipe(
+        "strided convolutions, batch norm, Adam 2e-4 with beta1 0.5, non-saturating loss",
+        "Radford et al. 2016, arXiv:1511.06434",
+        {"loss": "non_saturating", "model": "dcgan", "generator_lr": 2e-4, "discriminator_lr": 2e-4, "beta1": 0.5},
+        kinds=("images",),
     ),
-    "nsgan": Recipe(
-        "non-saturating logistic loss: the original GAN as it is trained in practice",
-        "Goodfellow et al. 2014, arXiv:1406.2661",
-        {"loss": "non_saturating"},
-        on={"grid25": {"generator_norm": "batch", "generator_lr": 1e-3, "discriminator_lr": 1e-3, "steps": 5000}},
+    "cgan": Recipe(
+        "both networks are told the class: concatenated in the generator, projected in the discriminator",
+        "Mirza & Osindero 2014, arXiv:1411.1784; Miyato & Koyama 2018, arXiv:1802.05637",
+        {"loss": "hinge", "conditional": True},
+    ),
+    "pix2pix": Recipe(
+        "image to image: U-Net, a discriminator of patches, adversarial and L1 loss",
+        "Isola et al. 2017, arXiv:1611.07004",
+        {
+            "loss": "non_saturating",
+            "model": "unet",
+            "conditional": True,
+            "l1_weight": 100.0,
+            "generator_lr": 2e-4,
+            "discriminator_lr": 2e-4,
+            "batch_size": 16,
+            "steps": 2000,
+        },
+        data="mnist_outline",
+        kinds=("images",),
+    ),
+    "unrolled": Recipe(
+        "the generator looks five discriminator steps ahead and differentiates through them",
+        "Metz et al. 2017, arXiv:1611.02163",
+        {"loss": "non_saturating", "unroll": 5},
+        on={"points": {"steps": 3000}, "images": {"discriminator_norm": "layer", "unroll": 1, "steps": 1500}},
+        data="ring8",
+    ),
+    "pacgan": Recipe(
+        "the discriminator judges packs of samples, and sees when they resemble each other",
+        "Lin et al. 2018, arXiv:1712.04086",
+        {"loss": "non_saturating", "pack": 2},
+        on={"grid25": _GRID25_PLAIN},
+        data="ring8",
+    ),
+    "minibatch": Recipe(
+        "minibatch discrimination: the discriminator sees how close the samples of its batch are",
+        "Salimans et al. 2016, arXiv:1606.03498",
+        {"loss": "non_saturating", "minibatch_discrimination": True},
+        on={"grid25": _GRID25_PLAIN},
     ),
 }
 
 
-def settings(recipe: str, data: str = "mnist", **changes: Any) -> RunConfig:
-    """The settings of `recipe` on `data`, with `changes`.
-
-    Args:
-        recipe: one of `RECIPES`.
-        data: one of `ganops.data.SOURCES`.
-        changes: fields of `RunConfig`.
-
-    Raises:
-        ValueError: an unknown name (the nearest one is offered), or a value out of range.
-        TypeError: a field that does not exist, or a value of the wrong type.
-    """
+def usual(recipe: str, data: str | None = None, **changes: Any) -> dict[str, Any]:
+    """What the settings of `recipe` on `data` are where `changes` do not say otherwise, unchecked."""
     _checks.choice("train", "recipe", recipe, RECIPES)
-    kind = source(data).kind
     chosen = RECIPES[recipe]
-    own = {**chosen.on.get(kind, {}), **chosen.on.get(data, {})}
+    data = chosen.data if data is None else data
+    kind = source(data).kind
+    if kind not in chosen.kinds:
+        raise ValueError(f"recipe {recipe!r} is for {' and '.join(chosen.kinds)}, and data {data!r} holds {kind}")
+    own = {**chosen.on.get(kind, {}), **chosen.on.get(base_name(data), {})}
     values = {"recipe": recipe, "data": data, **DEFAULTS[kind], **chosen.always, **own}
     if changes.get("model", values["model"]) != values["model"]:
         values.pop("width", None)  # it was meant for the other model, which counts in other units
-    return RunConfig(**{**values, **changes})
+    wanted = {**values, **changes}
+    if (wanted.get("penalty") or wanted.get("unroll")) and values.get("discriminator_norm") == "batch":
+        values["discriminator_norm"] = "layer"
+    if wanted["model"] == "maxout":
+        values["discriminator_norm"] = "none"
+    return values
+
+
+def settings(recipe: str, data: str | None = None, **changes: Any) -> RunConfig:
+    """The settings of `recipe` on `data`, with `changes`.
+
+    What a change makes impossible is left out of the defaults: a gradient penalty or unrolling gives the discriminator
+    ``layer`` where batch norm is only the default, and another model brings its own width.
+
+    Args:
+        recipe: one of `RECIPES`.
+        data: one of `ganops.data.SOURCES`, with its options if any; None: what the recipe is usually trained on.
+        changes: fields of `RunConfig`.
+
+    Raises:
+        ValueError: an unknown name (the nearest one is offered), a value out of range, or settings that do not go
+            together (with the reason).
+        TypeError: a field that does not exist, or a value of the wrong type.
+    """
+    return RunConfig(**{**usual(recipe, data, **changes), **changes})

@@ -26,9 +26,11 @@ __all__ = [
     "write_json",
     "write_sample_picture",
     "write_samples",
+    "write_triples",
 ]
 
 _GRID = 64  # images in samples.png
+_MOST_COLUMNS = 20  # a column for each class, up to so many classes
 _CLOUD = 10_000  # points in samples.png
 
 
@@ -59,9 +61,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """The losses over the steps as CSV."""
+    """Rows of numbers over the steps as CSV; a number that some rows lack is empty there."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(history[0]) if history else ["step"], lineterminator="\n")
+    names = dict.fromkeys(name for row in history for name in row) or ["step"]
+    writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     write_atomically(path, lambda file: file.write(text.getvalue().encode()))
@@ -117,8 +120,8 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     return picture.permute(1, 2, 0)
 
 
-def _write_images(path: Path, images: Tensor) -> None:
-    picture = image_grid(images)
+def _write_images(path: Path, images: Tensor, columns: int | None = None) -> None:
+    picture = image_grid(images, columns)
     zoom = max(1, round(700 / max(picture.shape[:2])))  # 28x28 digits are stamps on today's screens
     picture = picture.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
     require("matplotlib", "drawing pictures")
@@ -158,19 +161,39 @@ def _write_points(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
     _save(figure, path)
 
 
-def write_samples(path: Path, sample: Callable[[int], Tensor], dataset: Dataset | None) -> None:
+def write_samples(
+    path: Path, sample: Callable[[int], Tensor], dataset: Dataset | None, classes: int | None = None
+) -> None:
     """Draw samples to `path`: a grid of images (1 or 3 channels), or the density of points in the plane beside the
-    data's. Samples of another shape have no picture, and none is written."""
+    data's. Samples of another shape have no picture, and none is written.
+
+    Args:
+        path: where to.
+        sample: so many samples, the classes of a conditional generator in turn.
+        dataset: the data that they imitate.
+        classes: of a conditional generator: each gets a column.
+    """
     shape = tuple(sample(1).shape[1:])
     if shape == (2,):
         write_sample_picture(path, sample(_CLOUD), dataset)
     elif len(shape) == 3 and shape[0] in (1, 3):
-        write_sample_picture(path, sample(_GRID), dataset)
+        columns = classes if classes is not None and classes <= _MOST_COLUMNS else None
+        write_sample_picture(path, sample(_GRID if columns is None else 8 * columns), columns=columns)
 
 
-def write_sample_picture(path: Path, samples: Tensor, dataset: Dataset | None = None) -> None:
+def write_triples(path: Path, conditions: Tensor, made: Tensor, targets: Tensor) -> None:
+    """Of each pair the condition, what was made of it, and the target, side by side; four to a row."""
+    triples = [images.cpu().float() for images in (conditions, made, targets)]
+    channels = max(images.shape[1] for images in triples)
+    triples = [images.expand(-1, channels, -1, -1) if images.shape[1] == 1 else images for images in triples]
+    write_sample_picture(path, torch.stack(triples, dim=1).flatten(0, 1), columns=12)
+
+
+def write_sample_picture(
+    path: Path, samples: Tensor, dataset: Dataset | None = None, columns: int | None = None
+) -> None:
     """`samples` as they are: (N, 2) as a density, (N, C, H, W) as a grid."""
     if samples.ndim == 2 and samples.shape[1] == 2:
         _write_points(path, samples, dataset)
     else:
-        _write_images(path, samples)
+        _write_images(path, samples, columns)

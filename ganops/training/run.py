@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,18 @@ import torch
 from torch import nn
 
 from ganops import _checks, data, models
-from ganops.models import Norm
-from ganops.training import report
+from ganops.models import Norm, Upsampling
+from ganops.training import combinations, report
 from ganops.training.checkpoint import load_checkpoint
 from ganops.training.config import TrainingConfig
 from ganops.training.trainer import Trainer
 
-__all__ = ["RunConfig", "build_trainer", "generator_of", "train"]
+__all__ = ["RunConfig", "build_trainer", "generator_of", "sample_condition", "train"]
 
 #: Files of an earlier run that a new one in the same folder replaces.
 RUN_FILES = (
-    "checkpoint.pt", "diverged.pt", "config.json", "metrics.json", "samples.png", "curves.png", "history.csv",
+    "checkpoint.pt", "best.pt", "diverged.pt",
+    "config.json", "metrics.json", "samples.png", "curves.png", "history.csv", "monitor.csv",
 )  # fmt: skip
 
 
@@ -33,15 +34,23 @@ class RunConfig(TrainingConfig):
     recipe: str = "hinge"
     """Where these settings came from; a label once they are made."""
     data: str = "mnist"
-    """Data set: mnist, digits, grid25, ring8 or swiss_roll."""
+    """Data set: mnist, ring8, ...; ganops recipes lists them."""
     model: str = "dcgan"
-    """Networks: dcgan or mlp."""
+    """Networks: dcgan, mlp, unet (image to image) or maxout (PacGAN's toys)."""
     width: int | None = None
-    """Units per hidden layer (mlp, 256) or channels beside the image (dcgan, 32); None: the model's own."""
+    """Units per hidden layer (mlp, 256) or channels beside the image (dcgan and unet, 32); None: the model's own."""
     generator_norm: Norm = "batch"
     """Normalisation in the generator."""
     discriminator_norm: Norm = "none"
-    """Normalisation in the discriminator; a gradient penalty forbids batch."""
+    """Normalisation in the discriminator; a gradient penalty and unrolling forbid batch."""
+    spectral_norm: bool = False
+    """Spectral normalisation of the discriminator's weights, in place of its discriminator_norm."""
+    minibatch_discrimination: bool = False
+    """Tell the discriminator's last layer how close the samples of its batch are to each other."""
+    minibatch_stddev: bool = False
+    """Tell the discriminator's last layer how varied its batch is, in groups of four."""
+    upsample: Upsampling = "transposed"
+    """How dcgan's and unet's generators enlarge their maps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,33 +58,77 @@ class RunConfig(TrainingConfig):
         _checks.choice("train", "model", self.model, models.MODELS)
         _checks.choice("train", "generator_norm", self.generator_norm, models.NORMS)
         _checks.choice("train", "discriminator_norm", self.discriminator_norm, models.NORMS)
-        if self.penalty and self.discriminator_norm == "batch":
-            raise ValueError(
-                "discriminator_norm 'batch' ties the samples of a batch together and a gradient penalty is per sample; "
-                "choose none, layer, instance or spectral"
-            )
+        _checks.choice("train", "upsample", self.upsample, models.UPSAMPLINGS)
+        combinations.check_model(self)
+
+    @property
+    def norm_of_discriminator(self) -> Norm:
+        """What the discriminator is normalised by, when all is said."""
+        return "spectral" if self.spectral_norm else self.discriminator_norm
+
+    @property
+    def source(self) -> data.Source:
+        """The data set before it is loaded."""
+        return data.source(self.data)
 
 
-def _build(config: RunConfig, shape: tuple[int, ...]) -> tuple[nn.Module, nn.Module]:
+def _build(
+    config: RunConfig, shape: tuple[int, ...], classes: int | None, condition_shape: tuple[int, ...] | None
+) -> tuple[nn.Module, nn.Module]:
     return models.build(
         config.model,
         shape,
         latent_dim=config.latent_dim,
         width=config.width,
         generator_norm=config.generator_norm,
-        discriminator_norm=config.discriminator_norm,
+        discriminator_norm=config.norm_of_discriminator,
+        pack=config.pack,
+        classes=classes,
+        condition_shape=condition_shape,
+        upsample=config.upsample,
+        minibatch_discrimination=config.minibatch_discrimination,
+        minibatch_stddev=config.minibatch_stddev,
     )
+
+
+def _for_model(config: RunConfig, dataset: data.Dataset) -> data.Dataset:
+    """The data set with the conditions that the model takes, images or labels; a `ValueError` if it has none."""
+    if config.model != "unet":
+        return replace(dataset, conditions=None)  # labels, if anything
+    if dataset.conditions is None:
+        paired = [name for name in data.SOURCES if name.startswith("mnist_")]
+        raise ValueError(
+            f"model 'unet' makes images from images, and data {config.data!r} has no pairs; "
+            f"choose {' or '.join(paired)}"
+        )
+    return dataset
 
 
 def build_trainer(config: RunConfig, out: str | Path | None = None) -> Trainer:
     """Load the data, seed every generator, build the networks, and give the trainer that would train them."""
     config.torch_device()  # fail before the data is loaded
-    dataset = data.load(config.data)
+    dataset = _for_model(config, data.load(config.data))
+    if config.conditional and dataset.conditions is None and dataset.labels is None:
+        raise ValueError(
+            f"conditional needs labels, and data {config.data!r} has none; choose labelled data such as mnist"
+        )
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)  # the generator of user code, not ours
     torch.manual_seed(config.seed)
-    generator, discriminator = _build(config, dataset.shape)
-    return Trainer(generator, discriminator, dataset, config, out=out, extra={"shape": list(dataset.shape)})
+    images = config.conditional and dataset.conditions is not None
+    extra = {
+        "shape": list(dataset.shape),
+        "classes": dataset.classes if config.conditional and not images else None,
+        "condition_shape": list(dataset.conditions.shape[1:]) if images else None,
+    }
+    generator, discriminator = _build(config, *_shapes(extra))
+    return Trainer(generator, discriminator, dataset, config, out=out, extra=extra)
+
+
+def _shapes(extra: dict[str, Any]) -> tuple[tuple[int, ...], int | None, tuple[int, ...] | None]:
+    """What the networks depend on beside the settings, from what a checkpoint keeps of it."""
+    condition = extra["condition_shape"]
+    return tuple(extra["shape"]), extra["classes"], None if condition is None else tuple(condition)
 
 
 def train(
@@ -133,7 +186,7 @@ def generator_of(state: dict[str, Any], *, ema: bool = True) -> tuple[nn.Module,
         )
     known = {field.name for field in fields(RunConfig)}
     config = RunConfig(**{name: value for name, value in state["config"].items() if name in known})
-    generator, _ = _build(config, tuple(state["extra"]["shape"]))
+    generator, _ = _build(config, *_shapes(state["extra"]))
     if ema and state["ema"] is not None:
         prefix = "module."
         weights = {name[len(prefix) :]: v for name, v in state["ema"].items() if name.startswith(prefix)}
@@ -141,3 +194,29 @@ def generator_of(state: dict[str, Any], *, ema: bool = True) -> tuple[nn.Module,
         weights = state["generator"]
     generator.load_state_dict(weights)
     return generator, config
+
+
+def sample_condition(state: dict[str, Any], config: RunConfig, count: int, label: int | None) -> torch.Tensor | None:
+    """What `count` samples from a checkpoint are conditioned on: one class, every class in turn, or the data's images.
+
+    Args:
+        state: from `load_checkpoint`.
+        config: the run's settings.
+        count: how many.
+        label: the class; None: all in turn.
+
+    Raises:
+        ValueError: a label for a generator that knows none, or one out of range.
+    """
+    classes = state["extra"]["classes"]
+    if label is not None and classes is None:
+        raise ValueError("label: this generator was not trained on labels; leave it out, or train with --conditional")
+    if label is not None and not 0 <= label < classes:
+        raise ValueError(f"label must lie in [0, {classes}), got {label}")
+    if not config.conditional:
+        return None
+    turn = torch.arange(count)
+    if classes is None:
+        images = data.load(config.data).conditions
+        return images[(turn * (len(images) // count or 1)) % len(images)]  # from all over the data
+    return turn % classes if label is None else torch.full((count,), label)

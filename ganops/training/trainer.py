@@ -6,8 +6,8 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,9 +17,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import ganops
 from ganops.data import Dataset
-from ganops.metrics import evaluate
-from ganops.training import report
+from ganops.reference.gradient_penalty import input_gradient
+from ganops.training import combinations, evaluation, report
+from ganops.training.augment import Augmentation
 from ganops.training.batches import (
+    Batch,
     Batches,
     LoaderBatches,
     TensorBatches,
@@ -28,14 +30,19 @@ from ganops.training.batches import (
 )
 from ganops.training.checkpoint import load_checkpoint, save_checkpoint
 from ganops.training.config import TrainingConfig
+from ganops.training.monitor import CollapseMonitor
 from ganops.training.progress import Progress
+from ganops.training.unroll import LookAhead
 
 __all__ = ["Trainer", "TrainingDiverged", "TrainingInterrupted"]
 
 #: Settings that may change between a checkpoint and its continuation: how long, where, and how often to look.
-RESUMABLE_CHANGES = frozenset({"steps", "minutes", "device", "log_every", "checkpoint_every"})
+RESUMABLE_CHANGES = frozenset(
+    {"steps", "minutes", "device", "log_every", "checkpoint_every", "evaluate_every", "monitor_every"}
+)
 
-_METRIC_SAMPLES = {"points": 2500, "images": 1000}  # PacGAN's number for points
+_TRIPLES = 32  # pairs in the picture
+_HELD_OUT = 10  # of paired data every tenth pair is kept for looking
 _EPS = 1e-8  # Adam's denominator, PyTorch's default
 
 
@@ -58,14 +65,18 @@ class Trainer:
     >>> trainer.run()
 
     Args:
-        generator: z (N, latent_dim) to samples.
-        discriminator: samples to raw logits of any shape, no sigmoid.
+        generator: z (N, latent_dim) to samples; with ``config.conditional`` (z, condition) to samples.
+        discriminator: samples to raw logits of any shape, no sigmoid; with ``config.conditional`` (samples, condition)
+            to logits. With ``config.pack`` m > 1 it gets samples and conditions joined by `ganops.pack`: (N/m, m·C, …)
+            and labels (N/m, m).
         data: real samples: a `ganops.data.Dataset` (then metrics are computed as well), a tensor (N, *shape), or
             anything that yields batches each time it is iterated, such as a `torch.utils.data.DataLoader` (a batch is
-            a tensor or begins with one; ``batch_size`` is then the loader's business).
+            a tensor or begins with one, and with the condition next; ``batch_size`` is then the loader's business). Of
+            a data set with images as conditions every tenth pair is held out for the metrics and pictures.
         config: how to train.
-        out: folder for ``metrics.json``, ``samples.png``, ``curves.png``, ``history.csv``, ``config.json`` and
-            ``checkpoint.pt``, which replace those of an earlier run there; None: nothing is written.
+        out: folder for ``metrics.json``, ``samples.png``, ``curves.png``, ``history.csv``, ``config.json``,
+            ``checkpoint.pt`` (the last state) and ``best.pt``, which replace those of an earlier run there; None:
+            nothing is written.
         extra: kept in checkpoints beside the state, for whoever reads them (plain data only).
 
     The networks are moved to the config's device and trained in place. The attributes `generator`, `discriminator`,
@@ -87,12 +98,15 @@ class Trainer:
         self.dataset = data if isinstance(data, Dataset) else None
         self.out = None if out is None else Path(out)
         self.extra = {} if extra is None else extra
+        self.held_out: Dataset | None = None
+        self._last: Batch | None = None  # what the networks were trained on last
         self.batches = self._make_batches(data)
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
         self.ema: AveragedModel | None = None
         if config.ema:
             self.ema = AveragedModel(self.generator, multi_avg_fn=self._average, use_buffers=True)  # its own copy
+        combinations.check_discriminator(config, discriminator)
         self._generator_parameters = _trainable(generator, "generator")
         self._discriminator_parameters = _trainable(discriminator, "discriminator")
         self._clipped = [p for p in _outside_norms(discriminator) if p.requires_grad] if config.clip else []
@@ -100,28 +114,57 @@ class Trainer:
         self.discriminator_optimizer = self._make_optimizer(self._discriminator_parameters, config.discriminator_lr)
         # Noise is drawn on the CPU: the same on every device, and a checkpoint may move between devices.
         self._noise = torch.Generator().manual_seed(config.seed + 1)
+        self._augmentation: Augmentation | None = None
+        if config.augment:
+            middle = 0.5 if config.loss == "least_squares" else 0.0
+            self._augmentation = Augmentation(
+                config.augment, config.augment_target, config.augment_ramp, middle, self.device
+            )
         self.step_count = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
+        self.monitor = CollapseMonitor() if config.monitor_every else None
+        self.warnings: list[str] = []  # the monitor's
+        self.evaluations: list[dict[str, Any]] = []  # one row every evaluate_every steps
+        self.best: dict[str, Any] | None = None  # the row of best.pt
         self._pending: list[Tensor] = []  # losses since the last record, on the device: reading them would wait for it
 
     # -- construction ------------------------------------------------------------------------------------------------
 
     def _make_batches(self, data: Dataset | Tensor | Iterable[Any]) -> Batches:
         config = self.config
-        samples = data.samples if isinstance(data, Dataset) else data
-        if isinstance(samples, Tensor):
-            return TensorBatches(samples.to(self.device), config.batch_size, config.seed)
-        if not hasattr(samples, "__iter__"):
+        if isinstance(data, Dataset):
+            if config.conditional and data.conditions is not None:
+                self.held_out = _part(data, slice(_HELD_OUT - 1, None, _HELD_OUT))
+                data = _part(data, torch.arange(len(data)) % _HELD_OUT != _HELD_OUT - 1)
+            conditions = None
+            if config.conditional:
+                conditions = data.labels if data.conditions is None else data.conditions
+                if conditions is None:
+                    raise ValueError(
+                        f"conditional needs labels, and data {data.name!r} has none; choose labelled data such as mnist"
+                    )
+                conditions = conditions.to(self.device)
+            return TensorBatches(data.samples.to(self.device), config.batch_size, config.seed, conditions)
+        if isinstance(data, Tensor):
+            if config.conditional:
+                raise ValueError(
+                    "conditional needs a condition for each sample, and data is a tensor; give a ganops.data.Dataset "
+                    "with labels, or a DataLoader of (samples, labels)"
+                )
+            return TensorBatches(data.to(self.device), config.batch_size, config.seed)
+        if not hasattr(data, "__iter__"):
             raise TypeError(
-                f"data must be a ganops.data.Dataset, a tensor or an iterable of batches, got {type(samples).__name__}"
+                f"data must be a ganops.data.Dataset, a tensor or an iterable of batches, got {type(data).__name__}"
             )
-        return LoaderBatches(samples, self.device)
+        return LoaderBatches(data, self.device, config.conditional)
 
     def _make_optimizer(self, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
         config = self.config
         if config.optimizer == "rmsprop":
             return torch.optim.RMSprop(parameters, lr=lr)
+        if config.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr=lr)
         return torch.optim.Adam(parameters, lr=lr, betas=(config.beta1, config.beta2), eps=_EPS, fused=True)
 
     def _average(self, averaged: Any, current: Any, count: Any) -> None:
@@ -137,39 +180,106 @@ class Trainer:
         z = torch.randn(count, self.config.latent_dim, generator=self._noise if generator is None else generator)
         return z.to(self.device, non_blocking=True)
 
-    def discriminator_step(self, real: Tensor) -> Tensor:
-        """One update of the discriminator on a real batch and as many fresh fakes.
+    def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The generator's samples for z (N, latent_dim) and, in a conditional run, a condition for each."""
+        return self.generator(z) if condition is None else self.generator(z, condition)
+
+    def show(self, samples: Tensor) -> Tensor:
+        """What the discriminator is given of samples (N, *shape), real or fake: augmented, then packed."""
+        if self._augmentation is not None:
+            samples = self._augmentation(samples, self._noise)
+        return samples if self.config.pack == 1 else ganops.pack(samples, self.config.pack)
+
+    def judge_with(self, critic: Callable[..., Tensor], condition: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """`critic` as a function of shown samples alone, with the conditions (N, …) of the unpacked ones."""
+        if condition is None:
+            return critic
+        if self.config.pack > 1:
+            condition = ganops.pack(condition[:, None] if condition.ndim == 1 else condition, self.config.pack)
+        return lambda shown: critic(shown, condition)
+
+    def _penalty(self, judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+        """The weighted penalty at points that depend on `fake` as it does on G: an unrolled G sees this path too."""
+        config = self.config
+        if config.penalty_kind == "r1":
+            points = real.detach()
+        elif config.penalty_kind == "r2":
+            points = fake if fake.requires_grad else fake.detach()
+        else:
+            weight = torch.rand(len(real), generator=self._noise).to(real)
+            points = ganops.interpolate(real, fake, weight)
+        gradient = input_gradient(judge, points)
+        return config.penalty * ganops.gradient_norm_penalty(
+            gradient,
+            target=0.0 if config.penalty_kind in ("r1", "r2") else config.penalty_target,
+            one_sided=config.penalty_kind == "one-sided",
+        )
+
+    def _discriminator_loss(
+        self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, condition: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """The adversarial loss of `critic`, the weighted penalty (None without one), and its logits on `real`."""
+        shown_real, shown_fake = self.show(real), self.show(fake)
+        judge = self.judge_with(critic, condition)
+        real_logits = judge(shown_real)
+        adversarial = ganops.discriminator_loss(real_logits, judge(shown_fake), self.config.loss)
+        penalty = self._penalty(judge, shown_real, shown_fake) if self.config.penalty else None
+        return adversarial, penalty, real_logits
+
+    def discriminator_step(self, real: Tensor, condition: Tensor | None = None) -> Tensor:
+        """One update of the discriminator on a real batch and as many fresh fakes, under the same conditions.
 
         Returns:
             (2,): the adversarial loss, and the weighted penalty that was added to it.
         """
-        config, critic = self.config, self.discriminator
         with torch.no_grad():  # nothing of this step may reach the generator
-            fake = self.generator(self.latent(len(real)))
+            fake = self.generate(self.latent(len(real)), condition)
         _check_samples(real, fake)
-        adversarial = ganops.discriminator_loss(critic(real), critic(fake), config.loss)
-        loss = adversarial
-        if config.penalty:
-            penalty = config.penalty * ganops.gradient_penalty(
-                critic,
-                real,
-                fake,
-                target=config.penalty_target,
-                one_sided=config.penalty_one_sided,
-                weight=torch.rand(len(real), generator=self._noise).to(real),
-            )
-            loss = adversarial + penalty
+        adversarial, penalty, real_logits = self._discriminator_loss(self.discriminator, real, fake, condition)
+        loss = adversarial if penalty is None else adversarial + penalty
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.discriminator_optimizer.step()
         if self._clipped:  # after the update: the generator must meet the clipped critic
-            ganops.clip_weights_(self._clipped, config.clip)
-        return torch.stack([adversarial.detach(), (loss - adversarial).detach()])
+            ganops.clip_weights_(self._clipped, self.config.clip)
+        if self._augmentation is not None:
+            self._augmentation.observe(real_logits, len(real))
+        return torch.stack([adversarial, adversarial.new_zeros(()) if penalty is None else penalty]).detach()
 
-    def generator_step(self, count: int) -> Tensor:
-        """One update of the generator through the discriminator, on `count` fresh fakes. Returns its loss, ()."""
-        logits = self.discriminator(self.generator(self.latent(count)))
-        loss = ganops.generator_loss(logits, self.config.loss)
+    def _look_ahead(self) -> LookAhead:
+        """D after `unroll` further steps, as a function of G. Each step has a real batch and fakes of its own."""
+        ahead = LookAhead(self.discriminator, self.discriminator_optimizer, self.config.clip, self._clipped)
+        for _ in range(self.config.unroll):
+            real, condition = self.batches.next()
+            fake = self.generate(self.latent(len(real)), condition)
+            adversarial, penalty, _ = self._discriminator_loss(ahead, real, fake, condition)
+            ahead.step(adversarial if penalty is None else adversarial + penalty)
+        return ahead
+
+    def generator_step(self, count: int, condition: Tensor | None = None, target: Tensor | None = None) -> Tensor:
+        """One update of the generator through the discriminator, on `count` fresh fakes.
+
+        Args:
+            count: how many.
+            condition: of each, in a conditional run.
+            target: what each is compared with, where there is an ``l1_weight``.
+
+        Returns:
+            Its loss, ().
+        """
+        config = self.config
+        fake = self.generate(self.latent(count), condition)
+        loss = fake.new_zeros(())
+        if config.adversarial_weight:
+            critic = self._look_ahead() if config.unroll else self.discriminator
+            logits = self.judge_with(critic, condition)(self.show(fake))
+            loss = ganops.generator_loss(logits, config.loss)
+            if config.adversarial_weight != 1:
+                loss = config.adversarial_weight * loss
+        if config.l1_weight:
+            if target is None:
+                raise ValueError("generator_step: target is missing, and l1_weight compares the samples with it")
+            loss = loss + config.l1_weight * (fake - target).abs().mean()
         self.generator_optimizer.zero_grad(set_to_none=True)
         # `inputs` spares the gradients of D's weights: a third of D's backward pass that nobody would use.
         loss.backward(inputs=self._generator_parameters)
@@ -186,9 +296,9 @@ class Trainer:
         self.discriminator.train()
         losses = []
         for _ in range(self.config.n_critic):
-            real = self.batches.next()
-            losses.append(self.discriminator_step(real))
-        generator_loss = self.generator_step(len(real))
+            self._last = real, condition = self.batches.next()
+            losses.append(self.discriminator_step(real, condition))
+        generator_loss = self.generator_step(len(real), condition, real if self.config.l1_weight else None)
         self.step_count += 1
         if self.ema is not None:
             self.ema.update_parameters(self.generator)
@@ -211,6 +321,7 @@ class Trainer:
         if self.out is not None:
             report.check_folder(self.out)
             report.write_json(self.out / "config.json", asdict(config))
+            self._find_best()
         began = time.perf_counter() - self.seconds
         with _signals() as received, Progress(self.step_count, config.steps) as progress:
             out_of_time = False
@@ -221,6 +332,15 @@ class Trainer:
                 last = self.step_count == config.steps or out_of_time
                 if self.step_count % config.log_every == 0:
                     self._record()
+                if self.monitor is not None and self.step_count % config.monitor_every == 0:
+                    self._check_pending()
+                    found = self.monitor.check(self)
+                    self.warnings += found
+                    for line in found:
+                        progress.say(f"warning: {line}")
+                if config.evaluate_every and self.step_count % config.evaluate_every == 0:
+                    self._check_pending()
+                    self._evaluate()
                 if last or (config.checkpoint_every and self.step_count % config.checkpoint_every == 0):
                     self._check_pending()  # a checkpoint never holds a state that has gone wrong
                     self.save()
@@ -267,6 +387,8 @@ class Trainer:
         row = {"step": self.step_count, "discriminator_loss": adversarial, "generator_loss": generator}
         if self.config.penalty:
             row["penalty"] = penalty
+        if self.config.augment_target:
+            row["augment_probability"] = self._augmentation.probability.item()
         self.history.append(row)
         self._pending = []
 
@@ -294,27 +416,108 @@ class Trainer:
         }
         if self.history:
             summary |= {name: value for name, value in self.history[-1].items() if name != "step"}
-        if status == "finished" and self.dataset is not None:
-            summary |= evaluate(self.sample(_METRIC_SAMPLES[self.dataset.kind]), self.dataset)
+        if status == "finished":
+            summary |= self._last_evaluation()
+        if self.best is not None:
+            summary["best"] = self.best
+        if self.warnings:
+            summary["warnings"] = self.warnings
         if self.out is not None:
             report.write_history(self.out / "history.csv", self.history)
+            if self.monitor is not None and self.monitor.history:
+                report.write_history(self.out / "monitor.csv", self.monitor.history)
             report.write_curves(self.out / "curves.png", self.history)
             if status != "diverged":
-                report.write_samples(self.out / "samples.png", self.sample, self.dataset)
+                self._draw_samples(self.out / "samples.png")
             report.write_json(self.out / "metrics.json", summary)
         return summary
 
+    def _draw_samples(self, path: Path) -> None:
+        pairs = self.held_out
+        if pairs is None:
+            classes = self.dataset.classes if self.config.conditional and self.dataset is not None else None
+            report.write_samples(path, self.sample, self.dataset, classes)
+            return
+        pairs = _part(pairs, torch.linspace(0, len(pairs) - 1, min(len(pairs), _TRIPLES)).long())
+        made = self.sample(len(pairs), condition=pairs.conditions)
+        report.write_triples(path, pairs.conditions, made, pairs.samples)
+
+    def _evaluate(self, keep: bool = True) -> dict[str, Any]:
+        """The data's metrics of the samples as they are now; the best so far goes to ``best.pt``.
+
+        What is measured is left in `evaluations` if `keep`. All random states are as they were before.
+        """
+        before = global_rng_state()
+        metrics = evaluation.metrics(self)
+        set_global_rng_state(before)
+        row = {"step": self.step_count, **metrics}
+        if metrics and keep:
+            self.evaluations.append(row)
+        score = evaluation.score(metrics)
+        if score is not None:
+            known = None if self.best is None else evaluation.score(self.best)
+            if known is None or score > known:
+                self.best = row
+                self.save("best.pt", best=row)
+        return metrics
+
+    def _last_evaluation(self) -> dict[str, Any]:
+        if self.evaluations and self.evaluations[-1]["step"] == self.step_count:
+            return {name: value for name, value in self.evaluations[-1].items() if name != "step"}
+        return self._evaluate(keep=False)  # a longer run would not have looked here
+
+    def _find_best(self) -> None:
+        """Take up the best of the run that is continued here: it is in its own file, for a run that stops looks once
+        more after its last checkpoint."""
+        path = self.out / "best.pt"
+        if self.step_count and path.exists():
+            self.best = load_checkpoint(path)["best"]
+
+    def conditions(self, count: int) -> Tensor | None:
+        """What `count` samples are conditioned on for looking at: every class in turn, the held-out images in turn,
+        or those of the last batch; None in a run without conditions."""
+        if not self.config.conditional:
+            return None
+        turn = torch.arange(count)
+        if self.held_out is not None:
+            return self.held_out.conditions[turn % len(self.held_out)]
+        if self.dataset is not None:
+            return turn % self.dataset.classes
+        if self._last is None:
+            raise ValueError("sample: condition is missing, and no batch has been seen from which it could be taken")
+        return self._last.condition.cpu()[turn % len(self._last.condition)]
+
+    def batch_to_look_at(self, count: int, random: torch.Generator) -> Batch:
+        """Up to `count` real samples and their conditions: drawn from the data set, or else those of the last batch.
+        As many as make whole packs, and whole groups of four of them for `ganops.minibatch_stddev`."""
+        if self.dataset is not None:
+            chosen = torch.randint(len(self.dataset), (count,), generator=random)
+            part, conditions = self.dataset.samples[chosen], None
+            if self.config.conditional:
+                paired = self.dataset.conditions
+                conditions = (self.dataset.labels if paired is None else paired)[chosen].to(self.device)
+            batch = Batch(part.to(self.device), conditions)
+        elif self._last is not None:
+            batch = Batch(*(None if part is None else part[:count] for part in self._last))
+        else:
+            raise ValueError("real is missing, and no batch has been seen from which samples could be taken")
+        whole = 4 * self.config.pack if len(batch.samples) >= 4 * self.config.pack else self.config.pack
+        used = len(batch.samples) // whole * whole
+        return Batch(*(None if part is None else part[:used] for part in batch))
+
     @torch.no_grad()
-    def sample(self, count: int, *, seed: int = 0, ema: bool = True) -> Tensor:
+    def sample(self, count: int, *, seed: int = 0, ema: bool = True, condition: Tensor | None = None) -> Tensor:
         """Samples for looking at, (count, *shape), on the CPU; training is not disturbed.
 
         Args:
             count: how many.
             seed: of z: the same seed shows the same z at every stage of the training.
             ema: from the moving average of the generator, where there is one.
+            condition: (count, …), in a conditional run; None: that of `conditions`.
         """
         network = self.ema if ema and self.ema is not None else self.generator
-        return draw(network, self.latent(count, torch.Generator().manual_seed(seed)))
+        z = self.latent(count, torch.Generator().manual_seed(seed))
+        return draw(network, z, self.conditions(count) if condition is None else condition)
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -332,7 +535,11 @@ class Trainer:
             "batches": self.batches.state_dict(),
             "noise": self._noise.get_state(),
             "rng": global_rng_state(),
+            "augmentation": None if self._augmentation is None else self._augmentation.probability.cpu(),
             "history": self.history,
+            "evaluations": self.evaluations,
+            "warnings": self.warnings,
+            "monitor": None if self.monitor is None else self.monitor.state_dict(),
             "pending": [loss.cpu() for loss in self._pending],
             "extra": self.extra,
         }
@@ -360,15 +567,21 @@ class Trainer:
         self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
         self.step_count, self.seconds = state["step"], state["seconds"]
         self.history = list(state["history"])
+        self.evaluations = list(state["evaluations"])
+        self.warnings = list(state["warnings"])
+        if self.monitor is not None and state["monitor"] is not None:
+            self.monitor.load_state_dict(state["monitor"])
+        if self._augmentation is not None:
+            self._augmentation.probability = state["augmentation"].to(self.device)
         self._pending = [loss.to(self.device) for loss in state["pending"]]
         self._noise.set_state(state["noise"])
         self.batches.load_state_dict(state["batches"])
         set_global_rng_state(state["rng"])  # last: skipping a loader's used batches draws from it
 
-    def save(self, name: str = "checkpoint.pt") -> None:
-        """Write the state to ``out/name``, whole or not at all; without an output folder do nothing."""
+    def save(self, name: str = "checkpoint.pt", **more: Any) -> None:
+        """Write the state, and `more`, to ``out/name``, whole or not at all; without an output folder do nothing."""
         if self.out is not None:
-            save_checkpoint(self.out / name, self.state_dict())
+            save_checkpoint(self.out / name, {**self.state_dict(), **more})
 
     def load(self, path: str | Path | None = None) -> None:
         """Continue from a checkpoint file or a run's folder; None: from this trainer's own `out`."""
@@ -378,14 +591,30 @@ class Trainer:
 
 
 @torch.no_grad()
-def draw(network: nn.Module, z: Tensor, batch: int = 500) -> Tensor:
-    """``network(z)`` in evaluation mode, in batches, on the CPU; the network's mode is put back."""
+def draw(network: nn.Module, z: Tensor, condition: Tensor | None = None, batch: int = 500) -> Tensor:
+    """``network(z)``, or ``network(z, condition)``, in evaluation mode, in batches, on the CPU; its mode is put back.
+
+    Args:
+        network: a generator.
+        z: (N, latent_dim), on its device.
+        condition: (N, …) for a conditional one.
+        batch: samples at a time.
+    """
+    if condition is not None and len(condition) != len(z):
+        raise ValueError(f"condition must have one entry for each of the {len(z)} samples, got {len(condition)}")
+    inputs = [z.split(batch)] if condition is None else [z.split(batch), condition.to(z.device).split(batch)]
     training = network.training
     network.eval()
     try:
-        return torch.cat([network(part).cpu() for part in z.split(batch)])
+        return torch.cat([network(*parts).cpu() for parts in zip(*inputs, strict=True)])
     finally:
         network.train(training)
+
+
+def _part(dataset: Dataset, chosen: slice | Tensor) -> Dataset:
+    """Those samples, with what belongs to each."""
+    fields = {name: getattr(dataset, name) for name in ("samples", "labels", "conditions")}
+    return replace(dataset, **{name: None if value is None else value[chosen] for name, value in fields.items()})
 
 
 def _trainable(network: nn.Module, name: str) -> list[nn.Parameter]:

@@ -1,8 +1,12 @@
 """A run that stops, for whatever reason, loses nothing: exact resume, whole files, clear refusals."""
 
+import copy
 import json
 import random
+import re
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +19,7 @@ from ganops.training import (
     TrainingDiverged,
     TrainingInterrupted,
     build_trainer,
+    evaluation,
     generator_of,
     load_checkpoint,
     report,
@@ -22,6 +27,7 @@ from ganops.training import (
     train,
 )
 from ganops.training import checkpoint as checkpoint_module
+from ganops.training.monitor import CollapseMonitor
 
 SMALL = {"width": 6, "batch_size": 16, "log_every": 2, "checkpoint_every": 0}
 
@@ -57,6 +63,10 @@ def assert_same_state(first, second):
         ("wgan-gp", "grid25", {"n_critic": 2}),
         ("nsgan", "digits", {"discriminator_norm": "batch"}),
         ("hinge", "digits", {"discriminator_norm": "spectral", "ema": 0.0}),
+        ("nsgan", "digits", {"augment": "color,cutout", "augment_target": 0.1, "augment_ramp": 100, "pack": 2}),
+        ("unrolled", "ring8", {"unroll": 2, "evaluate_every": 2, "monitor_every": 2}),
+        ("pix2pix", "mnist_outline", {"width": 4, "evaluate_every": 2}),
+        ("cgan", "digits", {"conditional": True}),
     ],
 )
 def test_six_steps_are_three_and_three_more_to_the_bit(tmp_path, recipe, name, options):
@@ -68,6 +78,10 @@ def test_six_steps_are_three_and_three_more_to_the_bit(tmp_path, recipe, name, o
     train(settings(recipe, name, steps=6, **options), tmp_path / "parts", resume=True)
     assert [row["step"] for row in load_checkpoint(tmp_path / "parts")["history"]] == [2, 4, 6]
     assert_same_state(tmp_path / "whole", tmp_path / "parts")
+    if options.get("evaluate_every"):
+        assert [row["step"] for row in load_checkpoint(tmp_path / "parts")["evaluations"]] == [2, 4, 6]
+    if options.get("monitor_every"):
+        assert [row["step"] for row in load_checkpoint(tmp_path / "parts")["monitor"]["history"]] == [2, 4, 6]
 
 
 class Jittered(torch.utils.data.Dataset):
@@ -116,7 +130,15 @@ def trained(folder, **options):
 def test_a_run_leaves_its_folder(tmp_path):
     trained(tmp_path / "run")
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"checkpoint.pt", "config.json", "metrics.json", "samples.png", "curves.png", "history.csv"}
+    assert names == {
+        "checkpoint.pt",
+        "best.pt",
+        "config.json",
+        "metrics.json",
+        "samples.png",
+        "curves.png",
+        "history.csv",
+    }
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["status"] == "finished"
     assert {"modes", "high_quality", "reverse_kl", "discriminator_loss", "generator_loss"} <= metrics.keys()
@@ -151,6 +173,82 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
         train(settings("nsgan", "ring8", **SMALL, steps=4), tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     assert not list(tmp_path.glob(".*"))  # and no temporary file stays
+
+
+def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path):
+    """The system's own refusal to write more, in a process of its own: a limit on the size of files."""
+    script = """
+import resource, signal, sys
+from ganops.training import settings, train
+out, steps, limit, resume = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "resume"
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+train(settings("nsgan", "ring8", width=64, batch_size=16, steps=steps, evaluate_every=0), out, resume=resume)
+"""
+
+    def run(steps, limit, how):
+        command = [sys.executable, "-c", script, str(tmp_path), str(steps), str(limit), how]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert run(2, 1 << 30, "new").returncode == 0
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    full = run(4, 50_000, "resume")
+    assert full.returncode != 0
+    last = full.stderr.strip().splitlines()[-1]
+    assert re.search(
+        r"checkpoint\.pt could not be written \(File too large\); the file of that name is the earlier", last
+    )
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+    assert run(4, 1 << 30, "resume").returncode == 0  # with room again it goes on
+    assert load_checkpoint(tmp_path)["step"] == 4
+
+
+def test_the_best_state_is_kept_beside_the_last(tmp_path, monkeypatch):
+    """Whatever was measured best, at whatever step: its metrics, and the very weights that they were measured on."""
+    qualities = {2: 0.3, 4: 0.9, 6: 0.1, 7: 0.2}
+    weights = {}
+
+    def measured(trainer):
+        weights[trainer.step_count] = copy.deepcopy(trainer.generator.state_dict())
+        return {"modes": 8, "modes_total": 8, "high_quality": qualities[trainer.step_count]}
+
+    monkeypatch.setattr(evaluation, "metrics", measured)
+    trained(tmp_path, steps=7, evaluate_every=2)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["high_quality"] == 0.2
+    assert metrics["best"]["step"] == 4
+    assert metrics["best"]["high_quality"] == 0.9
+    best = load_checkpoint(tmp_path / "best.pt")
+    assert best["step"] == 4
+    assert equal(best["generator"], dict(weights[4]))
+    # A continued run remembers it.
+    qualities.update({8: 0.5, 9: 0.5})
+    train(settings("nsgan", "ring8", **SMALL, steps=9, evaluate_every=2), tmp_path, resume=True)
+    assert json.loads((tmp_path / "metrics.json").read_text())["best"]["step"] == 4
+    qualities.update({10: 0.95})
+    train(settings("nsgan", "ring8", **SMALL, steps=10, evaluate_every=2), tmp_path, resume=True)
+    assert load_checkpoint(tmp_path / "best.pt")["step"] == 10
+
+
+def test_warnings_are_printed_and_listed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(CollapseMonitor, "check", lambda self, trainer: [f"step {trainer.step_count}: collapse: x"])
+    trained(tmp_path, steps=4, monitor_every=2)
+    assert json.loads((tmp_path / "metrics.json").read_text())["warnings"] == [
+        "step 2: collapse: x",
+        "step 4: collapse: x",
+    ]
+    assert "warning: step 2: collapse: x" in capsys.readouterr().err
+
+
+def test_evaluating_and_monitoring_change_nothing():
+    def run(**options):
+        config = settings("nsgan", "digits", **SMALL, steps=4, **options)
+        trainer = build_trainer(config)
+        trainer.run()
+        return trainer.generator.state_dict()
+
+    assert equal(dict(run(evaluate_every=1, monitor_every=1)), dict(run(evaluate_every=0, monitor_every=0)))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "garbage", "foreign"])

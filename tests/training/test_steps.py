@@ -125,13 +125,13 @@ def test_the_penalty_is_part_of_the_critic_loss():
 
 def test_penalty_parameters_reach_the_penalty():
     values = {
-        options: make(loss="wasserstein", penalty=1.0, penalty_target=options[0], penalty_one_sided=options[1])
+        options: make(loss="wasserstein", penalty=1.0, penalty_target=options[0], penalty_kind=options[1])
         .discriminator_step(POINTS[:8])[1]
         .item()
-        for options in [(1.0, False), (0.0, False), (5.0, True)]
+        for options in [(1.0, "gradient"), (0.0, "gradient"), (5.0, "one-sided"), (1.0, "r1"), (1.0, "r2")]
     }
-    assert values[(5.0, True)] == 0  # no gradient of this critic has norm 5
-    assert 0 < values[(0.0, False)] != values[(1.0, False)] > 0
+    assert values[(5.0, "one-sided")] == 0  # no gradient of this critic has norm 5
+    assert len(set(values.values())) == 5
 
 
 @pytest.mark.parametrize("loss", ["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "wasserstein"])

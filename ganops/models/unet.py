@@ -1,0 +1,126 @@
+"""Image to image (pix2pix, Isola et al. 2017, arXiv:1611.07004): a U-Net generator and a PatchGAN discriminator."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from ganops.models.dcgan import initialise, sides_of
+from ganops.models.layers import Norm, Upsampling, normalised, upsampling
+
+__all__ = ["PatchDiscriminator", "UNet", "unet"]
+
+_MOST = 8  # channels grow to eight times the width, as in the paper
+
+
+class UNet(nn.Module):
+    """Down to about 4x4 and up again, each size joined to the one that it came from.
+
+    z enters at the smallest map; half of the features of the first layers up are dropped at random in training (the
+    paper's only noise, which its authors found to change little).
+
+    Args:
+        condition_shape: (C', H, W) of the image that comes in.
+        shape: (C, H, W) of the one that goes out, in [-1, 1].
+        latent_dim: length of z.
+        width: channels of the largest feature map.
+        norm: normalisation of all maps but the first and the last.
+        upsample: how maps are enlarged.
+    """
+
+    def __init__(
+        self,
+        condition_shape: tuple[int, ...],
+        shape: tuple[int, ...],
+        latent_dim: int,
+        width: int,
+        norm: Norm,
+        upsample: Upsampling,
+    ) -> None:
+        super().__init__()
+        sides = sides_of(*shape[1:])
+        sizes = [condition_shape[0]] + [width * min(2**i, _MOST) for i in range(len(sides) - 1)]
+        self.down = nn.ModuleList()
+        for i, (a, b) in enumerate(pairwise(sizes)):
+            layer = normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b, "none" if i == 0 else norm)
+            self.down.append(nn.Sequential(*layer, nn.LeakyReLU(0.2)))
+        self.noise = nn.Linear(latent_dim, sizes[-1])
+        self.up = nn.ModuleList()
+        for i in reversed(range(1, len(sizes))):
+            innermost, last = i == len(sizes) - 1, i == 1
+            channels = sizes[i] * (1 if innermost else 2)
+            features = shape[0] if last else sizes[i - 1]
+            layer = upsampling(channels, features, sides[i], sides[i - 1], "none" if last else norm, upsample)
+            rest = [nn.Tanh()] if last else [nn.ReLU(), *([nn.Dropout(0.5)] if innermost else [])]
+            self.up.append(nn.Sequential(*layer, *rest))
+
+    def forward(self, z: Tensor, condition: Tensor) -> Tensor:
+        """z (N, latent_dim) and images (N, C', H, W) to images (N, C, H, W)."""
+        maps = [condition]
+        for layer in self.down:
+            maps.append(layer(maps[-1]))
+        x = maps.pop() + self.noise(z)[:, :, None, None]
+        for layer in self.up[:-1]:
+            x = torch.cat([layer(x), maps.pop()], dim=1)
+        return self.up[-1](x)
+
+
+class PatchDiscriminator(nn.Module):
+    """One logit for each patch of the pair (sample, condition): it asks for right texture and leaves the rest to L1.
+
+    Args:
+        channels: of the sample and its condition together.
+        halvings: strided convolutions; with two a logit sees 18x18 pixels, with three 38x38.
+        width: channels of the first map.
+        norm: normalisation of all maps but the first; ``spectral`` of all layers.
+    """
+
+    def __init__(self, channels: int, halvings: int, width: int, norm: Norm) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        sizes = [channels] + [width * min(2**i, _MOST) for i in range(halvings)]
+        for i, (a, b) in enumerate(pairwise(sizes)):
+            own = "none" if i == 0 and norm != "spectral" else norm
+            layers += [*normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b, own), nn.LeakyReLU(0.2)]
+        # 3x3 where the paper has 4x4: a side of one is kept.
+        head = normalised(nn.Conv2d(sizes[-1], 1, 3, padding=1), 1, "spectral" if norm == "spectral" else "none")
+        self.layers = nn.Sequential(*layers, *head)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Images (N, C, H, W) and (N, C', H, W) to logits (N, 1, H', W')."""
+        return self.layers(torch.cat([x, condition], dim=1))
+
+
+def unet(
+    shape: tuple[int, ...],
+    *,
+    condition_shape: tuple[int, ...],
+    latent_dim: int,
+    width: int = 32,
+    generator_norm: Norm = "batch",
+    discriminator_norm: Norm = "none",
+    upsample: Upsampling = "transposed",
+) -> tuple[nn.Module, nn.Module]:
+    """A `UNet` and a `PatchDiscriminator` for images of any size from 8x8.
+
+    Args:
+        shape: (C, H, W) of the samples.
+        condition_shape: (C', H, W) of what they are made from.
+        latent_dim: length of z.
+        width: channels of the largest feature maps.
+        generator_norm, discriminator_norm, upsample: see `ganops.models.build`.
+    """
+    if len(shape) != 3 or min(shape[1:]) < 8:
+        raise ValueError(f"unet: samples must be images (C, H, W) of at least 8x8, got {shape}")
+    if condition_shape[1:] != shape[1:]:
+        raise ValueError(
+            f"unet: conditions {condition_shape} and samples {shape} must have the same height and width; resize one"
+        )
+    halvings = 3 if min(shape[1:]) >= 64 else 2
+    generator = UNet(condition_shape, shape, latent_dim, width, generator_norm, upsample)
+    discriminator = PatchDiscriminator(shape[0] + condition_shape[0], halvings, width, discriminator_norm)
+    generator.apply(initialise)
+    discriminator.apply(initialise)
+    return generator, discriminator

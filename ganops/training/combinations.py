@@ -1,0 +1,140 @@
+"""Which settings do not go together, and why: one rule each, read by everything that takes settings.
+
+What is not refused here combines, any number of options at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from ganops.models import refusal
+
+__all__ = ["MODEL_RULES", "RULES", "Rule", "check", "check_discriminator", "check_model"]
+
+
+class Rule(NamedTuple):
+    """Settings for which `forbids` is true are refused for this reason."""
+
+    forbids: Callable[[Any], bool]
+    reason: str
+
+
+#: Of `TrainingConfig` alone: they hold for anybody's networks.
+RULES: tuple[Rule, ...] = (
+    Rule(
+        lambda c: c.batch_size % c.pack != 0,
+        "batch_size {batch_size} cannot be divided into packs of {pack}; choose a multiple of {pack}",
+    ),
+    Rule(
+        lambda c: bool(c.penalty) and c.penalty_kind in ("r1", "r2") and c.penalty_target != 1.0,
+        "penalty_target {penalty_target} has no meaning for penalty_kind {penalty_kind!r}, which asks for 0; leave it "
+        "out, or choose gradient or one-sided",
+    ),
+    Rule(
+        lambda c: c.augment_target > 0 and not c.augment,
+        "augment_target adapts an augmentation and augment is empty; add one, e.g. augment color,translation,cutout",
+    ),
+    Rule(
+        lambda c: c.augment_target > 0 and c.loss == "wasserstein",
+        "augment_target asks how often the discriminator is right about real images, and a wasserstein critic's score "
+        "has no zero to be right about; choose another loss, or augment without a target",
+    ),
+    Rule(
+        lambda c: c.l1_weight > 0 and not c.conditional,
+        "l1_weight compares with the target that belongs to a condition; add conditional, on paired data",
+    ),
+    Rule(
+        lambda c: c.l1_weight > 0 and bool(c.augment),
+        "augment would move the image and not the image that it is compared with; leave one of augment, l1_weight out",
+    ),
+    Rule(
+        lambda c: c.adversarial_weight == 0 and c.l1_weight == 0,
+        "adversarial_weight 0 and l1_weight 0 leave the generator no loss; raise one",
+    ),
+    Rule(
+        lambda c: c.adversarial_weight == 0 and c.unroll > 0,
+        "unroll looks ahead in the adversarial loss, and adversarial_weight is 0; leave one out",
+    ),
+)
+
+#: Of `RunConfig`, which knows the networks by name.
+MODEL_RULES: tuple[Rule, ...] = (
+    Rule(
+        lambda c: bool(c.penalty) and c.norm_of_discriminator == "batch",
+        "discriminator_norm 'batch' ties the samples of a batch together and a gradient penalty is per sample; "
+        "choose none, layer, instance or spectral",
+    ),
+    Rule(
+        lambda c: bool(c.penalty) and c.minibatch_discrimination,
+        "minibatch_discrimination ties the samples of a batch together and a gradient penalty is per sample; "
+        "leave one of them out (minibatch_stddev goes with a penalty, as in ProGAN)",
+    ),
+    Rule(
+        lambda c: c.unroll > 0 and c.norm_of_discriminator == "batch",
+        "unroll differentiates through discriminator steps that are taken back, and discriminator_norm 'batch' keeps "
+        "running statistics beside the weights; choose none, layer, instance or spectral",
+    ),
+    Rule(
+        lambda c: bool(c.clip) and c.norm_of_discriminator == "spectral",
+        "clip would clamp the weights that spectral norm divides by their norm anyway; leave one of them out",
+    ),
+    Rule(
+        lambda c: c.minibatch_stddev and c.batch_size // c.pack > 4 and (c.batch_size // c.pack) % 4 != 0,
+        "minibatch_stddev takes groups of 4, and batch_size {batch_size} in packs of {pack} cannot be divided into "
+        "them; choose a multiple of 4 times pack",
+    ),
+    Rule(
+        lambda c: c.source.kind == "points" and bool(c.augment),
+        "augment changes images, and data {data!r} holds points",
+    ),
+    Rule(
+        lambda c: c.model == "unet" and not c.conditional,
+        "model 'unet' makes images from images; add conditional, on paired data such as mnist_outline",
+    ),
+    Rule(
+        lambda c: c.model == "unet" and bool(c.augment),
+        "augment would move the image and not its condition, and model 'unet' needs both in place; leave augment out",
+    ),
+    Rule(
+        lambda c: c.l1_weight > 0 and c.model != "unet",
+        "l1_weight needs a target for each sample, which model {model!r} does not have; choose model unet",
+    ),
+)
+
+
+def _apply(rules: tuple[Rule, ...], config: Any) -> None:
+    for rule in rules:
+        if rule.forbids(config):
+            values = {name: getattr(config, name) for name in config.__dataclass_fields__}
+            raise ValueError(rule.reason.format(**values))
+
+
+def check(config: Any) -> None:
+    """Raise a `ValueError` with the reason if two settings of a `TrainingConfig` exclude each other."""
+    _apply(RULES, config)
+
+
+def check_model(config: Any) -> None:
+    """The same for the model's settings in a `RunConfig`."""
+    for option, wanted in (
+        ("pack", config.pack > 1),
+        ("upsample", config.upsample != "transposed"),
+        ("minibatch_discrimination", config.minibatch_discrimination),
+        ("minibatch_stddev", config.minibatch_stddev),
+    ):
+        reason = refusal(config.model, option) if wanted else None
+        if reason is not None:
+            raise ValueError(reason)
+    _apply(MODEL_RULES, config)
+
+
+def check_discriminator(config: Any, discriminator: nn.Module) -> None:
+    """The same for what a discriminator is seen to be made of, whoever built it."""
+    if config.unroll and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules()):
+        raise ValueError(
+            "unroll differentiates through discriminator steps that are taken back, and this discriminator's batch "
+            "norm keeps running statistics beside its weights; use layer, instance, spectral or no normalisation"
+        )
