@@ -6,7 +6,10 @@
 // segment has is decided once a tile.
 #include "../math/adversarial_loss.h"
 
+#include <type_traits>
+
 #include "reduce.cuh"
+#include "ticket.cuh"
 #include "vector.cuh"
 
 namespace ganops::cuda {
@@ -69,10 +72,10 @@ __device__ __forceinline__ void for_tiles(const Segments<T>& segments, Body&& bo
   }
 }
 
-// Sums `mine` over the grid into *out. `workspace` holds the count of finished blocks, then one partial sum a block;
-// with a single block it is not touched.
+// Sums `mine` over the grid into *out. `workspace` holds a count of finished blocks for who has no ticket, then one
+// partial sum a block; with a single block neither is touched.
 template <class T, class A>
-__device__ __forceinline__ void grid_sum(A mine, T* out, void* workspace) {
+__device__ __forceinline__ void grid_sum(A mine, T* out, void* workspace, Ticket ticket) {
   double* partial = static_cast<double*>(workspace) + 1;
   const A sum = block_sum(mine);
   if (gridDim.x == 1) {
@@ -80,7 +83,7 @@ __device__ __forceinline__ void grid_sum(A mine, T* out, void* workspace) {
     return;
   }
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
-  if (!last_block(static_cast<unsigned*>(workspace))) return;
+  if (!last_block(ticket.counter(workspace))) return;
   double rest = 0;
   for (unsigned b = threadIdx.x; b < gridDim.x; b += block_size) rest += partial[b];
   const double total = block_sum(rest);
@@ -88,7 +91,8 @@ __device__ __forceinline__ void grid_sum(A mine, T* out, void* workspace) {
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS sum_kernel(const __grid_constant__ Segments<T> segments, T* out, void* workspace) {
+__global__ void GANOPS_BOUNDS sum_kernel(const __grid_constant__ Segments<T> segments, T* out, void* workspace,
+                                         const Ticket ticket) {
   using A = Accumulate<T>;
   A mine = 0;
   for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
@@ -112,7 +116,7 @@ __global__ void GANOPS_BOUNDS sum_kernel(const __grid_constant__ Segments<T> seg
       if (s.count == 0) mine += s.scale * A(0);
     }
   }
-  grid_sum(mine, out, workspace);
+  grid_sum(mine, out, workspace, ticket);
 }
 
 template <class T>
@@ -142,10 +146,13 @@ __global__ void GANOPS_BOUNDS first_kernel(const __grid_constant__ Segments<T> s
     const A factor = number * (s.scale * s.outer * s.inner);
     with_base(s.base, [&](auto base) {
       const auto slope = [&](T x) { return factor * base.first(s.inner * A(widen(x)) + s.offset); };
+      // A constant slope needs no logits, and they are not read.
+      constexpr bool constant = std::is_same_v<decltype(base), Linear>;
       visit_tile<T>(
           begin, s.count, s.vectors && gradient.vectors,
           [&](int64_t i) {
-            Vector<T> x = load(s.logits + i), g;
+            Vector<T> x{}, g;
+            if constexpr (!constant) x = load(s.logits + i);
             if (gradient.per_element) g = load(gradient.data + i);
 #pragma unroll
             for (int j = 0; j < x.width; ++j) {
@@ -156,7 +163,7 @@ __global__ void GANOPS_BOUNDS first_kernel(const __grid_constant__ Segments<T> s
           },
           [&](int64_t i) {
             const A above = gradient.per_element ? A(widen(gradient.data[i])) : A(1);
-            s.out[i] = narrow<T>(above * slope(s.logits[i]));
+            s.out[i] = narrow<T>(above * slope(constant ? T{} : s.logits[i]));
           });
     });
   });
@@ -165,7 +172,7 @@ __global__ void GANOPS_BOUNDS first_kernel(const __grid_constant__ Segments<T> s
 // Reduced: *gradient_out = Σ scale·t·f'(x). Per element (a single segment): gradient_out[i] = t·f'(x).
 template <class T>
 __global__ void GANOPS_BOUNDS second_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient,
-                                            T* gradient_out, void* workspace) {
+                                            T* gradient_out, void* workspace, const Ticket ticket) {
   using A = Accumulate<T>;
   const bool each = gradient.per_element;
   const A number = each ? A(1) : A(widen(*gradient.data));
@@ -203,18 +210,17 @@ __global__ void GANOPS_BOUNDS second_kernel(const __grid_constant__ Segments<T> 
       mine += s.scale * sum;
     });
   });
-  if (!each) grid_sum(mine, gradient_out, workspace);
+  if (!each) grid_sum(mine, gradient_out, workspace, ticket);
 }
 
-// A few tiles are one block's work: it needs no partial sums and so no memory to be cleared.
+// A few tiles are one block's work: no partial sums, no ticket.
 template <class T>
 int64_t reduction_blocks(const Segments<T>& segments) {
   return segments.tiles <= 4 ? 1 : smaller(segments.tiles, resident_blocks());
 }
 
-// The count of finished blocks starts at 0; a single block needs none.
-void clear(void* workspace, int64_t blocks, Stream stream) {
-  if (blocks > 1) check(cudaMemsetAsync(workspace, 0, sizeof(double), static_cast<cudaStream_t>(stream)), "memset");
+Ticket ticket_for(int64_t blocks, Stream stream, void* workspace) {
+  return blocks > 1 ? draw_ticket(stream, workspace) : Ticket{-1};
 }
 
 int64_t workspace(const LossSegments& segments) {
@@ -230,8 +236,8 @@ void sum(Stream stream, DType dtype, const LossSegments& from, void* out, void* 
     using T = decltype(type);
     const Segments<T> segments(from);
     const int64_t blocks = reduction_blocks(segments);
-    clear(workspace, blocks, stream);
-    launch(sum_kernel<T>, blocks, block_size, stream, segments, static_cast<T*>(out), workspace);
+    launch(sum_kernel<T>, blocks, block_size, stream, segments, static_cast<T*>(out), workspace,
+           ticket_for(blocks, stream, workspace));
   });
 }
 
@@ -263,8 +269,8 @@ void second(Stream stream, DType dtype, const LossSegments& from, LossGradient g
     const Gradient<T> above{static_cast<const T*>(gradient.data), gradient.per_element,
                             !gradient.per_element || aligned(gradient.data, gradient_out)};
     const int64_t blocks = gradient.per_element ? segments.tiles : reduction_blocks(segments);
-    if (!gradient.per_element) clear(workspace, blocks, stream);
-    launch(second_kernel<T>, blocks, block_size, stream, segments, above, static_cast<T*>(gradient_out), workspace);
+    launch(second_kernel<T>, blocks, block_size, stream, segments, above, static_cast<T*>(gradient_out), workspace,
+           gradient.per_element ? Ticket{-1} : ticket_for(blocks, stream, workspace));
   });
 }
 

@@ -32,12 +32,13 @@ __device__ __forceinline__ A block_sum(A value) {
 }
 
 // Counts the blocks that are done; true, in every thread, of the last one, which may then read what the others wrote.
+// The count starts at 0 and ends there.
 __device__ __forceinline__ bool last_block(unsigned* finished) {
   __shared__ bool last;
   __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
-    last = atomicAdd(finished, 1u) == gridDim.x - 1;
+    last = atomicInc(finished, gridDim.x - 1) == gridDim.x - 1;
     __threadfence();
   }
   __syncthreads();

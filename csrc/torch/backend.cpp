@@ -3,7 +3,7 @@
 #if defined(GANOPS_EMULATED)
 
 namespace ganops {
-Target::Target(const char* op, int32_t) : scope_(op) {}
+Target::Target(const char* op, int32_t) : stream_(ganops_emulation::stream()), scope_(op) {}
 Target::~Target() = default;
 }  // namespace ganops
 

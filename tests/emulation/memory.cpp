@@ -349,9 +349,7 @@ inline size_t access_cells(uintptr_t address, size_t bytes, Access kind, bool sh
 void access_global(uintptr_t address, size_t bytes, Access kind, const void* pc) {
   if (kind != Access::write) launching->requested_read_bytes += bytes;
   if (kind != Access::read) launching->written_bytes += bytes;
-  bool variable = false;  // a __device__ variable
-  for (const auto& [begin, end] : image.writable) variable = variable || (address >= begin && address < end);
-  if (!buffers.empty() && !variable) {
+  if (!buffers.empty() && !is_variable(address)) {
     Buffer* buffer = find_buffer(address, bytes, kind);
     if (buffer == nullptr) {
       const bool input = kind != Access::read && find_buffer(address, bytes, Access::read) != nullptr;
@@ -398,6 +396,13 @@ void announce(const void* pointer, size_t bytes, Access kind, const void* pc) {
 
 }  // namespace
 
+bool is_variable(uintptr_t address) {
+  for (const auto& [begin, end] : image.writable) {
+    if (address >= begin && address < end) return true;
+  }
+  return false;
+}
+
 bool instrumented() {
 #ifdef GANOPS_INSTRUMENTED
   return true;
@@ -440,6 +445,8 @@ void on_atomic(const void* address, size_t bytes) {
   ++launching->atomics;
   access(address, bytes, Access::atomic, __builtin_return_address(0));
   const auto word = reinterpret_cast<uintptr_t>(address);
+  auto& words = launching->atomic_words;
+  if (std::find(words.begin(), words.end(), word) == words.end()) words.push_back(word);
   new_position();
   const Atomic atomic{word, number_position()};
   acquired.push_back(atomic);

@@ -44,6 +44,7 @@ py::list list_launches() {
     entry["grid"] = tuple(record.grid);
     entry["block"] = tuple(record.block);
     add(entry, record, false);
+    entry["atomic_words"] = record.atomic_words;
     result.append(entry);
   }
   return result;
@@ -110,6 +111,15 @@ PYBIND11_MODULE(GANOPS_MODULE, m) {
   m.def(
       "set_multiprocessors", [](int count) { settings.multiprocessors = count; }, py::arg("count"),
       "How many multiprocessors the device claims to have; kernels size their grids by it.");
+  m.def(
+      "set_stream",
+      [](std::uintptr_t stream, std::uint64_t capture) {
+        settings.stream = stream;
+        settings.capture = capture;
+      },
+      py::arg("stream"), py::arg("capture") = 0,
+      "The stream that torch would name, and the number of the capture that it is in (0: none). Launches run at once "
+      "whatever it is; what the host code makes of it shows in launches(), as atomic_words for one.");
   m.def(
       "set_ends", [](std::uint64_t blocks) { settings.ends = blocks; }, py::arg("blocks"),
       "Runs only so many blocks at each end of a grid (0: all), for sizes that would take too long; outputs are then "

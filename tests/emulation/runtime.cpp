@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <numeric>
 #include <random>
@@ -419,6 +420,8 @@ std::string invalid(const Launch& launch) {
 Position position() { return {now.block, running->number, interval, running->warp_interval}; }
 std::string current_op() { return open_ops.empty() ? "" : open_ops.back().name; }
 int multiprocessors() { return settings.multiprocessors; }
+void* stream() { return reinterpret_cast<void*>(settings.stream); }
+std::uint64_t capture() { return settings.capture; }
 const char* last_fault_text() { return fault_text.c_str(); }
 
 std::string thread_name(unsigned thread) {
@@ -540,6 +543,12 @@ int launch(const Launch& launch) {
   }
   end_launch();
   launching = nullptr;
+  // A launch cut short leaves counts in the module's variables. On a card these would be gone with the context.
+  if (failed || settings.ends != 0) {
+    for (const std::uintptr_t word : record_.atomic_words) {
+      if (is_variable(word)) std::memset(reinterpret_cast<void*>(word), 0, 4);
+    }
+  }
   launches.push_back(std::move(record_));
   if (failed) remember_error(launch_failure);
   return failed ? launch_failure : 0;

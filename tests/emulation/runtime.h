@@ -31,12 +31,15 @@ struct LaunchRecord {
   std::uint64_t shared_bytes = 0;  // size of the __shared__ variables it touched
   std::uint64_t barriers = 0, warp_ops = 0, atomics = 0;
   std::uint64_t switches = 0;
+  std::vector<std::uintptr_t> atomic_words;  // where its atomics were
 };
 
 struct Settings {
   std::uint64_t seed = 0;  // 0: threads and blocks in their natural order
   int multiprocessors = 8;
   std::uint64_t ends = 0;  // run only so many blocks at each end of a grid; 0: all
+  std::uintptr_t stream = 0;
+  std::uint64_t capture = 0;
 };
 
 extern std::recursive_mutex mutex;  // held for each launch and for the lifetime of an Op
@@ -84,7 +87,8 @@ Position position();
 enum class Access { read, write, atomic };
 
 void begin_launch(const Launch& launch);
-void begin_block();  // poisons shared memory
+bool is_variable(std::uintptr_t address);  // whether a __device__ variable is there
+void begin_block();                        // poisons shared memory
 void end_launch();
 void new_position();  // the running thread passed a synchronisation: its accesses count as later ones
 void new_positions(unsigned threads);

@@ -41,6 +41,7 @@ def _no_fault(emulator: ModuleType) -> Iterator[None]:
     emulator.set_seed(0)
     emulator.set_ends(0)
     emulator.set_multiprocessors(8)
+    emulator.set_stream(0)
     emulator.raise_faults()
 
 
@@ -114,6 +115,23 @@ def test_any_card(emulator: ModuleType, op: Op, multiprocessors: int) -> None:
     emulator.set_multiprocessors(multiprocessors)
     for got, want in zip(op(x), expected, strict=True):
         torch.testing.assert_close(got, want)
+
+
+def test_launches_that_may_overlap_share_no_count(emulator: ModuleType) -> None:
+    """Each stream, and each stream within each capture, has a word for the blocks to count in; it is 0 after use."""
+    x = logits(20_003, torch.float32)
+    expected = ganops.generator_loss(x)
+    words = {}
+    for _ in range(2):
+        for stream, capture in ((0, 0), (1, 0), (2, 0), (1, 1), (2, 1), (1, 2)):
+            emulator.reset()
+            emulator.set_stream(stream, capture)
+            assert torch.equal(ganops.generator_loss(x), expected)
+            (launch,) = emulator.launches()
+            assert launch["grid"][0] > 1
+            (word,) = launch["atomic_words"]
+            assert words.setdefault((stream, capture), word) == word
+    assert len(set(words.values())) == len(words)
 
 
 MILLION = 1 << 20

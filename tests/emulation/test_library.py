@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import build
 
 HERE = Path(__file__).parent
@@ -26,6 +28,7 @@ def run(*arguments: str, **environment: str) -> str:
     return done.stdout
 
 
-def test_kernels() -> None:
+@pytest.mark.parametrize("file", ["test_kernels.py", "test_traffic.py"])
+def test_emulated(file: str) -> None:
     build.build()
-    run("-m", "pytest", "-q", "-x", str(HERE / "test_kernels.py"))
+    run("-m", "pytest", "-q", "-x", str(HERE / file))

@@ -55,14 +55,21 @@ MUTANTS = {
         "sum",
         {"misaligned access"},
     ),
-    "ticket_not_cleared": Mutant(
-        "cuda/adversarial_loss.cu",
-        r"if \(blocks > 1\) check\(.*\n",
-        "(void)stream;",
+    "count_not_returned": Mutant(
+        "cuda/reduce.cuh", r"atomicInc\(finished, .*?\)", "atomicAdd(finished, 1u)", "sum", {"unwritten output"}
+    ),
+    "count_not_cleared": Mutant(
+        "cuda/ticket.cuh",
+        r"tickets = \d+;([\s\S]*?)  check\(cudaMemsetAsync.*\n",
+        r"tickets = 0;\1",
         "sum",
         {"uninitialised global memory"},
     ),
 }
+
+
+# A change that must do no harm: launches count in cleared memory.
+HEALTHY = {"without_tickets": Mutant("cuda/ticket.cuh", r"tickets = \d+;", "tickets = 0;", "sum", set())}
 
 
 def change(mutant: Mutant | None) -> Callable[[str, str], str]:
@@ -80,7 +87,7 @@ def change(mutant: Mutant | None) -> Callable[[str, str], str]:
 
 @pytest.fixture(scope="module")
 def emulator() -> ModuleType:
-    copies = {name: change(mutant) for name, mutant in MUTANTS.items()}
+    copies = {name: change(mutant) for name, mutant in (MUTANTS | HEALTHY).items()}
     return build.load(build.build_mutants({"unchanged": change(None), **copies}))
 
 
@@ -106,4 +113,13 @@ def test_unchanged_copy_is_silent(emulator: ModuleType, case: str, seed: int) ->
     emulator.set_seed(seed)
     result = emulator.run(f"unchanged/{case}")
     assert not emulator.faults()
-    assert len(result) == {"sum": 1, "value": 9001}[case]
+    assert len(result) == {"sum": 2, "value": 9001}[case]
+    assert "memset" not in {launch["kernel"] for launch in emulator.launches()}
+
+
+def test_without_tickets(emulator: ModuleType) -> None:
+    """Where no word is left to count in, one is cleared for each launch, and the sums are the same to the bit."""
+    result = emulator.run("without_tickets/sum")
+    assert not emulator.faults()
+    assert [launch["kernel"] == "memset" for launch in emulator.launches()] == [True, False] * 2
+    assert result == emulator.run("unchanged/sum")

@@ -81,4 +81,8 @@ int launch(const Launch& launch);  // a cudaError_t
 const char* last_fault_text();     // the text of the fault behind cudaErrorLaunchFailure
 int multiprocessors();
 
+// The stream that torch would name, and the capture that it is in, 0: none. Launches run at once whatever it is.
+void* stream();
+std::uint64_t capture();
+
 }  // namespace ganops_emulation

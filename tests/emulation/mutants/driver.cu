@@ -15,17 +15,19 @@ namespace {
 using Floats = faults::Array<float>;
 using Bytes = faults::Array<unsigned char>;
 
-// Two segments over several tiles, with a rest; the second does not start at a multiple of 16 bytes.
+// Two segments over several tiles, with a rest; the second does not start at a multiple of 16 bytes. Twice, for the
+// second launch meets the count that the first one left.
 std::vector<double> sum() {
   const ganops_emulation::Op scope("sum");
   constexpr int real_count = 9001, fake_count = 5000;
   Floats real("real", Floats::input, real_count, -3, 0.001f), fake("fake", Floats::input, fake_count + 1, 2, 0.001f);
-  Floats loss("loss", Floats::output, 1);
+  Floats loss("loss", Floats::output, 1), again("again", Floats::output, 1);
   const Term term{Base::softplus, 1, 1, 0};
   const LossSegments segments{{{real.data, real_count, term, 1}, {fake.data + 1, fake_count, term, 1}}, 2};
   Bytes workspace("workspace", Bytes::scratch, std::size_t(cuda::adversarial_loss.workspace(segments)));
   cuda::adversarial_loss.sum(nullptr, DType::float32, segments, loss.data, workspace.data);
-  return loss.values();
+  cuda::adversarial_loss.sum(nullptr, DType::float32, segments, again.data, workspace.data);
+  return {loss.values()[0], again.values()[0]};
 }
 
 std::vector<double> value() {
