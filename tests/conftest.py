@@ -6,18 +6,26 @@ import os
 
 import pytest
 import torch
-from hypothesis import HealthCheck, settings
 from ops.scale import EXAMPLES
 
-settings.register_profile(
-    "ganops",
-    deadline=None,
-    derandomize=True,
-    database=None,
-    max_examples=EXAMPLES,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
-)
-settings.load_profile("ganops")
+try:
+    from hypothesis import HealthCheck, settings
+except ModuleNotFoundError:  # its tests are skipped, see ops/properties.py
+    pass
+else:
+    settings.register_profile(
+        "ganops",
+        deadline=None,
+        derandomize=True,
+        database=None,
+        max_examples=EXAMPLES,
+        suppress_health_check=[
+            HealthCheck.too_slow,
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.differing_executors,
+        ],
+    )
+    settings.load_profile("ganops")
 
 
 # A fault that the emulator of the CUDA kernels saw fails the test that ran them; nothing with another backend.

@@ -6,14 +6,13 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.nn import functional as F
 
 import ganops
 from ganops import reference
 
 from .conformance.table import KINDS, REDUCTIONS
+from .properties import given, st
 
 LOG2 = math.log(2)
 

@@ -6,8 +6,6 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import ganops
@@ -15,6 +13,7 @@ from ganops import reference
 
 from .conformance.layouts import LAYOUTS, OVERLAPPING, SHAPE
 from .conformance.table import DTYPES, copy_of
+from .properties import given, st
 from .scale import EMULATED, THREADED
 
 

@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import ganops
 from ganops import reference
+
+from .properties import given, st
 
 REDUCTIONS = ("mean", "sum", "none")
 

@@ -6,12 +6,11 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import ganops
 from ganops import reference
 
+from .properties import given, st
 from .scale import EMULATED
 
 DRAWS = 400 if EMULATED else 20_000
