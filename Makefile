@@ -1,12 +1,17 @@
 # make train   set up, build, train a GAN on real digits, say where the pictures are
 # make test    set up, build, run the tests
+# make gpu     on a machine with a card: all that can be proven and measured on it, ten minutes, no network
 #
 # TORCH=system       use the torch (and whatever else) that $(PYTHON) already has; nothing is fetched for it
 # TORCH=torch==2.12  install that one; the default is the release that the tests run against
 # PYTHON=python3.12  the Python to make the environment with
 
 PYTHON ?= python3
-TORCH ?= torch==2.13.0
+# A torch that knows the card is used as it is.
+ifeq ($(MAKECMDGOALS),gpu)
+TORCH ?= $(shell $(PYTHON) -c "import torch; print('system' if torch.version.cuda else '')" 2>/dev/null)
+endif
+TORCH := $(or $(TORCH),torch==2.13.0)
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
@@ -17,7 +22,7 @@ card := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/
 export TORCH_CUDA_ARCH_LIST ?= $(or $(card),9.0+PTX)
 endif
 
-.PHONY: train test lint wheel wheel-test emulated bench clean
+.PHONY: train test gpu lint wheel wheel-test emulated bench clean
 
 train: $(VENV)/.installed
 	$(BIN)/ganops train hinge --data mnist --minutes 4.5 --out runs/mnist \
@@ -29,6 +34,10 @@ test: $(VENV)/.installed
 # The same op tests, with every CUDA kernel run on the CPU by the emulator; what torch.compile does is the same for both.
 emulated: $(VENV)/.installed
 	GANOPS_BACKEND=emulated $(BIN)/python -m pytest tests/ops -m "not compile"
+
+# REHEARSE=1: the same way without a card, on the emulator.
+gpu: $(VENV)/.installed
+	$(BIN)/python tests/cuda/on_card.py $(if $(REHEARSE),--rehearse)
 
 bench: $(VENV)/.installed
 	$(BIN)/ganops bench
