@@ -1,7 +1,7 @@
 """What the CUDA compiler can say without a card: every kernel compiles for every architecture, and none spills.
 
 The compiler's report is kept beside the object files and made anew when a source changes. GANOPS_STATIC_ARCHITECTURES
-("90" or "75;90") takes fewer architectures.
+("90" or "75;90") takes fewer architectures. GANOPS_UPDATE_DOCS=1 writes the table of docs/proof.md.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import tables
 
 ROOT = Path(__file__).parents[2]
 NVCC = shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
@@ -81,3 +82,35 @@ def test_hot_loops_access_sixteen_bytes(reports: dict[tuple[str, str], str]) -> 
             assert re.search(r"ld\.global" + wide, entry), f"{stem}, sm_{architecture}: {name} loads"
             if not any(part in name for part in writes_none):
                 assert re.search(r"st\.global" + wide, entry), f"{stem}, sm_{architecture}: {name} stores"
+
+
+def kernel_name(stem: str, mangled: str) -> str:
+    """The stem, the kernel, and what it sums or writes, without the dtype: ``gradient_penalty partial Product``."""
+    kernel, arguments = re.search(r"\d+([a-z_]+)_kernelI(.*?)Ev", mangled).groups()
+    what = re.search(r"\d((?!Half|BFloat)[A-Z][A-Za-z]+)I", arguments)
+    number = re.search(r"Li(\d+)E", arguments)
+    return " ".join([stem, kernel, *([what[1]] if what else []), *([number[1]] if number else [])])
+
+
+def test_table(reports: dict[tuple[str, str], str]) -> None:
+    """Registers of a thread, the least and the most of the four dtypes; bytes of shared memory of a block."""
+    registers: dict[str, dict[str, list[int]]] = {}
+    shared: dict[str, int] = {}
+    for (stem, architecture), text in reports.items():
+        for mangled, used in re.findall(r"Function properties for (\S+)\n.*\n.*: Used (.*)", text):
+            name = kernel_name(stem, mangled)
+            found = registers.setdefault(name, {}).setdefault(architecture, [])
+            found.append(int(re.search(r"(\d+) registers", used)[1]))
+            bytes_used = re.search(r"(\d+) bytes smem", used)
+            shared[name] = max(shared.get(name, 0), int(bytes_used[1]) if bytes_used else 0)
+    version = subprocess.run([NVCC, "--version"], capture_output=True, text=True, check=True).stdout
+    release = re.search(r"release (\S+),", version)[1]
+    head = [f"nvcc {release}", *(f"sm_{a}" for a in known_architectures()), "shared"]
+    rows = []
+    for name in sorted(registers):
+        spans = ({min(found), max(found)} for found in registers[name].values())
+        rows.append([name, *("–".join(map(str, sorted(span))) for span in spans), shared[name]])
+    text = tables.table(head, rows)
+    if not tables.UPDATE and tables.committed("registers").splitlines()[:1] != text.splitlines()[:1]:
+        pytest.skip(f"docs/proof.md was written with another compiler or for other architectures: {head}")
+    tables.check("registers", text)
