@@ -33,6 +33,9 @@ pytest_plugins = ["emulation.plugin"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Trained judges are kept between test runs, but not among the user's.
+    if config.pluginmanager.hasplugin("cacheprovider"):
+        os.environ["XDG_CACHE_HOME"] = str(config.cache.mkdir("home"))
     config.addinivalue_line("markers", "compile: goes through torch.compile, seconds each (skip with -m 'not compile')")
     config.addinivalue_line("markers", "large: needs several GB; runs where GANOPS_LARGE_TESTS=1")
 

@@ -1,65 +1,171 @@
-"""Class coverage of image samples, judged by their nearest real neighbours.
-
-A nearest-neighbour judge in pixel space is modest, needs no training and no weights to download, and is measured
-with every result: `judge_accuracy` says how far its verdicts can be trusted on this data.
-"""
+"""Metrics of images, judged by a small classifier of the real ones (`ganops.metrics.judge`)."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ganops._optional import require
+from ganops import data
+from ganops.data import Dataset
+from ganops.metrics.distances import frechet_distance, kernel_distance, nearest, precision_recall
+from ganops.metrics.judge import Classifier, classifier
 
-__all__ = ["image_metrics"]
+__all__ = ["class_coverage", "image_metrics", "label_accuracy", "stacked_metrics"]
 
-_NEIGHBOURS = 3
-_COVERED = 0.02  # a class counts as covered from this share of the samples (an even spread over ten gives 0.1)
+COVERED = 0.04  # a class counts as covered from this share of the samples (an even spread over ten gives 0.1)
+_REFERENCE = 5000  # real images that samples are compared with at most
 
 
-def image_metrics(samples: Tensor, real: Tensor, labels: Tensor) -> dict[str, object]:
-    """Which classes the samples show, and how close they come to real images.
+@dataclass(frozen=True)
+class _Reference:
+    """What is known of the real side, computed once for a data set."""
 
-    A 3-nearest-neighbour classifier is fitted on four fifths of the real images and judged on the remaining fifth.
+    judge: Classifier
+    pixels: Tensor
+    features: Tensor
+    nearest_real: float
+    frechet_real: float
+
+
+_REFERENCES: dict[Classifier, _Reference] = {}
+
+
+def _reference(dataset: Dataset) -> _Reference:
+    judge = classifier(dataset)
+    if judge not in _REFERENCES:
+        chosen = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))[:_REFERENCE]
+        real = dataset.samples[chosen].cpu()
+        pixels, features = real.flatten(1), judge.features(real)
+        few = pixels[:1000]
+        halves = features[: len(features) // 2], features[len(features) // 2 :]
+        _REFERENCES[judge] = _Reference(
+            judge, pixels, features, nearest(few, few, same=True)[0].median().item(), frechet_distance(*halves)
+        )
+    return _REFERENCES[judge]
+
+
+def image_metrics(samples: Tensor, dataset: Dataset, labels: Tensor | None = None) -> dict[str, object]:
+    """Which classes the samples show, how close they come to real images, and how varied they are.
 
     Args:
-        samples: generated images, (N, C, H, W).
-        real: real images, (M, C, H, W), in the same range.
-        labels: (M,) int64, 0 to K - 1.
+        samples: generated images, (N, C, H, W) in [-1, 1], at least 10.
+        dataset: labelled real images of the same shape.
+        labels: the class that was asked for in each sample, (N,) int64, where there was one.
 
     Returns:
-        ``classes``: how many of the K classes hold at least 2 % of the samples; ``classes_total``: K;
-        ``class_shares``: list of length K; ``class_entropy``: entropy of the shares over log K, 1 for an even spread;
-        ``nearest_real_ratio``: median L2 distance from a sample to its nearest real image, over that from a held-out
-        real image to it: about 1 for samples as typical as real ones, well below 1 for copies (or blur), above 1 for
-        images unlike any digit; ``judge_accuracy``: of the classifier on the held-out fifth.
+        What `class_coverage` returns; ``judge_accuracy``: of the classifier, on real images that it was not trained
+        on; ``frechet_distance``, ``kernel_distance`` and what `precision_recall` returns, in the classifier's feature
+        space (FID's, KID's and PRDC's formulas, but not comparable to those in Inception's space);
+        ``frechet_distance_real``: between two halves of the real images, the least to hope for;
+        ``nearest_real_ratio``: median L2 distance in pixels from a sample to its nearest real image, over that from a
+        real image to its nearest other: about 1 for samples as typical as real ones, well below 1 for copies (or
+        blur), above 1 for images unlike any real one; with `labels` what `label_accuracy` returns.
     """
-    if samples.shape[1:] != real.shape[1:]:
-        raise ValueError(
-            f"image_metrics: samples are {tuple(samples.shape[1:])} and real images {tuple(real.shape[1:])}; "
-            "they must have the same shape"
-        )
-    if not torch.isfinite(samples).all():
-        raise ValueError("image_metrics: samples hold NaN or infinity; finite pixels are wanted")
-    neighbors = require("sklearn.neighbors", "image metrics")
-    x, y = real.flatten(1).cpu().numpy(), labels.cpu()
-    total = int(y.max()) + 1
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0)).numpy()
-    held, kept = order[: len(x) // 5], order[len(x) // 5 :]
-    judge = neighbors.KNeighborsClassifier(_NEIGHBOURS).fit(x[kept], y[kept].numpy())
-    fake = samples.flatten(1).float().cpu().numpy()
-    shares = torch.bincount(torch.from_numpy(judge.predict(fake)), minlength=total).double() / len(fake)
+    _check_images(samples, dataset, 10)
+    real = _reference(dataset)
+    samples = samples.float().cpu()
+    features = real.judge.features(samples)
+    found = real.judge.classes_of(features)
+    result = class_coverage(found, dataset.classes or 0) | {
+        "judge_accuracy": real.judge.test_accuracy,
+        "frechet_distance": frechet_distance(features, real.features),
+        "frechet_distance_real": real.frechet_real,
+        "kernel_distance": kernel_distance(features, real.features),
+        **precision_recall(features, real.features, neighbours=min(5, len(features) - 1, len(real.features) - 1)),
+        "nearest_real_ratio": nearest(samples.flatten(1), real.pixels)[0].median().item() / real.nearest_real,
+    }
+    return result if labels is None else result | label_accuracy(found, labels, dataset.classes or 0)
 
-    def nearest(images: object) -> float:
-        return torch.from_numpy(judge.kneighbors(images, n_neighbors=1)[0]).median().item()
 
+def class_coverage(found: Tensor, total: int) -> dict[str, object]:
+    """How samples of the classes `found`, (N,) int64 in [0, total), spread over the classes.
+
+    Returns:
+        ``classes``: how many hold at least 4 % of the samples; ``classes_total``; ``class_shares``: list of length
+        `total`; ``class_entropy``: entropy of the shares over log `total`, 1 for an even spread.
+    """
+    shares = torch.bincount(found.cpu(), minlength=total).double() / len(found)
+    entropy = -torch.special.xlogy(shares, shares).sum().item()
     return {
-        "classes": int((shares >= _COVERED).sum()),
+        "classes": int((shares >= min(COVERED, 0.4 / total)).sum()),
         "classes_total": total,
         "class_shares": shares.tolist(),
-        "class_entropy": -torch.special.xlogy(shares, shares).sum().item() / math.log(total),
-        "nearest_real_ratio": nearest(fake) / nearest(x[held]),
-        "judge_accuracy": float(judge.score(x[held], y[held].numpy())),
+        "class_entropy": entropy / math.log(total) if total > 1 else 1.0,
     }
+
+
+def label_accuracy(found: Tensor, labels: Tensor, total: int) -> dict[str, object]:
+    """Whether a conditional generator makes what it is asked for.
+
+    Args:
+        found, labels: the class that each sample shows and the class that was asked for, (N,) int64 in [0, total).
+        total: number of classes.
+
+    Returns:
+        ``label_accuracy``: share of the samples where the two agree; ``label_accuracy_by_class``: the same for each
+        class that was asked for, a list of length `total` with None for those that were not.
+    """
+    if found.shape != labels.shape:
+        raise ValueError(
+            f"label_accuracy: labels {tuple(labels.shape)} and samples {tuple(found.shape)} must be as many"
+        )
+    labels = labels.cpu()
+    right = (found.cpu() == labels).double()
+    asked = torch.bincount(labels, minlength=total)
+    hits = torch.bincount(labels, weights=right, minlength=total)
+    return {
+        "label_accuracy": right.mean().item(),
+        "label_accuracy_by_class": [(h / n).item() if n else None for h, n in zip(hits, asked, strict=True)],
+    }
+
+
+def stacked_metrics(samples: Tensor, labels: Tensor | None = None) -> dict[str, object]:
+    """Modes of stacked MNIST: the classifier of `mnist` reads each channel, and the three digits name the mode.
+
+    PacGAN's protocol (Lin et al. 2018, arXiv:1712.04086, section 4.2), which uses 26,000 samples.
+
+    Args:
+        samples: (N, 3, 28, 28).
+        labels: the number 0 to 999 that was asked for in each sample, (N,) int64, where there was one.
+
+    Returns:
+        ``modes``: how many of the 1,000 numbers occur; ``modes_total``: 1,000; ``modes_real``: how many would occur in
+        expectation among as many real samples; ``reverse_kl``: KL(shares || even spread) in nats, which few samples
+        bias upwards by about 1000 / (2 N); ``judge_accuracy``: of the classifier, on single digits; with `labels`
+        what `label_accuracy` returns.
+    """
+    if samples.ndim != 4 or samples.shape[1:] != (3, 28, 28) or len(samples) == 0:
+        raise ValueError(f"stacked_metrics: samples must be (N, 3, 28, 28), got {tuple(samples.shape)}")
+    _check_finite("stacked_metrics", samples)
+    judge = classifier(data.load("mnist"))
+    digits = torch.stack([judge.classify(samples[:, i : i + 1]) for i in range(3)], dim=1)
+    number = (digits * torch.tensor([100, 10, 1])).sum(dim=1)
+    shares = torch.bincount(number, minlength=1000).double() / len(number)
+    entropy = -torch.special.xlogy(shares, shares).sum().item()
+    result: dict[str, object] = {
+        "modes": int((shares > 0).sum()),
+        "modes_total": 1000,
+        "modes_real": round(1000 * (1 - (1 - 1 / 1000) ** len(samples)), 1),
+        "reverse_kl": math.log(1000) - entropy,
+        "judge_accuracy": judge.test_accuracy,
+    }
+    return result if labels is None else result | label_accuracy(number, labels, 1000)
+
+
+def _check_images(samples: Tensor, dataset: Dataset, least: int) -> None:
+    if samples.shape[1:] != dataset.samples.shape[1:]:
+        raise ValueError(
+            f"image_metrics: samples are {tuple(samples.shape[1:])} and real images {dataset.shape}; "
+            "they must have the same shape"
+        )
+    if len(samples) < least:
+        raise ValueError(f"image_metrics: samples must be at least {least}, got {len(samples)}")
+    _check_finite("image_metrics", samples)
+
+
+def _check_finite(function: str, samples: Tensor) -> None:
+    if not torch.isfinite(samples).all():
+        raise ValueError(f"{function}: samples hold NaN or infinity; finite pixels are wanted")

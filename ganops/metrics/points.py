@@ -27,7 +27,8 @@ def mode_metrics(
     Returns:
         ``modes``: how many of the K are captured; ``modes_total``: K; ``high_quality``: in [0, 1];
         ``reverse_kl``: log K - H(shares of the modes among high-quality samples), in nats: 0 for an even spread,
-        log K for a single mode, None where no sample is of high quality;
+        log K for a single mode, None where no sample is of high quality; ``mode_tv``: total variation between those
+        shares and the even spread, half the sum of |share - 1/K|: 0 to 1 - 1/K;
         ``mode_shares``: those shares, a list of length K (all zero where no sample is of high quality).
     """
     if samples.ndim != 2 or samples.shape[1:] != centres.shape[1:]:
@@ -50,5 +51,6 @@ def mode_metrics(
         "modes_total": total,
         "high_quality": good.double().mean().item(),
         "reverse_kl": math.log(total) - entropy if counts.any() else None,
+        "mode_tv": (shares - 1 / total).abs().sum().item() / 2 if counts.any() else None,
         "mode_shares": shares.tolist(),
     }
