@@ -95,8 +95,12 @@ _SERVED = frozenset(
 if BACKEND == "reference":
     _SERVED = frozenset()
 
+_WIDE = (torch.float32, torch.float64)  # what autocast leaves as it is
+_USUAL = bool(_SERVED)
+
 _warned: set[str] = set()
 _transforms_active = torch._C._are_functorch_transforms_active
+_is_compiling = torch.compiler.is_dynamo_compiling
 
 
 def loaded() -> bool:
@@ -109,9 +113,26 @@ def operator(name: str) -> Any:
     return getattr(torch.ops.ganops, name).default if loaded() else None
 
 
+def usual(first: Tensor, second: Tensor) -> bool:
+    """Whether a call may go straight to its operator: plain float32 or float64 tensors, outside of ``torch.func`` and
+    ``torch.compile``.
+
+    The operator refuses, with a RuntimeError and before it does anything, what it has no kernel for and what does not
+    belong together; the caller then goes through the checks, which know what to say or to run instead. To go through
+    them first would take longer than a small kernel.
+    """
+    return (
+        type(first) is type(second) is Tensor
+        and first.dtype in _WIDE
+        and _USUAL
+        and not _transforms_active()
+        and not _is_compiling()
+    )
+
+
 def serves(function: str, tensor: Tensor) -> bool:
     """Whether a kernel takes this tensor. If not, says why, once per cause."""
-    if _transforms_active() and torch.compiler.is_compiling():
+    if _transforms_active() and _is_compiling():
         # torch.compile differentiates an autograd Function inside torch.func.grad by its forward, not by its backward
         # (seen in torch 2.13), which an operator does not survive. The compiler fuses the reference there.
         return False

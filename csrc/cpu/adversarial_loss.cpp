@@ -13,6 +13,12 @@ int64_t total_chunks(const LossSegments& segments) {
   return total;
 }
 
+int64_t total_count(const LossSegments& segments) {
+  int64_t total = 0;
+  for (int s = 0; s < segments.count; ++s) total += segments.segment[s].count;
+  return total;
+}
+
 // body(segment, begin, length, index) for every chunk of every segment.
 template <class Body>
 void for_chunks(const LossSegments& segments, const Body& body) {
@@ -22,6 +28,47 @@ void for_chunks(const LossSegments& segments, const Body& body) {
     const int64_t begin = (index < first ? index : index - first) * chunk;
     body(segment, begin, smaller(chunk, segment.count - begin), index);
   });
+}
+
+// Σ base(argument(i)) for i in [0, count).
+template <class A, class Base, class Argument>
+GANOPS_INLINE double sum_of(Base base, int64_t count, const Argument& argument) {
+  return accumulate<A>(count, [=](int64_t i) { return base.value(argument(i)); });
+}
+
+// Lane by lane: a lane takes part in at most chunk/lanes = 64 products, each of a factor of at most 2, and eight lanes
+// in one of their doubles. 2^512 is in its range.
+template <class A, class Argument>
+GANOPS_INLINE double sum_of(Softplus base, int64_t count, const Argument& argument) {
+  constexpr int64_t lanes = 64, logarithms = 8;
+  static_assert(chunk / lanes <= 64, "the product of a lane must stay finite in float");
+  A linear[lanes] = {}, product[lanes] = {};
+  int64_t row = 0;
+  for (; row + lanes <= count; row += lanes) {
+    GANOPS_SIMD
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const A u = argument(row + lane);
+      linear[lane] += base.positive_part(u);
+      product[lane] = base.product(product[lane], base.factor(u));
+    }
+  }
+  GANOPS_SIMD
+  for (int64_t lane = 0; lane < count - row; ++lane) {
+    const A u = argument(row + lane);
+    linear[lane] += base.positive_part(u);
+    product[lane] = base.product(product[lane], base.factor(u));
+  }
+  double joined[logarithms] = {}, sum[logarithms] = {};
+  for (int64_t lane = 0; lane < lanes; lane += logarithms) {
+    GANOPS_SIMD
+    for (int64_t i = 0; i < logarithms; ++i) {
+      joined[i] = base.product(joined[i], double(product[lane + i]));
+      sum[i] += linear[lane + i];
+    }
+  }
+  double result = 0;
+  for (int64_t i = 0; i < logarithms; ++i) result += sum[i] + std::log1p(joined[i]);
+  return result;
 }
 
 // Σₛ scale Σᵢ of what `partial` left in the workspace for each chunk.
@@ -46,8 +93,8 @@ void sum(Stream, DType dtype, const LossSegments& segments, void* out, void* wor
       const T* x = static_cast<const T*>(segment.logits) + begin;
       const A inner = segment.term.inner, offset = segment.term.offset;
       with_base(segment.term.base, [&](auto base) {
-        partial[index] = segment.term.outer *
-                         accumulate<A>(length, [=](int64_t i) { return base.value(inner * A(widen(x[i])) + offset); });
+        partial[index] =
+            segment.term.outer * sum_of<A>(base, length, [=](int64_t i) { return inner * A(widen(x[i])) + offset; });
       });
     });
     *static_cast<T*>(out) = narrow<T>(combine(segments, partial));
@@ -63,14 +110,15 @@ void value(Stream, DType dtype, const LossSegment& only) {
       T* out = static_cast<T*>(segment.out) + begin;
       const A outer = segment.term.outer, inner = segment.term.inner, offset = segment.term.offset;
       with_base(segment.term.base, [&](auto base) {
-        GANOPS_SIMD
-        for (int64_t i = 0; i < length; ++i) out[i] = narrow<T>(outer * base.value(inner * A(widen(x[i])) + offset));
+        store(out, length, segment.count,
+              [=](int64_t i) { return outer * base.value(inner * A(widen(x[i])) + offset); });
       });
     });
   });
 }
 
 void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradient) {
+  const int64_t written = total_count(segments);
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
@@ -84,12 +132,10 @@ void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradi
         const auto slope = [=](int64_t i) { return base.first(inner * A(widen(x[i])) + offset); };
         if (gradient.per_element) {
           g += begin;
-          GANOPS_SIMD
-          for (int64_t i = 0; i < length; ++i) out[i] = narrow<T>(factor * A(widen(g[i])) * slope(i));
+          store(out, length, written, [=](int64_t i) { return factor * A(widen(g[i])) * slope(i); });
         } else {
           const A scaled = factor * A(widen(*g));
-          GANOPS_SIMD
-          for (int64_t i = 0; i < length; ++i) out[i] = narrow<T>(scaled * slope(i));
+          store(out, length, written, [=](int64_t i) { return scaled * slope(i); });
         }
       });
     });
@@ -99,6 +145,7 @@ void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradi
 void second(Stream, DType dtype, const LossSegments& segments, LossGradient gradient, void* gradient_out,
             void* workspace) {
   double* partial = static_cast<double*>(workspace);
+  const int64_t written = total_count(segments);
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
@@ -124,8 +171,7 @@ void second(Stream, DType dtype, const LossSegments& segments, LossGradient grad
           }
         } else {
           const A scaled = twice * A(widen(*g));
-          GANOPS_SIMD
-          for (int64_t i = 0; i < length; ++i) out[i] = narrow<T>(scaled * A(widen(t[i])) * curvature(i));
+          store(out, length, written, [=](int64_t i) { return scaled * A(widen(t[i])) * curvature(i); });
           partial[index] = once * accumulate<A>(length, [=](int64_t i) { return A(widen(t[i])) * slope(i); });
         }
       });

@@ -8,6 +8,24 @@
 namespace ganops::cpu::GANOPS_ISA {
 namespace {
 
+// Only blocks that change are written: of weights that lie within the limit, which is most of them after most steps, a
+// line is read and not written back.
+template <class T>
+GANOPS_INLINE void clip_range(T* x, int64_t count, Accumulate<T> bound) {
+  using A = Accumulate<T>;
+  constexpr int64_t block = 256;
+  for (int64_t begin = 0; begin < count; begin += block) {
+    T* y = x + begin;
+    const int64_t length = smaller(block, count - begin);
+    int32_t outside = 0;
+#pragma omp simd reduction(| : outside)
+    for (int64_t i = 0; i < length; ++i) outside |= absolute(A(widen(y[i]))) > bound ? 1 : 0;
+    if (outside == 0) continue;
+    GANOPS_SIMD
+    for (int64_t i = 0; i < length; ++i) y[i] = narrow<T>(::ganops::GANOPS_ISA::clip(A(widen(y[i])), bound));
+  }
+}
+
 void clip(Stream, DType dtype, void* const* data, const int64_t* count, int64_t tensors, double limit) {
   int64_t total = 0;
   for (int64_t t = 0; t < tensors; ++t) total += count[t];
@@ -18,10 +36,8 @@ void clip(Stream, DType dtype, void* const* data, const int64_t* count, int64_t 
     const auto share = [=](int64_t begin, int64_t end) {
       for (int64_t t = 0; begin < end; ++t) {
         if (begin < count[t]) {
-          T* x = static_cast<T*>(data[t]);
           const int64_t stop = smaller(end, count[t]);
-          GANOPS_SIMD
-          for (int64_t i = begin; i < stop; ++i) x[i] = narrow<T>(::ganops::GANOPS_ISA::clip(A(widen(x[i])), bound));
+          clip_range(static_cast<T*>(data[t]) + begin, stop - begin, bound);
           begin = stop;
         }
         begin -= count[t];

@@ -48,8 +48,7 @@ void backward(Stream, DType dtype, Penalty penalty, const void* grad, const void
       const A n = static_cast<const A*>(norm)[sample];
       const A above = widen(static_cast<const T*>(grad)[each ? sample : 0]);
       const A slope = above * factor * penalty_slope(n, target, penalty.one_sided);
-      GANOPS_SIMD
-      for (int64_t i = 0; i < length; ++i) y[i] = narrow<T>(slope * A(widen(g[i])));
+      store(y, length, samples * size, [=](int64_t i) { return slope * A(widen(g[i])); });
     });
   });
 }
@@ -87,10 +86,8 @@ void double_backward(Stream, DType dtype, Penalty penalty, const void* tangent, 
       const A above = factor * A(widen(static_cast<const T*>(grad)[each ? sample : 0]));
       const A along = above * penalty_slope(n, target, penalty.one_sided);
       const A across = above * penalty_curvature(n, target, penalty.one_sided) * (A(dot[sample]) * inverse);
-      GANOPS_SIMD
-      for (int64_t i = 0; i < length; ++i) {
-        y[i] = narrow<T>(along * A(widen(t[i])) + across * (A(widen(g[i])) * inverse));
-      }
+      store(y, length, samples * size,
+            [=](int64_t i) { return along * A(widen(t[i])) + across * (A(widen(g[i])) * inverse); });
     });
   });
 }

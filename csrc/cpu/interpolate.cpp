@@ -17,14 +17,14 @@ void forward(Stream, DType dtype, const void* real, const void* fake, const void
       const T* f = static_cast<const T*>(fake) + begin;
       T* y = static_cast<T*>(out) + begin;
       const A w = static_cast<const A*>(weight)[sample];
-      GANOPS_SIMD
-      for (int64_t i = 0; i < length; ++i) y[i] = narrow<T>(interpolate(A(widen(r[i])), A(widen(f[i])), w));
+      store(y, length, samples * size, [=](int64_t i) { return interpolate(A(widen(r[i])), A(widen(f[i])), w); });
     });
   });
 }
 
 void backward(Stream, DType dtype, const void* grad, const void* weight, void* grad_real, void* grad_fake,
               int64_t samples, int64_t size) {
+  const int64_t written = ((grad_real != nullptr) + (grad_fake != nullptr)) * samples * size;
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
@@ -33,13 +33,11 @@ void backward(Stream, DType dtype, const void* grad, const void* weight, void* g
       const A w = static_cast<const A*>(weight)[sample], rest = 1 - w;
       if (grad_real) {
         T* y = static_cast<T*>(grad_real) + begin;
-        GANOPS_SIMD
-        for (int64_t i = 0; i < length; ++i) y[i] = narrow<T>(w * A(widen(g[i])));
+        store(y, length, written, [=](int64_t i) { return w * A(widen(g[i])); });
       }
       if (grad_fake) {
         T* y = static_cast<T*>(grad_fake) + begin;
-        GANOPS_SIMD
-        for (int64_t i = 0; i < length; ++i) y[i] = narrow<T>(rest * A(widen(g[i])));
+        store(y, length, written, [=](int64_t i) { return rest * A(widen(g[i])); });
       }
     });
   });

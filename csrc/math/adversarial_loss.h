@@ -11,19 +11,34 @@ namespace ganops {
 inline namespace GANOPS_ISA {
 
 // sp(u) = log(1 + eᵘ), sp' = σ, sp'' = σ(1 − σ). All through e^−|u| ≤ 1: no overflow for any finite u.
+//
+// Σ sp(u) = Σ max(u, 0) + log Π(1 + e^−|u|), so that a sum needs one logarithm for many logits. The product is held as
+// its distance s from 1, which loses nothing of small factors: (1 + s)(1 + e) = 1 + (s + e + s·e).
 struct Softplus {
   template <class A>
+  static GANOPS_INLINE A positive_part(A u) {
+    return u < 0 ? A(0) : u;
+  }
+  template <class A>
+  static GANOPS_INLINE A factor(A u) {
+    return exponential_nonpositive(-absolute(u));
+  }
+  template <class A>
+  static GANOPS_INLINE A product(A s, A e) {
+    return s * e + (s + e);
+  }
+  template <class A>
   static GANOPS_INLINE A value(A u) {
-    return (u < 0 ? A(0) : u) + log1p_unit(exponential_nonpositive(-absolute(u)));
+    return positive_part(u) + log1p_unit(factor(u));
   }
   template <class A>
   static GANOPS_INLINE A first(A u) {
-    const A e = exponential_nonpositive(-absolute(u));
+    const A e = factor(u);
     return (u < 0 ? e : A(1)) * reciprocal_unit(1 + e);
   }
   template <class A>
   static GANOPS_INLINE A second(A u) {
-    const A e = exponential_nonpositive(-absolute(u));
+    const A e = factor(u);
     const A s = reciprocal_unit(1 + e);
     return e * s * s;
   }
@@ -110,6 +125,9 @@ GANOPS_INLINE void with_base(Base base, F&& f) {
 // The order is that of KINDS in ganops/reference/adversarial_loss.py.
 enum class Kind : int { minimax, non_saturating, kl, mle, least_squares, hinge, wasserstein, count };
 enum class Role : int { real, fake, generator, count };
+
+// The parameter that a role takes if none is named: least squares' targets 1, 0 and 1, the hinge's margin 1.
+inline double own_parameter(Kind kind, Role role) { return kind == Kind::least_squares && role == Role::fake ? 0 : 1; }
 
 // `p` is the parameter that the role takes: a target, or the margin.
 inline Term term(Kind kind, Role role, double p) {

@@ -6,21 +6,28 @@
 namespace ganops {
 namespace {
 
-// The choice that travels with every call: the kind, and how the summands become the loss.
+using Parameter = std::optional<double>;  // none: the kind's own
+
+// The choice that travels with every call: which formula, and how its values become the loss. As a number it is
+// (kind · roles + role) · reductions + reduction. D's loss, in which two roles meet, has the first one's number there.
 struct Choice {
   Kind kind;
+  Role role;
   Reduction reduction;
 
-  Choice(int64_t kind, int64_t reduction)
-      : kind(static_cast<Kind>(kind)), reduction(static_cast<Reduction>(reduction)) {
-    STD_TORCH_CHECK(kind >= 0 && kind < static_cast<int64_t>(Kind::count), "ganops: no loss kind has this number");
-    STD_TORCH_CHECK(reduction >= 0 && reduction <= 2, "ganops: no reduction has this number");
+  explicit Choice(int64_t number) {
+    constexpr int64_t roles = static_cast<int64_t>(Role::count), reductions = 3;
+    STD_TORCH_CHECK(number >= 0 && number < static_cast<int64_t>(Kind::count) * roles * reductions,
+                    "ganops: no choice of kind, role and reduction has this number");
+    reduction = static_cast<Reduction>(number % reductions);
+    role = static_cast<Role>(number / reductions % roles);
+    kind = static_cast<Kind>(number / reductions / roles);
   }
 
-  LossSegment segment(const Tensor& logits, Role role, double parameter, const char* name) const {
+  LossSegment segment(const Tensor& logits, Role role, Parameter parameter, const char* name) const {
     const int64_t count = logits.numel();
     const double scale = reduction == Reduction::mean ? 1. / count : 1.;
-    return {input(logits, name), count, term(kind, role, parameter), scale};
+    return {input(logits, name), count, term(kind, role, parameter.value_or(own_parameter(kind, role))), scale};
   }
 };
 
@@ -38,11 +45,6 @@ void check_grad(const Tensor& grad, const Tensor& logits, bool per_element) {
   STD_TORCH_CHECK(per_element || grad.numel() == 1, "ganops: the gradient of a reduced loss must have one element");
 }
 
-Role role_of(int64_t role) {
-  STD_TORCH_CHECK(role >= 0 && role < static_cast<int64_t>(Role::count), "ganops: no role has this number");
-  return static_cast<Role>(role);
-}
-
 Tensor sum(const LossSegments& segments, const Tensor& like, const Target& target) {
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
   Tensor result = empty_scalar(like);
@@ -51,11 +53,11 @@ Tensor sum(const LossSegments& segments, const Tensor& like, const Target& targe
   return result;
 }
 
-Tensor adversarial_loss(const Tensor& logits, int64_t kind, int64_t role, int64_t reduction, double parameter) {
-  const Choice choice(kind, reduction);
+Tensor adversarial_loss(const Tensor& logits, int64_t number, Parameter parameter) {
+  const Choice choice(number);
   const Target target("adversarial_loss", logits.get_device_index());
   const Tensor x = dense(logits);
-  LossSegment segment = choice.segment(x, role_of(role), parameter, "logits");
+  LossSegment segment = choice.segment(x, choice.role, parameter, "logits");
   if (choice.reduction != Reduction::none) return sum({{segment}, 1}, x, target);
   Tensor result = empty_as(x);
   segment.out = output(result, "loss");
@@ -63,15 +65,14 @@ Tensor adversarial_loss(const Tensor& logits, int64_t kind, int64_t role, int64_
   return result;
 }
 
-Tensor adversarial_loss_backward(const Tensor& grad, const Tensor& logits, int64_t kind, int64_t role,
-                                 int64_t reduction, double parameter) {
-  const Choice choice(kind, reduction);
+Tensor adversarial_loss_backward(const Tensor& grad, const Tensor& logits, int64_t number, Parameter parameter) {
+  const Choice choice(number);
   check_grad(grad, logits, choice.reduction == Reduction::none);
   const Target target("adversarial_loss_backward", logits.get_device_index());
   const Tensor x = dense(logits);
   const bool per_element = !is_one_number(grad);
   const Tensor g = per_element ? laid_out_as(grad, x) : grad;
-  LossSegment segment = choice.segment(x, role_of(role), parameter, "logits");
+  LossSegment segment = choice.segment(x, choice.role, parameter, "logits");
   Tensor result = empty_as(x);
   segment.out = output(result, "grad_logits");
   if (segment.count > 0) {
@@ -82,16 +83,15 @@ Tensor adversarial_loss_backward(const Tensor& grad, const Tensor& logits, int64
 }
 
 std::tuple<Tensor, Tensor> adversarial_loss_double_backward(const Tensor& tangent, const Tensor& grad,
-                                                            const Tensor& logits, int64_t kind, int64_t role,
-                                                            int64_t reduction, double parameter) {
-  const Choice choice(kind, reduction);
+                                                            const Tensor& logits, int64_t number, Parameter parameter) {
+  const Choice choice(number);
   const bool per_element = choice.reduction == Reduction::none;
   check_same(tangent, logits);
   check_grad(grad, logits, per_element);
   const Target target("adversarial_loss_double_backward", logits.get_device_index());
   const Tensor x = dense(logits), t = laid_out_as(tangent, x), g = per_element ? laid_out_as(grad, x) : grad;
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
-  LossSegments segments = contributing({{choice.segment(x, role_of(role), parameter, "logits")}, 1});
+  LossSegments segments = contributing({{choice.segment(x, choice.role, parameter, "logits")}, 1});
   Tensor grad_out = per_element ? empty_as(x) : empty_scalar(x), logits_out = empty_as(x);
   segments.segment[0].tangent = input(t, "tangent");
   segments.segment[0].out = output(logits_out, "grad_logits");
@@ -101,9 +101,9 @@ std::tuple<Tensor, Tensor> adversarial_loss_double_backward(const Tensor& tangen
   return {grad_out, logits_out};
 }
 
-Tensor discriminator_loss(const Tensor& real, const Tensor& fake, int64_t kind, int64_t reduction,
-                          double real_parameter, double fake_parameter) {
-  const Choice choice(kind, reduction);
+Tensor discriminator_loss(const Tensor& real, const Tensor& fake, int64_t number, Parameter real_parameter,
+                          Parameter fake_parameter) {
+  const Choice choice(number);
   check_same(real, fake, false);
   const Target target("discriminator_loss", real.get_device_index());
   const Tensor r = dense(real), f = dense(fake);
@@ -114,9 +114,9 @@ Tensor discriminator_loss(const Tensor& real, const Tensor& fake, int64_t kind, 
 }
 
 std::tuple<Tensor, Tensor> discriminator_loss_backward(const Tensor& grad, const Tensor& real, const Tensor& fake,
-                                                       int64_t kind, int64_t reduction, double real_parameter,
-                                                       double fake_parameter) {
-  const Choice choice(kind, reduction);
+                                                       int64_t number, Parameter real_parameter,
+                                                       Parameter fake_parameter) {
+  const Choice choice(number);
   check_same(real, fake, false);
   check_grad(grad, real, false);
   const Target target("discriminator_loss_backward", real.get_device_index());
@@ -134,9 +134,9 @@ std::tuple<Tensor, Tensor> discriminator_loss_backward(const Tensor& grad, const
 std::tuple<Tensor, Tensor, Tensor> discriminator_loss_double_backward(const Tensor& tangent_real,
                                                                       const Tensor& tangent_fake, const Tensor& grad,
                                                                       const Tensor& real, const Tensor& fake,
-                                                                      int64_t kind, int64_t reduction,
-                                                                      double real_parameter, double fake_parameter) {
-  const Choice choice(kind, reduction);
+                                                                      int64_t number, Parameter real_parameter,
+                                                                      Parameter fake_parameter) {
+  const Choice choice(number);
   check_same(real, fake, false);
   check_grad(grad, real, false);
   check_same(tangent_real, real);

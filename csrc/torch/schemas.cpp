@@ -1,5 +1,5 @@
-// Every operator that the library defines. kind, role and reduction are the numbers of the enums in csrc/kernels and
-// csrc/math; Python turns names into them.
+// Every operator that the library defines. Numbers of kinds, roles and reductions are those of the enums in
+// csrc/kernels and csrc/math; Python turns names into them.
 #include <torch/csrc/stable/library.h>
 
 #ifndef GANOPS_BACKEND_CUDA
@@ -7,22 +7,22 @@
 #endif
 
 STABLE_TORCH_LIBRARY(ganops, m) {
-  m.def("adversarial_loss(Tensor logits, int kind, int role, int reduction, float parameter) -> Tensor");
+  // `choice` is kind, role and reduction in one number (see adversarial_loss.cpp), and a kind's own parameters go
+  // without saying: parsing a scalar takes as long as a kernel of 64 logits.
+  m.def("adversarial_loss(Tensor logits, int choice, float? parameter=None) -> Tensor");
+  m.def("adversarial_loss_backward(Tensor grad, Tensor logits, int choice, float? parameter=None) -> Tensor");
   m.def(
-      "adversarial_loss_backward(Tensor grad, Tensor logits, int kind, int role, int reduction, float parameter) "
-      "-> Tensor");
+      "adversarial_loss_double_backward(Tensor tangent, Tensor grad, Tensor logits, int choice, "
+      "float? parameter=None) -> (Tensor, Tensor)");
   m.def(
-      "adversarial_loss_double_backward(Tensor tangent, Tensor grad, Tensor logits, int kind, int role, "
-      "int reduction, float parameter) -> (Tensor, Tensor)");
+      "discriminator_loss(Tensor real, Tensor fake, int choice, float? real_parameter=None, "
+      "float? fake_parameter=None) -> Tensor");
   m.def(
-      "discriminator_loss(Tensor real, Tensor fake, int kind, int reduction, float real_parameter, "
-      "float fake_parameter) -> Tensor");
-  m.def(
-      "discriminator_loss_backward(Tensor grad, Tensor real, Tensor fake, int kind, int reduction, "
-      "float real_parameter, float fake_parameter) -> (Tensor, Tensor)");
+      "discriminator_loss_backward(Tensor grad, Tensor real, Tensor fake, int choice, float? real_parameter=None, "
+      "float? fake_parameter=None) -> (Tensor, Tensor)");
   m.def(
       "discriminator_loss_double_backward(Tensor tangent_real, Tensor tangent_fake, Tensor grad, Tensor real, "
-      "Tensor fake, int kind, int reduction, float real_parameter, float fake_parameter) "
+      "Tensor fake, int choice, float? real_parameter=None, float? fake_parameter=None) "
       "-> (Tensor, Tensor, Tensor)");
 
   m.def("interpolate(Tensor real, Tensor fake, Tensor weight) -> Tensor");

@@ -9,44 +9,50 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _checks, _library
-from ganops.ops._function import apply
+from ganops.ops._function import apply, over
 from ganops.reference import adversarial_loss as reference
-from ganops.reference.adversarial_loss import ROLES, Setting
+from ganops.reference.adversarial_loss import ROLES
 
-_REDUCTION = {name: number for number, name in enumerate(_checks.REDUCTIONS)}
-_ROLE = {name: number for number, name in enumerate(ROLES)}
 _KINDS = tuple(reference.KINDS)
-_WIDE = (torch.float32, torch.float64)
+_MEAN, _SUM, _NONE = range(3)  # as in _checks.REDUCTIONS
+_REAL, _FAKE, _GENERATOR = range(3)  # as in ROLES
 
+# What travels with every call: one number for kind, role and reduction, and unless they are the kind's own, the
+# parameters of the three roles. (A scalar argument of an operator costs as much as a kernel on 64 logits.)
+Choice = tuple[int, tuple[()] | tuple[float, float, float]]
 
-# What travels with every call: (kind, reduction, parameter of the real term, of the fake one, of the generator's).
-Choice = tuple[int, int, float, float, float]
-
-_adversarial_loss_op = _library.operator("adversarial_loss")
-_adversarial_loss_backward_op = _library.operator("adversarial_loss_backward")
 _adversarial_loss_double_backward_op = _library.operator("adversarial_loss_double_backward")
-_discriminator_loss_op = _library.operator("discriminator_loss")
-_discriminator_loss_backward_op = _library.operator("discriminator_loss_backward")
 _discriminator_loss_double_backward_op = _library.operator("discriminator_loss_double_backward")
 
 
-def _plain(tensor: object) -> bool:
-    """Whether the checks have nothing to find: told at a fraction of their cost."""
-    return type(tensor) is Tensor and tensor.dtype in _WIDE and tensor.layout is torch.strided
+def _number(kind: int, role: int, reduction: int) -> int:
+    return (kind * len(ROLES) + role) * len(_checks.REDUCTIONS) + reduction
 
 
-def _choose(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Choice:
-    if not parameters and type(kind) is type(reduction) is str and (kind, reduction) in _CHOICES:
-        return _CHOICES[kind, reduction]
+def _as_role(number: int, role: int) -> int:
+    """The choice of that number, made for another role."""
+    rest, reduction = divmod(number, len(_checks.REDUCTIONS))
+    return _number(rest // len(ROLES), role, reduction)
+
+
+# By kind and reduction, with the kinds' own parameters.
+_DISCRIMINATOR, _GENERATORS = (
+    {
+        (kind, reduction): _number(setting.index, role, place)
+        for kind, setting in reference.DEFAULTS.items()
+        for place, reduction in enumerate(_checks.REDUCTIONS)
+    }
+    for role in (_REAL, _GENERATOR)
+)
+
+
+def _choose(
+    function: str, numbers: dict[tuple[str, str], int], kind: str, reduction: str, parameters: dict[str, float]
+) -> Choice:
+    if not parameters and type(kind) is type(reduction) is str and (kind, reduction) in numbers:
+        return numbers[kind, reduction], ()
     setting = reference.resolve(function, kind, reduction, parameters)
-    return (setting.index, _REDUCTION[reduction], *setting.parameters)
-
-
-_CHOICES: dict[tuple[str, str], Choice] = {
-    (kind, reduction): (setting.index, number, *setting.parameters)
-    for kind, setting in reference.DEFAULTS.items()
-    for reduction, number in _REDUCTION.items()
-}
+    return numbers[kind, reduction], setting.parameters
 
 
 def discriminator_loss(
@@ -85,18 +91,22 @@ def discriminator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    choice = _choose("discriminator_loss", kind, reduction, parameters)
-    if not (_plain(real_logits) and _plain(fake_logits) and real_logits.dtype is fake_logits.dtype):
-        _checks.tensor("discriminator_loss", "real_logits", real_logits)
-        _checks.tensor("discriminator_loss", "fake_logits", fake_logits)
-        real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
-    if real_logits.device != fake_logits.device or real_logits.dtype is not fake_logits.dtype:
-        _checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
+    number, own = _choose("discriminator_loss", _DISCRIMINATOR, kind, reduction, parameters)
+    if reduction != "none" and _library.usual(real_logits, fake_logits):
+        try:
+            return _DiscriminatorLoss.record(real_logits, fake_logits, number, *own[:2])
+        except RuntimeError:
+            pass  # the checks below say why
+    _checks.tensor("discriminator_loss", "real_logits", real_logits)
+    _checks.tensor("discriminator_loss", "fake_logits", fake_logits)
+    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
+    _checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
     if not _library.serves("discriminator_loss", real_logits):
         return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction, **parameters)
     if reduction == "none":
-        return apply(_Loss, real_logits, _ROLE["real"], choice), apply(_Loss, fake_logits, _ROLE["fake"], choice)
-    return apply(_DiscriminatorLoss, real_logits, fake_logits, choice)
+        real_loss = apply(_Loss, real_logits, number, *own[:1])
+        return real_loss, apply(_Loss, fake_logits, _as_role(number, _FAKE), *own[1:2])
+    return apply(_DiscriminatorLoss, real_logits, fake_logits, number, *own[:2])
 
 
 def generator_loss(
@@ -130,157 +140,151 @@ def generator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    choice = _choose("generator_loss", kind, reduction, parameters)
-    if not _plain(fake_logits):
-        _checks.tensor("generator_loss", "fake_logits", fake_logits)
-        fake_logits = _checks.without_autocast(fake_logits)
+    number, own = _choose("generator_loss", _GENERATORS, kind, reduction, parameters)
+    if _library.usual(fake_logits, fake_logits):
+        try:
+            return _Loss.record(fake_logits, number, *own[2:])
+        except RuntimeError:
+            pass
+    _checks.tensor("generator_loss", "fake_logits", fake_logits)
+    fake_logits = _checks.without_autocast(fake_logits)
     if not _library.serves("generator_loss", fake_logits):
         return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
-    return apply(_Loss, fake_logits, _ROLE["generator"], choice)
+    return apply(_Loss, fake_logits, number, *own[2:])
 
 
-def _second_order(tangent: Tensor, grad: Tensor, logits: Tensor, role: int, choice: Choice) -> tuple[Tensor, Tensor]:
+def _second_order(
+    tangent: Tensor, grad: Tensor, logits: Tensor, number: int, parameter: float | None = None
+) -> tuple[Tensor, Tensor]:
     """What the fused double backward computes, in operations that autograd differentiates again."""
-    kind, reduction, *parameters = choice
-    setting = Setting(_KINDS[kind], kind, tuple(parameters))
+    rest, reduction = divmod(number, len(_checks.REDUCTIONS))
+    kind, role = divmod(rest, len(ROLES))
+    setting = reference.DEFAULTS[_KINDS[kind]]
+    if parameter is not None:
+        setting = setting._replace(parameters=(parameter, parameter, parameter))
     # Each summand depends on its own logit alone, so that the gradient of the sum holds the derivatives.
     slope_at = torch.func.grad(lambda x: setting.term(ROLES[role], x).sum())
     slope = slope_at(logits)
     curvature = torch.func.grad(lambda x: slope_at(x).sum())(logits)
-    scale = 1 / logits.numel() if reduction == _REDUCTION["mean"] else 1
+    scale = 1 / logits.numel() if reduction == _MEAN else 1
     grad_out = scale * tangent * slope
-    if reduction != _REDUCTION["none"]:
+    if reduction != _NONE:
         grad_out = grad_out.sum()
     return grad_out, scale * tangent * grad * curvature
 
 
-def _of_role(role: int, choice: Choice) -> tuple[int, int, int, float]:
-    """The last arguments of the operators on one tensor of logits."""
-    return choice[0], role, choice[1], choice[2 + role]
+def _nones(choice: list) -> tuple[None, ...]:
+    """The gradients of what is not a tensor."""
+    return (None,) * len(choice)
 
 
+@over(_library.operator("adversarial_loss"))
 class _Loss(Function):
-    """One tensor of logits, one formula of the table."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(logits: Tensor, role: int, choice: Choice) -> Tensor:
-        return _adversarial_loss_op(logits, *_of_role(role, choice))
+    """One tensor of logits, one formula of the table. The choice is its number, and its parameter if one is named."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        logits, ctx.role, ctx.choice = inputs
+        logits, *ctx.choice = inputs
         ctx.save_for_backward(logits)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (logits,) = ctx.saved_tensors
-        return apply(_LossBackward, grad, logits, ctx.role, ctx.choice), None, None
+        return apply(_LossBackward, grad, logits, *ctx.choice), *_nones(ctx.choice)
 
 
+@over(_library.operator("adversarial_loss_backward"))
 class _LossBackward(Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(grad: Tensor, logits: Tensor, role: int, choice: Choice) -> Tensor:
-        return _adversarial_loss_backward_op(grad, logits, *_of_role(role, choice))
-
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        grad, logits, ctx.role, ctx.choice = inputs
+        grad, logits, *ctx.choice = inputs
         ctx.save_for_backward(grad, logits)
 
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, logits = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            found = _second_order(tangent, grad, logits, ctx.role, ctx.choice)
-        else:
-            found = _adversarial_loss_double_backward_op(tangent, grad, logits, *_of_role(ctx.role, ctx.choice))
-        return *found, None, None
+        second_order = _second_order if torch.is_grad_enabled() else _adversarial_loss_double_backward_op
+        return *second_order(tangent, grad, logits, *ctx.choice), *_nones(ctx.choice)
 
 
+@over(_library.operator("discriminator_loss"))
 class _DiscriminatorLoss(Function):
-    """Real and fake logits together, reduced to one number."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(real: Tensor, fake: Tensor, choice: Choice) -> Tensor:
-        return _discriminator_loss_op(real, fake, *choice[:4])
+    """Both tensors of logits, reduced to one number. The choice is (number) or (number, real's parameter, fake's)."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        real, fake, ctx.choice = inputs
-        needs_real, needs_fake, _ = ctx.needs_input_grad
+        real, fake, *ctx.choice = inputs
+        needs_real, needs_fake, *_ = ctx.needs_input_grad
         ctx.save_for_backward(real if needs_real else None, fake if needs_fake else None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         real, fake = ctx.saved_tensors
-        if real is not None and fake is not None:
-            return *apply(_DiscriminatorLossBackward, grad, real, fake, ctx.choice), None
-        return (
-            None if real is None else apply(_LossBackward, grad, real, _ROLE["real"], ctx.choice),
-            None if fake is None else apply(_LossBackward, grad, fake, _ROLE["fake"], ctx.choice),
-            None,
-        )
+        number, *own = ctx.choice
+        if real is None:
+            grads = None, apply(_LossBackward, grad, fake, _as_role(number, _FAKE), *own[1:])
+        elif fake is None:
+            grads = apply(_LossBackward, grad, real, number, *own[:1]), None
+        else:
+            grads = apply(_DiscriminatorLossBackward, grad, real, fake, number, *own)
+        return *grads, *_nones(ctx.choice)
 
 
+@over(_library.operator("discriminator_loss_backward"))
 class _DiscriminatorLossBackward(Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(grad: Tensor, real: Tensor, fake: Tensor, choice: Choice) -> tuple[Tensor, Tensor]:
-        return _discriminator_loss_backward_op(grad, real, fake, *choice[:4])
-
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        grad, real, fake, ctx.choice = inputs
+        grad, real, fake, *ctx.choice = inputs
         ctx.save_for_backward(grad, real, fake)
 
     @staticmethod
     def backward(ctx: Any, tangent_real: Tensor, tangent_fake: Tensor) -> tuple:
         grad, real, fake = ctx.saved_tensors
         if torch.is_grad_enabled():
-            grad_r, real_out = _second_order(tangent_real, grad, real, _ROLE["real"], ctx.choice)
-            grad_f, fake_out = _second_order(tangent_fake, grad, fake, _ROLE["fake"], ctx.choice)
+            number, *own = ctx.choice
+            grad_r, real_out = _second_order(tangent_real, grad, real, number, *own[:1])
+            grad_f, fake_out = _second_order(tangent_fake, grad, fake, _as_role(number, _FAKE), *own[1:])
             found = (grad_r + grad_f, real_out, fake_out)
         else:
-            found = _discriminator_loss_double_backward_op(
-                tangent_real, tangent_fake, grad, real, fake, *ctx.choice[:4]
-            )
-        return *found, None
+            found = _discriminator_loss_double_backward_op(tangent_real, tangent_fake, grad, real, fake, *ctx.choice)
+        return *found, *_nones(ctx.choice)
 
 
 def _register_fakes() -> None:
     """Shapes without data, for torch.compile and meta tensors."""
     fake_of = torch.library.register_fake
-    none = _REDUCTION["none"]
+
+    def per_element(choice):
+        return choice % len(_checks.REDUCTIONS) == _NONE
+
+    def check_devices(real, fake):
+        torch._check(real.device == fake.device, lambda: "ganops: tensors must be on one device")
 
     @fake_of("ganops::adversarial_loss")
-    def _(logits, kind, role, reduction, parameter):
-        return torch.empty_like(logits) if reduction == none else logits.new_empty(())
+    def _(logits, choice, parameter=None):
+        return torch.empty_like(logits) if per_element(choice) else logits.new_empty(())
 
     @fake_of("ganops::adversarial_loss_backward")
-    def _(grad, logits, kind, role, reduction, parameter):
+    def _(grad, logits, choice, parameter=None):
         return torch.empty_like(logits)
 
     @fake_of("ganops::adversarial_loss_double_backward")
-    def _(tangent, grad, logits, kind, role, reduction, parameter):
-        return torch.empty_like(logits) if reduction == none else logits.new_empty(()), torch.empty_like(logits)
+    def _(tangent, grad, logits, choice, parameter=None):
+        return torch.empty_like(logits) if per_element(choice) else logits.new_empty(()), torch.empty_like(logits)
 
     @fake_of("ganops::discriminator_loss")
-    def _(real, fake, kind, reduction, real_parameter, fake_parameter):
+    def _(real, fake, choice, real_parameter=None, fake_parameter=None):
+        check_devices(real, fake)
         return real.new_empty(())
 
     @fake_of("ganops::discriminator_loss_backward")
-    def _(grad, real, fake, kind, reduction, real_parameter, fake_parameter):
+    def _(grad, real, fake, choice, real_parameter=None, fake_parameter=None):
+        check_devices(real, fake)
         return torch.empty_like(real), torch.empty_like(fake)
 
     @fake_of("ganops::discriminator_loss_double_backward")
-    def _(tangent_real, tangent_fake, grad, real, fake, kind, reduction, real_parameter, fake_parameter):
+    def _(tangent_real, tangent_fake, grad, real, fake, choice, real_parameter=None, fake_parameter=None):
+        check_devices(real, fake)
         return real.new_empty(()), torch.empty_like(real), torch.empty_like(fake)
 
 

@@ -10,15 +10,13 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _checks, _library
-from ganops.ops._function import apply
+from ganops.ops._function import apply, over
 from ganops.ops.interpolate import empty_by_sample, interpolate
 from ganops.reference.gradient_penalty import check_gradient, check_samples, check_settings, input_gradient
 from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
 from ganops.reference.interpolate import accumulate_dtype
 
 _REDUCTION = {name: number for number, name in enumerate(_checks.REDUCTIONS)}
-_gradient_norm_penalty_op = _library.operator("gradient_norm_penalty")
-_gradient_norm_penalty_backward_op = _library.operator("gradient_norm_penalty_backward")
 _gradient_norm_penalty_double_backward_op = _library.operator("gradient_norm_penalty_double_backward")
 
 
@@ -119,14 +117,9 @@ def _second_order(
     return grad_out.to(grad.dtype), gradient_out.reshape(gradient.shape).to(gradient.dtype)
 
 
+@over(_library.operator("gradient_norm_penalty"))
 class _Penalty(Function):
     """(penalty, norms). The norms are kept for the backward, as a function of the gradient and not as a constant."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(gradient: Tensor, target: float, one_sided: bool, reduction: int) -> tuple[Tensor, Tensor]:
-        return _gradient_norm_penalty_op(gradient, target, one_sided, reduction)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -140,13 +133,8 @@ class _Penalty(Function):
         return apply(_PenaltyBackward, grad, gradient, norm, *ctx.choice), None, None, None
 
 
+@over(_library.operator("gradient_norm_penalty_backward"))
 class _PenaltyBackward(Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(grad: Tensor, gradient: Tensor, norm: Tensor, target: float, one_sided: bool, reduction: int) -> Tensor:
-        return _gradient_norm_penalty_backward_op(grad, gradient, norm, target, one_sided, reduction)
-
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         grad, gradient, norm, *ctx.choice = inputs

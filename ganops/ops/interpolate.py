@@ -9,13 +9,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops.ops._function import apply
+from ganops.ops._function import apply, over
 from ganops.reference.interpolate import accumulate_dtype, prepare
 from ganops.reference.interpolate import interpolate as reference_interpolate
-
-_interpolate_op = _library.operator("interpolate")
-_interpolate_backward_op = _library.operator("interpolate_backward")
-_interpolate_weight_backward_op = _library.operator("interpolate_weight_backward")
 
 
 def interpolate(
@@ -43,13 +39,8 @@ def interpolate(
     return apply(_Interpolate, real, fake, weight.contiguous())
 
 
+@over(_library.operator("interpolate"))
 class _Interpolate(Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(real: Tensor, fake: Tensor, weight: Tensor) -> Tensor:
-        return _interpolate_op(real, fake, weight)
-
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         real, fake, weight = inputs
@@ -68,14 +59,9 @@ class _Interpolate(Function):
         return grad_real if needs_real else None, grad_fake if needs_fake else None, grad_weight
 
 
+@over(_library.operator("interpolate_backward"))
 class _InterpolateBackward(Function):
     """(weight·grad, (1 − weight)·grad): the adjoint of interpolation, which is therefore its own backward."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(grad: Tensor, weight: Tensor, real: bool, fake: bool) -> tuple[Tensor, Tensor]:
-        return _interpolate_backward_op(grad, weight, real, fake)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -93,14 +79,9 @@ class _InterpolateBackward(Function):
         return grad_grad, grad_weight, None, None
 
 
+@over(_library.operator("interpolate_weight_backward"))
 class _WeightBackward(Function):
     """Σ grad·(real − fake) per sample."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(grad: Tensor, real: Tensor, fake: Tensor) -> Tensor:
-        return _interpolate_weight_backward_op(grad, real, fake)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:

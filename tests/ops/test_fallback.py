@@ -228,6 +228,7 @@ def test_strict(monkeypatch):
 def test_a_device_without_kernels(monkeypatch):
     """Every device but cpu and cuda; here the CPU plays one, since torch has no other at hand."""
     monkeypatch.setattr(_library, "_SERVED", frozenset({"cuda"}))
+    monkeypatch.setattr(_library, "_USUAL", False)
     monkeypatch.setattr(_library._cpu, "problem", "libganops_cpu.so was not built")
     x = torch.randn(4, 3)
     with pytest.warns(ganops.FallbackWarning, match=r"libganops_cpu.so was not built; rebuild: .*pip install"):

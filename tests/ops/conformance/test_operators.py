@@ -19,6 +19,10 @@ KIND, REAL, FAKE, GENERATOR = 4, 0, 1, 2  # least_squares: a parameter, and a se
 MEAN, SUM, NONE = 0, 1, 2
 
 
+def _choice(role: int, reduction: int, kind: int = KIND) -> int:
+    return (kind * 3 + role) * 3 + reduction
+
+
 def _number(x: Tensor) -> Tensor:
     return torch.full((), 0.5, dtype=x.dtype, device=x.device)
 
@@ -37,22 +41,27 @@ def _weight(x: Tensor) -> Tensor:
 
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
 ARGUMENTS = {
-    "adversarial_loss": [lambda x, r=r: (x, KIND, FAKE, r, 0.25) for r in (MEAN, SUM, NONE)],
+    "adversarial_loss": [
+        *(lambda x, r=r: (x, _choice(FAKE, r), 0.25) for r in (MEAN, SUM, NONE)),
+        lambda x: (x, _choice(GENERATOR, MEAN)),
+    ],
     "adversarial_loss_backward": [
-        lambda x: (_number(x), x, KIND, GENERATOR, MEAN, 0.25),
-        lambda x: (_number(x), x, KIND, GENERATOR, SUM, 0.25),
-        lambda x: (x * 2, x, KIND, REAL, NONE, 0.25),
-        lambda x: (_number(x).expand(x.shape), x, KIND, REAL, NONE, 0.25),
+        lambda x: (_number(x), x, _choice(GENERATOR, MEAN), 0.25),
+        lambda x: (_number(x), x, _choice(GENERATOR, SUM), 0.25),
+        lambda x: (x * 2, x, _choice(REAL, NONE), 0.25),
+        lambda x: (_number(x).expand(x.shape), x, _choice(REAL, NONE), 0.25),
     ],
     "adversarial_loss_double_backward": [
-        lambda x: (x + 1, _number(x), x, KIND, REAL, MEAN, 0.25),
-        lambda x: (x + 1, _number(x), x, KIND, REAL, SUM, 0.25),
-        lambda x: (x + 1, x * 2, x, KIND, FAKE, NONE, 0.25),
+        lambda x: (x + 1, _number(x), x, _choice(REAL, MEAN), 0.25),
+        lambda x: (x + 1, _number(x), x, _choice(REAL, SUM), 0.25),
+        lambda x: (x + 1, x * 2, x, _choice(FAKE, NONE), 0.25),
     ],
-    "discriminator_loss": [lambda x, r=r: (x, x[:1] * 2, KIND, r, 1.0, 0.0) for r in (MEAN, SUM)],
-    "discriminator_loss_backward": [lambda x, r=r: (_number(x), x, x[:1] * 2, KIND, r, 1.0, 0.0) for r in (MEAN, SUM)],
+    "discriminator_loss": [lambda x, r=r: (x, x[:1] * 2, _choice(REAL, r), 1.0, 0.0) for r in (MEAN, SUM)],
+    "discriminator_loss_backward": [
+        lambda x, r=r: (_number(x), x, x[:1] * 2, _choice(REAL, r), 1.0, 0.0) for r in (MEAN, SUM)
+    ],
     "discriminator_loss_double_backward": [
-        lambda x, r=r: (x + 1, x[:1] + 2, _number(x), x, x[:1] * 2, KIND, r, 1.0, 0.0) for r in (MEAN, SUM)
+        lambda x, r=r: (x + 1, x[:1] + 2, _number(x), x, x[:1] * 2, _choice(REAL, r), 1.0, 0.0) for r in (MEAN, SUM)
     ],
     "interpolate": [lambda x: (x, x * 2, _weight(x))],
     "interpolate_backward": [
@@ -142,24 +151,23 @@ def test_ahead_of_time_dispatch(name, device):
 def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
     whole, half = _number(x), x[: len(x) // 2]
     return {
-        "kind": ("adversarial_loss", (x, 7, 0, 0, 0.0)),
-        "negative kind": ("adversarial_loss", (x, -1, 0, 0, 0.0)),
-        "role": ("adversarial_loss", (x, 0, 3, 0, 0.0)),
+        "choice": ("adversarial_loss", (x, _choice(0, 0, kind=7))),
+        "negative choice": ("adversarial_loss", (x, -1)),
         "reduction": ("gradient_norm_penalty", (x, 1.0, False, 3)),
         "dtype": ("interpolate", (x, x.half(), _weight(x))),
         "shape": ("interpolate", (x, half, _weight(x))),
         "weight": ("interpolate", (x, x, _weight(half))),
         "weight's dtype": ("interpolate", (x, x, _weight(x).half())),
-        "logits of another dtype": ("discriminator_loss", (x, x.double(), 0, 0, 0.0, 0.0)),
-        "integer": ("adversarial_loss", (x.int(), 0, 0, 0, 0.0)),
-        "grad's dtype": ("adversarial_loss_backward", (whole.half(), x, 0, 0, 0, 0.0)),
-        "grad's size": ("adversarial_loss_backward", (half, x, 0, 0, MEAN, 0.0)),
-        "empty grad": ("adversarial_loss_backward", (x[:0], x, 0, 0, MEAN, 0.0)),
-        "grad's size, none": ("adversarial_loss_backward", (half, x, 0, 0, NONE, 0.0)),
-        "grad of D": ("discriminator_loss_backward", (x[:0], x, x, 0, MEAN, 0.0, 0.0)),
-        "second grad of D": ("discriminator_loss_double_backward", (x, x, x[:0], x, x, 0, MEAN, 0.0, 0.0)),
-        "second grad": ("adversarial_loss_double_backward", (x, x[:0], x, 0, 0, MEAN, 0.0)),
-        "tangent": ("adversarial_loss_double_backward", (half, whole, x, 0, 0, MEAN, 0.0)),
+        "logits of another dtype": ("discriminator_loss", (x, x.double(), 0)),
+        "integer": ("adversarial_loss", (x.int(), 0)),
+        "grad's dtype": ("adversarial_loss_backward", (whole.half(), x, 0)),
+        "grad's size": ("adversarial_loss_backward", (half, x, _choice(REAL, MEAN))),
+        "empty grad": ("adversarial_loss_backward", (x[:0], x, _choice(REAL, MEAN))),
+        "grad's size, none": ("adversarial_loss_backward", (half, x, _choice(REAL, NONE))),
+        "grad of D": ("discriminator_loss_backward", (x[:0], x, x, _choice(REAL, MEAN))),
+        "second grad of D": ("discriminator_loss_double_backward", (x, x, x[:0], x, x, _choice(REAL, MEAN))),
+        "second grad": ("adversarial_loss_double_backward", (x, x[:0], x, _choice(REAL, MEAN))),
+        "tangent": ("adversarial_loss_double_backward", (half, whole, x, _choice(REAL, MEAN))),
         "tangent's dtype": ("gradient_norm_penalty_double_backward", (x.half(), whole, x, _norm(x), 1.0, False, MEAN)),
         "penalty's grad": ("gradient_norm_penalty_backward", (_vector(half), x, _norm(x), 1.0, False, NONE)),
         "norms": ("gradient_norm_penalty_backward", (whole, x, _norm(half), 1.0, False, MEAN)),
