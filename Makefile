@@ -57,11 +57,17 @@ wheel-test: wheel
 	build/clean/bin/pip install -q --no-deps --no-index --find-links dist ganops
 	cd build/clean && GANOPS_STRICT=1 bin/python -I $(CURDIR)/tests/packaging/check_wheel.py
 
-# An environment with torch and what the build needs. Without network the system's packages must have it all.
+# An environment with torch and what the build needs. Without network the system's packages must have it all. Where
+# $(PYTHON) is of an environment itself, its packages are no system's: a .pth names their folders. An old setuptools that
+# came with the new environment would hide theirs.
+purelib = "import sysconfig; print(*sorted({sysconfig.get_path(p) for p in ('purelib', 'platlib')}), sep='\n')"
 $(VENV)/.torch:
 ifeq ($(TORCH),system)
 	$(PYTHON) -m venv --system-site-packages $(VENV)
-	$(BIN)/python -c "import torch, setuptools, ninja" || $(BIN)/pip install -q "setuptools>=77" ninja
+	$(BIN)/pip uninstall -q -y setuptools || true
+	$(PYTHON) -c $(purelib) > "$$($(BIN)/python -c $(purelib) | head -1)/system.pth"
+	$(BIN)/python -c "import torch, setuptools" && ( command -v ninja > /dev/null || $(BIN)/python -c "import ninja" ) \
+	    || $(BIN)/pip install -q "setuptools>=77" ninja
 else
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q "$(TORCH)" "setuptools>=77" ninja numpy
@@ -69,7 +75,7 @@ endif
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch $(SOURCES)
-	$(BIN)/pip install -q --no-build-isolation -e ".[test]" || ( test "$(TORCH)" = system \
+	$(BIN)/pip install -q $(if $(filter system,$(TORCH)),--retries 1) --no-build-isolation -e ".[test]" || ( test "$(TORCH)" = system \
 	    && echo "Some packages could not be fetched: what needs them will say so." \
 	    && $(BIN)/pip install -q --no-build-isolation --no-deps -e . )
 	touch $@

@@ -11,6 +11,7 @@ Environment:
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -137,7 +138,8 @@ class BuildLibraries(build_ext):
             lines += [f"build {target}: {rule} {path}", f"  flags = {' '.join(map(str, flags))}"]
         lines += [f"build {out}: link {' '.join(outputs)}", f"  flags = {' '.join(map(str, link))}", ""]
         (work / "build.ninja").write_text("\n".join(lines))
-        subprocess.run([sys.executable, "-m", "ninja", "-C", work, "--quiet"], check=True)
+        ninja = [sys.executable, "-m", "ninja"] if importlib.util.find_spec("ninja") else ["ninja"]
+        subprocess.run([*ninja, "-C", work, "--quiet"], check=True)
 
 
 class StableWheel(bdist_wheel):
