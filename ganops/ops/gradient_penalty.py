@@ -126,9 +126,12 @@ class _Penalty(Function):
         gradient, *ctx.choice = inputs
         ctx.save_for_backward(gradient, output[1])
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)  # else autograd fills a tensor of zeros for the norms' gradient
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple:
+        if grad is None:
+            return None, None, None, None
         gradient, norm = ctx.saved_tensors
         return apply(_PenaltyBackward, grad, gradient, norm, *ctx.choice), None, None, None
 

@@ -37,8 +37,8 @@ COUNTED = {
     "generator_loss/*/64x1x128x128/float32": (1, 1, 1),
     "interpolate/64x3x32x32/float32": (1, 1, 0),
     "interpolate/64x3x128x128/float32": (1, 1, 0),
-    "gradient_norm_penalty/64x3x32x32/float32": (2, 2, 3),
-    "gradient_norm_penalty/64x3x128x128/float32": (2, 2, 3),
+    "gradient_norm_penalty/64x3x32x32/float32": (2, 1, 3),
+    "gradient_norm_penalty/64x3x128x128/float32": (2, 1, 3),
     "clip_weights_/small tensors/*": (1, 0, 0),
     "clip_weights_/residual critic/*": (1, 0, 0),
 }
