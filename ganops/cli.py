@@ -1,7 +1,7 @@
 """``ganops``: train, sample and measure from the command line.
 
 Each command is a function of its arguments that returns an exit code. Codes: 0 done, 1 the training failed (its loss
-became NaN), 2 the input was wrong, 130 stopped by Ctrl-C and 143 by SIGTERM.
+became NaN) or a paper card did, 2 the input was wrong, 130 stopped by Ctrl-C and 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -98,6 +98,31 @@ def _recipes(arguments: list[str]) -> int:
     return 0
 
 
+def _cards(arguments: list[str]) -> int:
+    """List the paper cards: published experiments that are run and judged by one command."""
+    _no_arguments("cards", arguments)
+    from ganops.training.cards import CARDS
+
+    for name, card in CARDS.items():
+        print(f"  {name:<18} {card.summary}; {card.seeds} seeds, about {card.minutes} min on 2 cores ({card.paper})")
+    print("run one: ganops card NAME")
+    return 0
+
+
+def _card(arguments: list[str]) -> int:
+    """Run a paper card and judge it: ganops card NAME [--seeds N] [--out DIR]"""
+    require("tyro", "ganops card")
+    from ganops.training.cards import run_card, table
+    from ganops.training.options import parse_card
+
+    options = parse_card(arguments)
+    outcomes = run_card(options.name, options.seeds, options.out, note=lambda line: print(line, flush=True))
+    print(table(outcomes))
+    passed = all(outcome.passed for outcome in outcomes)
+    print("pass" if passed else "FAIL")
+    return 0 if passed else 1
+
+
 def _info(arguments: list[str]) -> int:
     """Say what was built, and what this machine will use and why."""
     _no_arguments("info", arguments)
@@ -121,6 +146,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "recipes": _recipes,
     "sample": _sample,
+    "cards": _cards,
+    "card": _card,
     "bench": _bench,
     "info": _info,
 }

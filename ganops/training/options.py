@@ -14,7 +14,7 @@ from ganops.training.checkpoint import load_checkpoint
 from ganops.training.recipes import RECIPES, usual
 from ganops.training.run import RunConfig
 
-__all__ = ["SampleOptions", "TrainOptions", "parse_sample", "parse_train"]
+__all__ = ["CardOptions", "SampleOptions", "TrainOptions", "parse_card", "parse_sample", "parse_train"]
 
 
 #: A flag that is only ever set.
@@ -78,6 +78,18 @@ class SampleOptions:
             raise ValueError(f"out must end in .png or .npy, got {str(self.out)!r}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CardOptions:
+    """Which paper card to run."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """One of those that ganops cards lists."""
+    seeds: int | None = None
+    """How many runs of each variant; None: as many as the card says."""
+    out: Path | None = None
+    """Folder of its runs; None: runs/cards/NAME. A card that was stopped goes on from there."""
+
+
 def _default_folder(recipe: str, data: str) -> Path:
     return Path("runs") / f"{recipe}-{data}"
 
@@ -135,3 +147,8 @@ def _parse(arguments: Sequence[str], defaults: dict[str, Any], recipe: str) -> T
 def parse_sample(arguments: Sequence[str]) -> SampleOptions:
     """The options of ``ganops sample``."""
     return tyro.cli(SampleOptions, prog="ganops sample", description="Draw from a trained generator.", args=arguments)
+
+
+def parse_card(arguments: Sequence[str]) -> CardOptions:
+    """The options of ``ganops card``."""
+    return tyro.cli(CardOptions, prog="ganops card", description="Run and judge a paper card.", args=arguments)

@@ -21,6 +21,7 @@ from ganops.training.checkpoint import write_atomically
 __all__ = [
     "check_folder",
     "image_grid",
+    "strict",
     "write_curves",
     "write_history",
     "write_json",
@@ -46,16 +47,17 @@ def check_folder(path: Path) -> None:
         ) from error
 
 
+def strict(value: Any) -> Any:
+    """`value` in terms that strict JSON has: NaN and infinities become null, tuples lists."""
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """`content` as strict JSON: NaN and infinities, which JSON lacks, become null."""
-
-    def strict(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: strict(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [strict(item) for item in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
+    """`content` as strict JSON."""
     text = json.dumps(strict(content), indent=2, allow_nan=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
 

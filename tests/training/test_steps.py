@@ -1,5 +1,8 @@
 """The order of operations within a step: what the papers prescribe and popular code gets wrong."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -238,3 +241,19 @@ def test_data_may_be_a_loader_of_pairs():
 def test_wrong_input_is_named(build, error, text):
     with pytest.raises(error, match=text):
         build()
+
+
+def test_the_readme_trains_anybodys_networks_in_under_ten_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "Trainer(" in block]
+    assert len([line for line in code.splitlines() if line.strip()]) < 10
+    names = {
+        "generator": nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 2)),
+        "critic": nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1)),
+        "loader": torch.utils.data.DataLoader(POINTS, batch_size=16),
+    }
+    exec(code.replace("10_000", "3"), names)
+    assert names["metrics"]["step"] == 3
+    assert names["pictures"].shape == (64, 2)
+    assert (tmp_path / "runs/mine/checkpoint.pt").exists()

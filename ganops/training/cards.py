@@ -1,0 +1,230 @@
+"""Paper cards: published experiments as data, each run by one command that ends in pass or fail.
+
+A card is a recipe's settings, the variants that the paper compares, what it printed, and the range in which the mean
+over the seeds must lie here. Where the published length takes hours on a CPU there is a shorter card with a range of
+its own; that range is stated, not derived from the paper.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ganops import _checks
+from ganops.training import report
+from ganops.training.recipes import settings
+from ganops.training.run import RunConfig, train
+
+__all__ = ["CARDS", "Card", "Outcome", "run_card", "table"]
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A published experiment.
+
+    Attributes:
+        summary: one line for ``ganops cards``.
+        paper: where the numbers come from.
+        recipe, data: what `settings` begins with.
+        always: settings of all variants.
+        variants: by name, the settings in which they differ.
+        published: for some variants the printed numbers by metric: mean and standard error (None: not printed).
+        expected: for each variant the metrics that are held, each with the range of its mean over the seeds.
+        seeds: how many runs of each variant unless told otherwise.
+        minutes: what it takes on two CPU cores in all, for those who choose.
+    """
+
+    summary: str
+    paper: str
+    recipe: str
+    data: str
+    always: dict[str, Any]
+    variants: dict[str, dict[str, Any]]
+    published: dict[str, dict[str, tuple[float, float | None]]] = field(default_factory=dict)
+    expected: dict[str, dict[str, Range]]
+    seeds: int
+    minutes: int
+
+    def config(self, variant: str, seed: int) -> RunConfig:
+        """The settings of one run."""
+        return settings(self.recipe, self.data, **{**self.always, **self.variants[variant], "seed": seed})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One metric of one variant: what the seeds gave, what is held, what was printed."""
+
+    variant: str
+    metric: str
+    values: list[float]
+    expected: Range | None
+    published: tuple[float, float | None] | None
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return statistics.fmean(self.values)
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean; NaN for one seed."""
+        return statistics.stdev(self.values) / math.sqrt(len(self.values)) if len(self.values) > 1 else math.nan
+
+    @property
+    def passed(self) -> bool:
+        """Whether the mean lies in the expected range, ends included; True where nothing is held."""
+        return self.expected is None or self.expected[0] <= self.mean <= self.expected[1]
+
+
+# -- the cards -------------------------------------------------------------------------------------------------------
+
+_PACGAN = "Lin et al. 2018, arXiv:1712.04086, table 1"
+
+
+def _packs(epochs: int | None, steps: int | None = None) -> dict[str, dict[str, Any]]:
+    """GAN, PacGAN2 and PacGAN4: 100 packs a batch, so that an epoch of the 100,000 points has 1000/m steps."""
+    return {
+        name: {"pack": m, "batch_size": 100 * m, "steps": steps if epochs is None else epochs * 1000 // m}
+        for name, m in (("GAN", 1), ("PacGAN2", 2), ("PacGAN4", 4))
+    }
+
+
+# Section 4.1: z ~ N(0, I_2), Adam 1e-4, logistic non-saturating loss, samples of the generator itself.
+_PACGAN_ALWAYS = {
+    "model": "maxout", "generator_norm": "batch", "latent_dim": 2, "generator_lr": 1e-4, "discriminator_lr": 1e-4,
+    "beta1": 0.5, "beta2": 0.999, "ema": 0.0, "evaluate_every": 0, "monitor_every": 0,
+}  # fmt: skip
+
+_RING_PUBLISHED = {
+    "GAN": {"modes": (6.3, 0.5), "high_quality": (0.982, None), "reverse_kl": (0.45, None)},
+    "PacGAN2": {"modes": (7.9, 0.1), "high_quality": (0.956, None), "reverse_kl": (0.07, None)},
+    "PacGAN4": {"modes": (7.8, 0.1), "high_quality": (0.959, None), "reverse_kl": (0.07, None)},
+}
+_GRID_PUBLISHED = {
+    "GAN": {"modes": (17.3, 0.8), "high_quality": (0.948, None), "reverse_kl": (0.70, None)},
+    "PacGAN2": {"modes": (23.8, 0.7), "high_quality": (0.913, None), "reverse_kl": (0.13, None)},
+    "PacGAN4": {"modes": (24.8, 0.2), "high_quality": (0.936, None), "reverse_kl": (0.04, None)},
+}
+
+CARDS: dict[str, Card] = {
+    "pacgan-ring": Card(
+        summary="PacGAN's ring of 8 at full length",
+        paper=_PACGAN,
+        recipe="pacgan",
+        data="ring8",
+        always=_PACGAN_ALWAYS,
+        variants=_packs(400),
+        published=_RING_PUBLISHED,
+        expected={
+            "PacGAN2": {"modes": (7.5, 8), "high_quality": (0.9, 1), "reverse_kl": (0, 0.2)},
+            "PacGAN4": {"modes": (7.5, 8), "high_quality": (0.9, 1), "reverse_kl": (0, 0.2)},
+        },
+        seeds=10,
+        minutes=6000,
+    ),
+    "pacgan-grid": Card(
+        summary="PacGAN's grid of 25 at full length",
+        paper=_PACGAN,
+        recipe="pacgan",
+        data="grid25",
+        always=_PACGAN_ALWAYS,
+        variants=_packs(400),
+        published=_GRID_PUBLISHED,
+        expected={
+            "PacGAN2": {"modes": (22.4, 25), "high_quality": (0.85, 1), "reverse_kl": (0, 0.3)},
+            "PacGAN4": {"modes": (24, 25), "high_quality": (0.85, 1), "reverse_kl": (0, 0.15)},
+        },
+        seeds=10,
+        minutes=6000,
+    ),
+}
+
+
+# -- running one -----------------------------------------------------------------------------------------------------
+
+
+def _metrics(card: Card, variant: str) -> list[str]:
+    names = dict.fromkeys((*card.published.get(variant, {}), *card.expected.get(variant, {})))
+    return list(names)
+
+
+def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
+    """One training. What `folder` holds of it is not done again: a finished run is read, an interrupted one resumed."""
+    try:
+        done = json.loads((folder / "metrics.json").read_text())
+        same = json.loads((folder / "config.json").read_text()) == report.strict(vars(config))
+    except (OSError, json.JSONDecodeError):
+        done, same = {}, True
+    if not same:
+        raise ValueError(f"out: folder {str(folder)!r} holds a run with other settings; choose another --out")
+    if done.get("status") == "finished":
+        return done
+    return train(config, folder, resume=(folder / "checkpoint.pt").exists())
+
+
+def run_card(
+    name: str,
+    seeds: int | None = None,
+    out: str | Path | None = None,
+    note: Callable[[str], None] = lambda line: None,
+) -> list[Outcome]:
+    """Train every variant of a card from every seed, and compare.
+
+    Args:
+        name: one of `CARDS`.
+        seeds: how many; None: as many as the card says.
+        out: a folder with one run's folder for each variant and seed, and ``card.json``; None: runs/cards/NAME. A card
+            that was stopped goes on from there.
+        note: is told of each run as it ends.
+
+    Returns:
+        An `Outcome` for each variant and metric.
+    """
+    _checks.choice("card", "name", name, CARDS)
+    card = CARDS[name]
+    seeds = card.seeds if seeds is None else seeds
+    if seeds < 1:
+        raise ValueError(f"card: seeds must be at least 1, got {seeds}")
+    out = Path("runs") / "cards" / name if out is None else Path(out)
+    report.check_folder(out)
+    outcomes = []
+    for variant in card.variants:
+        metrics = _metrics(card, variant)
+        found: dict[str, list[float]] = {metric: [] for metric in metrics}
+        for seed in range(seeds):
+            result = _run(card.config(variant, seed), out / f"{variant}-{seed}")
+            for metric in metrics:
+                value = result[metric]
+                found[metric].append(math.inf if value is None else float(value))
+            note(f"{variant}, seed {seed}: " + ", ".join(f"{metric} {found[metric][-1]:.3g}" for metric in metrics))
+        for metric in metrics:
+            expected = card.expected.get(variant, {}).get(metric)
+            published = card.published.get(variant, {}).get(metric)
+            outcomes.append(Outcome(variant, metric, found[metric], expected, published))
+    rows = [{**vars(outcome), "mean": outcome.mean, "passed": outcome.passed} for outcome in outcomes]
+    report.write_json(out / "card.json", {"card": name, "paper": card.paper, "seeds": seeds, "outcomes": rows})
+    return outcomes
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """The outcomes beside the published numbers, as text."""
+
+    def number(mean: float, error: float | None) -> str:
+        spread = "" if error is None or math.isnan(error) else f" ± {error:.2g}"
+        return f"{mean:.3g}{spread}"
+
+    rows = [("", "metric", "here", "expected", "published", "")]
+    for o in outcomes:
+        expected = "" if o.expected is None else f"{o.expected[0]:g} to {o.expected[1]:g}"
+        published = "" if o.published is None else number(*o.published)
+        verdict = "" if o.expected is None else "pass" if o.passed else "FAIL"
+        rows.append((o.variant, o.metric, number(o.mean, o.error), expected, published, verdict))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
