@@ -75,3 +75,103 @@ def test_wrong_norms_and_widths_are_named():
         models.build("mlp", (2,), latent_dim=2, width=0)
     with pytest.raises(ValueError, match="dense layers take none"):
         models.build("mlp", (2,), latent_dim=2, discriminator_norm="instance")
+
+
+@pytest.mark.parametrize("upsample", models.UPSAMPLINGS)
+@pytest.mark.parametrize("norm", ["none", "batch", "instance", "spectral"])
+@pytest.mark.parametrize(("condition", "shape"), [(1, (1, 28, 28)), (2, (3, 32, 48)), (1, (1, 64, 64)), (3, (1, 9, 8))])
+def test_unet_serves_images_of_many_sizes(condition, shape, norm, upsample):
+    generator, discriminator = models.build(
+        "unet", shape, condition_shape=(condition, *shape[1:]), latent_dim=5, width=4, generator_norm=norm,
+        discriminator_norm=norm, upsample=upsample,
+    )  # fmt: skip
+    given = torch.randn(2, condition, *shape[1:])
+    made = generator(torch.randn(2, 5), given)
+    assert made.shape == (2, *shape)
+    assert made.abs().max() <= 1
+    logits = discriminator(made, given)
+    assert logits.shape[:2] == (2, 1)
+    assert logits.shape[2] > 1  # patches, not one verdict
+
+
+def test_unet_keeps_pixels_in_place_and_listens_to_the_noise():
+    torch.manual_seed(0)
+    generator, _ = models.build("unet", (1, 32, 32), condition_shape=(1, 32, 32), latent_dim=5, width=4)
+    generator.eval()
+    z, image = torch.randn(1, 5), torch.randn(1, 1, 32, 32).requires_grad_()
+    pixel = generator(z, image)[0, 0, 9, 20]
+    (slope,) = torch.autograd.grad(pixel, image)
+    near = slope[0, 0, 7:12, 18:23].abs().mean()
+    assert near > 3 * slope.abs().mean()  # through the joins, past the bottleneck
+    assert not torch.equal(generator(z, image), generator(z + 1, image))
+
+
+def test_patches_see_as_much_as_they_should():
+    critic = models.PatchDiscriminator(2, 2, 4, "none")
+    x = torch.randn(1, 1, 64, 64, requires_grad=True)
+    logit = critic(x, torch.randn(1, 1, 64, 64))[0, 0, 8, 8]
+    (slope,) = torch.autograd.grad(logit, x)
+    seen = (slope[0, 0] != 0).nonzero()
+    assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [18, 18]
+
+
+@pytest.mark.parametrize("model", ["mlp", "dcgan", "maxout"])
+@pytest.mark.parametrize("pack", [1, 2])
+@pytest.mark.parametrize("minibatch", [False, True])
+def test_labels_packs_and_minibatch_layers_in_one(model, pack, minibatch):
+    generator, discriminator = models.build(
+        model, (1, 8, 8), latent_dim=3, width=4, classes=10, pack=pack, minibatch_discrimination=minibatch,
+        minibatch_stddev=minibatch,
+    )  # fmt: skip
+    labels = torch.arange(8)
+    images = generator(torch.randn(8, 3), labels)
+    assert images.shape == (8, 1, 8, 8)
+    packed, packed_labels = images.reshape(8 // pack, pack, 8, 8), labels.reshape(-1, pack)
+    logits = discriminator(packed, packed_labels)
+    assert logits.shape == (8 // pack, 1)
+    other = discriminator(packed, (packed_labels + 1) % 10)
+    assert not torch.allclose(logits, other)
+    if pack == 2 and not minibatch:  # each place in the pack has vectors of its own
+        swapped = discriminator(packed, packed_labels.flip(1))
+        assert not torch.allclose(logits, swapped)
+
+
+def test_resize_convolution_makes_no_checkerboard():
+    """Of a constant map transposed convolution with any weights makes a pattern of period 2; resizing makes none."""
+    from ganops.models.layers import upsampling
+
+    torch.manual_seed(0)
+    flat = torch.ones(1, 3, 8, 8)
+    patterns = {}
+    for kind in models.UPSAMPLINGS:
+        (out,) = [nn.Sequential(*upsampling(3, 1, (8, 8), (16, 16), "none", kind))(flat)]
+        inside = out[0, 0, 3:-3, 3:-3]
+        patterns[kind] = (inside - inside.mean()).abs().max().item()
+    assert patterns["resize"] < 1e-6
+    assert patterns["transposed"] > 1e-2
+
+
+def test_maxout_takes_the_largest_piece():
+    from ganops.models.mlp import Maxout
+
+    layer = Maxout(3, 4, pieces=5)
+    x = torch.randn(6, 3)
+    assert torch.equal(layer(x), layer.linear(x).reshape(6, 4, 5).max(2).values)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "text"),
+    [
+        ("mlp", {"upsample": "resize"}, "its dense layers enlarge nothing"),
+        ("unet", {"pack": 2, "condition_shape": (1, 8, 8)}, "packs would mix them"),
+        ("unet", {}, "condition_shape is missing"),
+        ("unet", {"condition_shape": (1, 9, 9)}, "must have the same height and width"),
+        ("unet", {"condition_shape": (1, 8, 8), "classes": 3}, "its condition is an image"),
+        ("dcgan", {"condition_shape": (1, 8, 8)}, "takes no condition_shape"),
+        ("maxout", {"discriminator_norm": "batch"}, "has no normalisation"),
+        ("dcgan", {"upsample": "bilinear"}, "upsample 'bilinear' is unknown"),
+    ],
+)
+def test_what_a_model_cannot_have_is_refused_with_the_reason(model, options, text):
+    with pytest.raises(ValueError, match=text):
+        models.build(model, (1, 8, 8), latent_dim=3, **options)
