@@ -33,11 +33,18 @@ def _train(arguments: list[str]) -> int:
     return 0
 
 
+#: Of the metrics, those that the end of a run is told by.
+_SHOWN = (
+    "modes", "high_quality", "reverse_kl", "sliced_wasserstein", "classes", "class_entropy", "frechet_distance",
+    "nearest_real_ratio", "label_accuracy", "l1",
+)  # fmt: skip
+
+
 def _print_summary(summary: dict[str, Any], folder: Path) -> None:
     minutes, seconds = divmod(round(summary["seconds"]), 60)
     of = "" if summary["step"] == summary["steps"] else f" of {summary['steps']} (the time is over)"
     print(f"finished {summary['step']} steps{of} in {minutes} min {seconds} s")
-    for name in ("modes", "high_quality", "reverse_kl", "classes", "class_entropy", "nearest_real_ratio"):
+    for name in _SHOWN:
         if summary.get(name) is not None:
             value = summary[name]
             total = f" of {summary[f'{name}_total']}" if f"{name}_total" in summary else ""

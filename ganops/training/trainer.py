@@ -417,7 +417,7 @@ class Trainer:
         if self.history:
             summary |= {name: value for name, value in self.history[-1].items() if name != "step"}
         if status == "finished":
-            summary |= self._last_evaluation()
+            summary |= self._evaluate(keep=False)  # a longer run would not have looked here
         if self.best is not None:
             summary["best"] = self.best
         if self.warnings:
@@ -445,10 +445,11 @@ class Trainer:
     def _evaluate(self, keep: bool = True) -> dict[str, Any]:
         """The data's metrics of the samples as they are now; the best so far goes to ``best.pt``.
 
-        What is measured is left in `evaluations` if `keep`. All random states are as they were before.
+        What is measured is left in `evaluations` if `keep`; otherwise it is the last time. All random states are as
+        they were before.
         """
         before = global_rng_state()
-        metrics = evaluation.metrics(self)
+        metrics = evaluation.metrics(self, last=not keep)
         set_global_rng_state(before)
         row = {"step": self.step_count, **metrics}
         if metrics and keep:
@@ -460,11 +461,6 @@ class Trainer:
                 self.best = row
                 self.save("best.pt", best=row)
         return metrics
-
-    def _last_evaluation(self) -> dict[str, Any]:
-        if self.evaluations and self.evaluations[-1]["step"] == self.step_count:
-            return {name: value for name, value in self.evaluations[-1].items() if name != "step"}
-        return self._evaluate(keep=False)  # a longer run would not have looked here
 
     def _find_best(self) -> None:
         """Take up the best of the run that is continued here: it is in its own file, for a run that stops looks once

@@ -209,7 +209,7 @@ def test_the_best_state_is_kept_beside_the_last(tmp_path, monkeypatch):
     qualities = {2: 0.3, 4: 0.9, 6: 0.1, 7: 0.2}
     weights = {}
 
-    def measured(trainer):
+    def measured(trainer, last=False):
         weights[trainer.step_count] = copy.deepcopy(trainer.generator.state_dict())
         return {"modes": 8, "modes_total": 8, "high_quality": qualities[trainer.step_count]}
 
