@@ -71,7 +71,9 @@ def test_suites_grow():
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_every_case_has_a_rival_in_each_group(case):
-    assert {rival.group for rival in case.rivals} == set(GROUPS)
+    # A limit that changes from call to call would be compiled anew each time.
+    groups = GROUPS[:-1] if case.variant.endswith("outside") else GROUPS
+    assert {rival.group for rival in case.rivals} == set(groups)
     assert [rival.compiled for rival in case.rivals] == [rival.group == "compile" for rival in case.rivals]
     assert len({rival.name for rival in case.rivals} - set(GROUPS[:2])) == len(case.rivals)
 
@@ -124,7 +126,7 @@ def test_residual_critic_is_the_one_of_the_floors():
         ("interpolate/256x2/float32/forward", 3 * 512 * 4, 3 * 512 * 4),
         ("interpolate/256x2/float32/both", 6 * 512 * 4, 6 * 512 * 4),
         ("gradient_norm_penalty/256x2/float32/both", 3 * 512 * 4, 2 * 512 * 4),
-        ("clip_weights_/small tensors/0.3M in 300/float32/forward", 2 * 300_000 * 4, 300_000 * 4),
+        ("clip_weights_/small tensors/0.3M in 300/float32/forward", 300_000 * 4, 300_000 * 4),
     ],
 )
 def test_bytes(name, moved, touched):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -25,29 +26,46 @@ from ganops.bench.case import (
 LIMIT = 0.01
 
 
-def _data_loop(parameters: Iterable[Tensor]) -> None:
-    for p in parameters:
-        p.data.clamp_(-LIMIT, LIMIT)
+Limit = Callable[[], float]
 
 
-def _loop(parameters: Iterable[Tensor]) -> None:
-    with torch.no_grad():
+def _constant() -> float:
+    return LIMIT
+
+
+def _shrinking() -> Limit:
+    """A limit a millionth smaller at each call, so that weights which lie on it always have to be written."""
+    calls = itertools.count()
+    return lambda: LIMIT * (1 - 1e-6) ** next(calls)
+
+
+def _rivals(limit: Limit) -> tuple[Rival, ...]:
+    def data_loop(parameters: Iterable[Tensor]) -> None:
+        c = limit()
         for p in parameters:
-            p.clamp_(-LIMIT, LIMIT)
+            p.data.clamp_(-c, c)
 
+    def loop(parameters: Iterable[Tensor]) -> None:
+        c = limit()
+        with torch.no_grad():
+            for p in parameters:
+                p.clamp_(-c, c)
 
-def _foreach(parameters: list[Tensor]) -> None:
-    with torch.no_grad():
-        torch._foreach_clamp_min_(parameters, -LIMIT)
-        torch._foreach_clamp_max_(parameters, LIMIT)
+    def foreach(parameters: list[Tensor]) -> None:
+        c = limit()
+        with torch.no_grad():
+            torch._foreach_clamp_min_(parameters, -c)
+            torch._foreach_clamp_max_(parameters, c)
 
-
-_RIVALS = (
-    Rival("loop", POPULAR, "for p in parameters: p.data.clamp_(-c, c)", _data_loop),
-    Rival("no_grad loop", EAGER, "with no_grad(): for p in parameters: p.clamp_(-c, c)", _loop),
-    Rival("foreach", EAGER, "_foreach_clamp_min_(parameters, -c); _foreach_clamp_max_(parameters, c)", _foreach),
-    Rival("compile", COMPILE, "torch.compile: for p in parameters: p.data.clamp_(-c, c)", _data_loop, compiled=True),
-)
+    eager = (
+        Rival("loop", POPULAR, "for p in parameters: p.data.clamp_(-c, c)", data_loop),
+        Rival("no_grad loop", EAGER, "with no_grad(): for p in parameters: p.clamp_(-c, c)", loop),
+        Rival("foreach", EAGER, "_foreach_clamp_min_(parameters, -c); _foreach_clamp_max_(parameters, c)", foreach),
+    )
+    if limit is not _constant:  # the compiler would compile for each limit
+        return eager
+    code = "torch.compile: for p in parameters: p.data.clamp_(-c, c)"
+    return *eager, Rival("compile", COMPILE, code, data_loop, compiled=True)
 
 
 def _layer(*weight: int) -> list[tuple[int, ...]]:
@@ -69,24 +87,29 @@ RESIDUAL_CRITIC: list[tuple[int, ...]] = [
 ]
 
 
-def _case(variant: str, shapes: list[tuple[int, ...]], suite: Suite) -> Case:
+def _case(variant: str, shapes: list[tuple[int, ...]], suite: Suite, outside: bool = False) -> Case:
+    """Weights that are within the limit past the first call, as most are in training; or all ``outside``."""
+    limit = _shrinking() if outside else _constant
+
     def inputs(device: torch.device, differentiable: bool, seed: int) -> Inputs:
-        # Parameters, as a critic has them. Past the first call all are within the limit, as nearly all are in
-        # training; a clamp reads and writes them all the same.
         random = generator(device, seed)
-        values = (torch.randn(shape, device=device, generator=random).mul_(LIMIT) for shape in shapes)
+        values = [torch.randn(shape, device=device, generator=random).mul_(LIMIT) for shape in shapes]
+        if outside:
+            values = [value.sign_().mul_(LIMIT) for value in values]
         return Inputs(([nn.Parameter(value) for value in values],))
 
     count = sum(torch.Size(shape).numel() for shape in shapes)
+    size = 4 * count
     return Case(
         op="clip_weights_",
-        variant=variant,
+        variant=f"{variant}, outside" if outside else variant,
         size=f"{count / 1e6:.1f}M in {len(shapes)}",
-        ours=lambda parameters: ganops.clip_weights_(parameters, LIMIT),
-        rivals=_RIVALS,
+        ours=lambda parameters: ganops.clip_weights_(parameters, limit()),
+        rivals=_rivals(limit),
         inputs=inputs,
         phases={FORWARD: suite},
-        traffic={FORWARD: Traffic(2 * count * 4, count * 4)},
+        # What is within the limit need not be written.
+        traffic={FORWARD: Traffic(2 * size if outside else size, size)},
     )
 
 
@@ -100,5 +123,6 @@ def cases() -> Iterator[Case]:
     """Call-bound, mixed, many small tensors, and beyond the cache."""
     yield _case("MLP", [*_layer(128, 2), *(2 * _layer(128, 128)), *_layer(1, 128)], Suite.DEFAULT)
     yield _case("residual critic", RESIDUAL_CRITIC, Suite.QUICK)
+    yield _case("residual critic", RESIDUAL_CRITIC, Suite.DEFAULT, outside=True)
     yield _case("small tensors", [(1000,)] * 300, Suite.QUICK)
     yield _case("wide layers", [(2048, 2048)] * 16, Suite.DEFAULT)
