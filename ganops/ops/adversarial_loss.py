@@ -17,9 +17,9 @@ _KINDS = tuple(reference.KINDS)
 _MEAN, _SUM, _NONE = range(3)  # as in _checks.REDUCTIONS
 _REAL, _FAKE, _GENERATOR = range(3)  # as in ROLES
 
-# What travels with every call: one number for kind, role and reduction, and unless they are the kind's own, the
-# parameters of the three roles. (A scalar argument of an operator costs as much as a kernel on 64 logits.)
-Choice = tuple[int, tuple[()] | tuple[float, float, float]]
+# What travels with every call: one number for kind, role and reduction, then the parameters of the roles that take
+# part, unless they are the kind's own. (A scalar argument of an operator costs as much as a kernel on 64 logits.)
+Choice = tuple[int] | tuple[int, float] | tuple[int, float, float]
 
 _adversarial_loss_double_backward_op = _library.operator("adversarial_loss_double_backward")
 _discriminator_loss_double_backward_op = _library.operator("discriminator_loss_double_backward")
@@ -35,10 +35,10 @@ def _as_role(number: int, role: int) -> int:
     return _number(rest // len(ROLES), role, reduction)
 
 
-# By kind and reduction, with the kinds' own parameters.
-_DISCRIMINATOR, _GENERATORS = (
+# The choices by kind and reduction, with the kinds' own parameters.
+_DISCRIMINATOR_CHOICES, _GENERATOR_CHOICES = (
     {
-        (kind, reduction): _number(setting.index, role, place)
+        (kind, reduction): (_number(setting.index, role, place),)
         for kind, setting in reference.DEFAULTS.items()
         for place, reduction in enumerate(_checks.REDUCTIONS)
     }
@@ -46,13 +46,9 @@ _DISCRIMINATOR, _GENERATORS = (
 )
 
 
-def _choose(
-    function: str, numbers: dict[tuple[str, str], int], kind: str, reduction: str, parameters: dict[str, float]
-) -> Choice:
-    if not parameters and type(kind) is type(reduction) is str and (kind, reduction) in numbers:
-        return numbers[kind, reduction], ()
-    setting = reference.resolve(function, kind, reduction, parameters)
-    return numbers[kind, reduction], setting.parameters
+def _parameters(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> tuple[float, float, float]:
+    """The parameters of the three roles, checked like everything else that is not a tensor."""
+    return reference.resolve(function, kind, reduction, parameters).parameters
 
 
 def discriminator_loss(
@@ -91,10 +87,14 @@ def discriminator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    number, own = _choose("discriminator_loss", _DISCRIMINATOR, kind, reduction, parameters)
+    if parameters or not type(kind) is type(reduction) is str or (kind, reduction) not in _DISCRIMINATOR_CHOICES:
+        of_real, of_fake, _ = _parameters("discriminator_loss", kind, reduction, parameters)
+        choice = *_DISCRIMINATOR_CHOICES[kind, reduction], of_real, of_fake
+    else:
+        choice = _DISCRIMINATOR_CHOICES[kind, reduction]
     if reduction != "none" and _library.usual(real_logits, fake_logits):
         try:
-            return _DiscriminatorLoss.record(real_logits, fake_logits, number, *own[:2])
+            return _DiscriminatorLoss.record(real_logits, fake_logits, *choice)
         except RuntimeError:
             pass  # the checks below say why
     _checks.tensor("discriminator_loss", "real_logits", real_logits)
@@ -104,9 +104,10 @@ def discriminator_loss(
     if not _library.serves("discriminator_loss", real_logits):
         return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction, **parameters)
     if reduction == "none":
+        number, *own = choice
         real_loss = apply(_Loss, real_logits, number, *own[:1])
-        return real_loss, apply(_Loss, fake_logits, _as_role(number, _FAKE), *own[1:2])
-    return apply(_DiscriminatorLoss, real_logits, fake_logits, number, *own[:2])
+        return real_loss, apply(_Loss, fake_logits, _as_role(number, _FAKE), *own[1:])
+    return apply(_DiscriminatorLoss, real_logits, fake_logits, *choice)
 
 
 def generator_loss(
@@ -140,17 +141,21 @@ def generator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    number, own = _choose("generator_loss", _GENERATORS, kind, reduction, parameters)
+    if parameters or not type(kind) is type(reduction) is str or (kind, reduction) not in _GENERATOR_CHOICES:
+        *_, parameter = _parameters("generator_loss", kind, reduction, parameters)
+        choice = *_GENERATOR_CHOICES[kind, reduction], parameter
+    else:
+        choice = _GENERATOR_CHOICES[kind, reduction]
     if _library.usual(fake_logits, fake_logits):
         try:
-            return _Loss.record(fake_logits, number, *own[2:])
+            return _Loss.record(fake_logits, *choice)
         except RuntimeError:
             pass
     _checks.tensor("generator_loss", "fake_logits", fake_logits)
     fake_logits = _checks.without_autocast(fake_logits)
     if not _library.serves("generator_loss", fake_logits):
         return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
-    return apply(_Loss, fake_logits, number, *own[2:])
+    return apply(_Loss, fake_logits, *choice)
 
 
 def _second_order(
@@ -173,9 +178,8 @@ def _second_order(
     return grad_out, scale * tangent * grad * curvature
 
 
-def _nones(choice: list) -> tuple[None, ...]:
-    """The gradients of what is not a tensor."""
-    return (None,) * len(choice)
+# The gradients of a choice.
+_NONES = (None, None, None)
 
 
 @over(_library.operator("adversarial_loss"))
@@ -190,7 +194,7 @@ class _Loss(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (logits,) = ctx.saved_tensors
-        return apply(_LossBackward, grad, logits, *ctx.choice), *_nones(ctx.choice)
+        return apply(_LossBackward, grad, logits, *ctx.choice), *_NONES[: len(ctx.choice)]
 
 
 @over(_library.operator("adversarial_loss_backward"))
@@ -204,7 +208,7 @@ class _LossBackward(Function):
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, logits = ctx.saved_tensors
         second_order = _second_order if torch.is_grad_enabled() else _adversarial_loss_double_backward_op
-        return *second_order(tangent, grad, logits, *ctx.choice), *_nones(ctx.choice)
+        return *second_order(tangent, grad, logits, *ctx.choice), *_NONES[: len(ctx.choice)]
 
 
 @over(_library.operator("discriminator_loss"))
@@ -220,14 +224,14 @@ class _DiscriminatorLoss(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         real, fake = ctx.saved_tensors
-        number, *own = ctx.choice
-        if real is None:
-            grads = None, apply(_LossBackward, grad, fake, _as_role(number, _FAKE), *own[1:])
-        elif fake is None:
-            grads = apply(_LossBackward, grad, real, number, *own[:1]), None
+        choice = ctx.choice
+        if real is not None and fake is not None:
+            grads = apply(_DiscriminatorLossBackward, grad, real, fake, *choice)
+        elif real is not None:
+            grads = apply(_LossBackward, grad, real, *choice[:2]), None
         else:
-            grads = apply(_DiscriminatorLossBackward, grad, real, fake, number, *own)
-        return *grads, *_nones(ctx.choice)
+            grads = None, apply(_LossBackward, grad, fake, _as_role(choice[0], _FAKE), *choice[2:])
+        return *grads, *_NONES[: len(choice)]
 
 
 @over(_library.operator("discriminator_loss_backward"))
@@ -247,7 +251,7 @@ class _DiscriminatorLossBackward(Function):
             found = (grad_r + grad_f, real_out, fake_out)
         else:
             found = _discriminator_loss_double_backward_op(tangent_real, tangent_fake, grad, real, fake, *ctx.choice)
-        return *found, *_nones(ctx.choice)
+        return *found, *_NONES[: len(ctx.choice)]
 
 
 def _register_fakes() -> None:
