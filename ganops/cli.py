@@ -144,6 +144,14 @@ def _bench(arguments: list[str]) -> int:
     return bench(arguments) or 0
 
 
+def _figure(arguments: list[str]) -> int:
+    """Draw a picture for a lecture; ganops figure lists them."""
+    require("tyro", "ganops figure")
+    from ganops.figures import main as figure
+
+    return figure(arguments)
+
+
 def _no_arguments(command: str, arguments: list[str]) -> None:
     if arguments and arguments[0] not in ("-h", "--help"):
         raise ValueError(f"{command} takes no arguments, got {' '.join(arguments)}")
@@ -155,6 +163,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "sample": _sample,
     "cards": _cards,
     "card": _card,
+    "figure": _figure,
     "bench": _bench,
     "info": _info,
 }

@@ -146,7 +146,7 @@ def wasserstein_1(a: Distribution | Tensor, b: Distribution | Tensor) -> Tensor:
     if isinstance(a, Normal) and isinstance(b, Normal):
         # The optimal coupling joins equal quantiles: W1 = E|m + s Z|, Z ~ N(0, 1), the mean of a folded normal.
         m, s = a.loc - b.loc, (a.scale - b.scale).abs()
-        safe = s.clamp(min=torch.finfo(s.dtype).tiny)
+        safe = torch.where(s > 0, s, torch.ones_like(s))  # or the branch not taken would have a NaN gradient
         folded = s * math.sqrt(2 / math.pi) * torch.exp(-((m / safe) ** 2) / 2) + m * torch.erf(m / safe / math.sqrt(2))
         return torch.where(s > 0, folded, m.abs())
     x = _grid(a, b)

@@ -66,8 +66,10 @@ class CollapseMonitor:
 
     Attributes:
         history: one row of numbers for each check. ``diversity``: mean distance between two fakes over that between
-            two real samples (1: as varied; 0: all the same). ``spread``: effective number of modes or classes (the
-            exponential of the entropy of their shares, each sample counted where it is nearest) among the fakes over
+            two real samples (1: as varied; 0: all the same). ``novelty``: median distance from a fake to its nearest
+            other fake over that among as many real samples, for images: it sees a conditional generator that makes one
+            image for each class, which are as far apart as classes are. ``spread``: effective number of modes or
+            classes (the exponential of the entropy of their shares, each sample counted where it is nearest) among the fakes over
             that among as many real samples; where modes or labels are known, and then ``kinds`` is that number of the
             fakes. ``separation``: probability that D rates
             a random real sample above a random fake (1/2: cannot tell; 1: always can). ``gap``: mean real logit less
@@ -117,7 +119,7 @@ class CollapseMonitor:
         if len(self.history) <= self.patience:
             return False
         before, now = self.history[-1 - self.patience], self.history[-1]
-        return all(now[name] > 1.1 * before[name] for name in ("diversity", "spread") if _lacks(now, name))
+        return all(now[name] > 1.1 * before[name] for name in _VARIETY if _lacks(now, name))
 
     def state_dict(self) -> dict[str, Any]:
         """The history and what is suspected, in types that `torch.load(weights_only=True)` accepts."""
@@ -203,6 +205,8 @@ def _measure(now: Observation) -> dict[str, float]:
         row["generator_gradient"] = now.generator_gradient
     if now.discriminator_gradient is not None:
         row["discriminator_gradient"] = now.discriminator_gradient
+    if now.real.ndim == 4:  # points of a fine generator may lie closer than their noise: on a curve
+        row["novelty"] = _nearest_distance(fake) / max(_nearest_distance(real), 1e-12)
     kinds = _kinds(now.dataset)
     if kinds is not None:
         centres, kind = kinds
@@ -214,6 +218,11 @@ def _measure(now: Observation) -> dict[str, float]:
 def _mean_distance(x: Tensor) -> float:
     """Mean L2 distance between two different rows."""
     return torch.pdist(x).mean().item()
+
+
+def _nearest_distance(x: Tensor) -> float:
+    """Median L2 distance from a row to the nearest other one."""
+    return torch.cdist(x, x).fill_diagonal_(math.inf).amin(dim=1).median().item()
 
 
 def _separation(r: Tensor, f: Tensor) -> float:
@@ -259,9 +268,10 @@ def _effective(x: Tensor, centres: Tensor, kind: Tensor) -> float:
 
 # -- judging ---------------------------------------------------------------------------------------------------------
 
-# Seen in healthy runs after their first fifth, with batches and rates as in the recipes: diversity and spread above
-# 0.8, slopes above 0.1. In failing ones: diversity below 0.25, spread at 1/K, slopes below 0.01. Between the two:
-_VARIETY = {"diversity": 0.4, "spread": 0.6}
+# Seen in healthy runs after their first fifth, with batches and rates as in the recipes: diversity, spread and novelty
+# above 0.8, slopes above 0.1. In failing ones: diversity and novelty below 0.25, spread at 1/K, slopes below 0.01.
+# Between the two:
+_VARIETY = {"diversity": 0.4, "spread": 0.6, "novelty": 0.5}
 _SLOPE = 0.03
 _APART = 0.999  # separation from which D is never wrong, on 256 samples
 _NO_GRADIENT = 1e-10  # L2 norm over all weights; Adam divides by the root mean square, plus 1e-8
@@ -298,11 +308,13 @@ def _diagnose(row: dict[str, float], loss: str) -> tuple[str, str] | None:
             f"it tells all fakes from real samples (gap {row['gap']:.3g} logits) and learns nothing more; lower "
             "--discriminator-lr, raise --generator-lr, or add --penalty",
         )
-    if _lacks(row, "diversity") or _lacks(row, "spread"):
+    if any(_lacks(row, name) for name in _VARIETY):
         what = f"distances between fakes are {row['diversity']:.2f} of those between real samples"
         if "kinds" in row:
             what += f", and they spread over {row['kinds']:.1f} modes or classes where those have "
             what += f"{row['kinds'] / row['spread']:.1f}"
+        if _lacks(row, "novelty"):
+            what += f", and the nearest other fake is {row['novelty']:.2f} times as far as among those"
         behind = row["separation"] < 0.3  # D prefers the fakes
         helps = "raise --discriminator-lr or --n-critic" if behind else "use --pack 2, --unroll 5 or --penalty"
         return "collapse", f"{what}; {helps}, or lower --generator-lr"

@@ -135,6 +135,13 @@ def test_wasserstein_1_of_samples_has_the_gradient_of_transport():
     assert theory.wasserstein_1(torch.zeros(3, 1), torch.ones(3, 1)) == 1
 
 
+@pytest.mark.parametrize("mean", [0.5, 10.0])
+def test_wasserstein_1_of_gaussians_has_a_gradient(mean):
+    m = torch.tensor(mean, dtype=torch.float64, requires_grad=True)
+    theory.wasserstein_1(Normal(m, torch.ones_like(m)), double(0.0, 1.0)).backward()
+    assert m.grad.item() == 1
+
+
 def test_wasserstein_2():
     assert theory.wasserstein_2(Normal(3.0, 1.0), Normal(0.0, 5.0)).item() == pytest.approx(5)
     # Diagonal covariances: coordinates apart.

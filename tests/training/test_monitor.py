@@ -57,6 +57,23 @@ def test_without_labels_the_distances_alone_tell():
     assert "modes" not in warning
 
 
+def test_one_image_for_each_class_is_a_collapse_though_the_classes_are_all_there():
+    digits = data.digits()
+    means = torch.stack([digits.samples[digits.labels == k].mean(dim=0) for k in range(10)])
+    copies = means.repeat(26, 1, 1, 1)[:256] + 0.02 * torch.randn(256, 1, 8, 8)
+
+    def warnings(fake):
+        monitor = CollapseMonitor(patience=1)
+        logits = torch.randn(256, 1)
+        look = {"real": digits.samples[:256], "real_logits": logits, "fake_logits": logits, "dataset": digits}
+        return monitor.judge(Observation(step=500, loss="hinge", fake=fake, **look)), monitor.history[0]
+
+    assert warnings(digits.samples[256:512])[0] == []
+    (warning,), row = warnings(copies)
+    assert row["spread"] > 0.9
+    assert "the nearest other fake is 0." in warning
+
+
 def test_collapse_with_a_discriminator_that_lags_names_that_cause():
     _, (warning,) = judged(fake=RING.samples[RING.labels == 3][:256], real_logit=-2.0)
     assert "raise --discriminator-lr" in warning

@@ -1,0 +1,80 @@
+"""``ganops figure``: draw one picture."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ganops import _checks
+from ganops.figures.table import FIGURES
+from ganops.training import report
+
+__all__ = ["main"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureOptions:
+    """Which picture, and where it goes."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ""
+    """One of those that ganops figure lists."""
+    out: Path | None = None
+    """The PNG; None: NAME.png."""
+    steps: int | None = None
+    """Training steps, for pictures that train; None: as many as the picture needs."""
+    seed: int | None = None
+    """Seed, for pictures with chance in them; None: 0."""
+    run: Path | None = None
+    """A run's folder, for pictures of what a generator has learnt."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Draw the picture that the arguments name, and print its numbers; without arguments list all. Returns 0."""
+    if not arguments:
+        print("\n".join(["usage: ganops figure NAME [--out FILE] [--steps N] [--seed S] [--run DIR]", "", *_listed()]))
+        return 0
+    options = tyro.cli(
+        FigureOptions,
+        prog="ganops figure",
+        description="Draw a picture for a lecture:\n" + "\n".join(_listed()),
+        args=list(arguments),
+    )
+    _checks.choice("figure", "NAME", options.name, FIGURES)
+    draw = FIGURES[options.name].draw
+    known = inspect.signature(draw).parameters
+    chosen = {}
+    for name in ("steps", "seed", "run"):
+        value = getattr(options, name)
+        if value is None:
+            if name in known and known[name].default is inspect.Parameter.empty:
+                raise ValueError(f"figure {options.name}: --{name} is missing; {FIGURES[options.name].summary}")
+            continue
+        if name not in known:
+            raise ValueError(f"figure {options.name} takes no --{name}; it has {_options(options.name)}")
+        chosen[name] = value
+    if chosen.get("steps", 1) < 1:
+        raise ValueError(f"figure: steps must be at least 1, got {options.steps}")
+    path = options.out or Path(f"{options.name}.png")
+    if path.suffix != ".png":
+        raise ValueError(f"figure: out must end in .png, got {str(path)!r}")
+    report.check_folder(path.parent)
+    picture = draw(**chosen)
+    picture.save(path)
+    for name, value in picture.numbers.items():
+        print(f"  {name:<32} {value:.4g}")
+    print(path)
+    return 0
+
+
+def _options(name: str) -> str:
+    known = [f"--{option}" for option in inspect.signature(FIGURES[name].draw).parameters]
+    return ", ".join(["--out", *known])
+
+
+def _listed() -> list[str]:
+    return [f"  {name:<22} {entry.summary} ({_options(name)})" for name, entry in FIGURES.items()]
