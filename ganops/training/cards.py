@@ -144,6 +144,19 @@ CARDS: dict[str, Card] = {
         seeds=10,
         minutes=6000,
     ),
+    "pacgan-ring-short": Card(
+        summary="the ring of 8 with the trainer's own small networks, 3,000 steps: does packing find all modes?",
+        paper=_PACGAN,
+        recipe="pacgan",
+        data="ring8",
+        always={"steps": 3000, "evaluate_every": 0, "monitor_every": 0},
+        variants={"GAN": {"pack": 1}, "PacGAN2": {"pack": 2}},
+        published={name: _RING_PUBLISHED[name] for name in ("GAN", "PacGAN2")},
+        # So early the modes are still wide: an even spread over all of them is what packing is judged by.
+        expected={"PacGAN2": {"modes": (7.5, 8), "high_quality": (0.25, 1), "reverse_kl": (0, 0.2)}},
+        seeds=3,
+        minutes=8,
+    ),
 }
 
 
