@@ -5,6 +5,10 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <optional>
 #include <tuple>
@@ -91,6 +95,22 @@ inline Tensor dense_by_sample(const Tensor& tensor) {
   return is_dense_by_sample(tensor) ? tensor : torch::stable::contiguous(tensor);
 }
 
+// Large results come from the system as pages that do not exist yet, and making one of 4 KiB costs more than writing
+// it. Where the system makes large pages for those who ask (Linux's default), this asks.
+inline void prefer_large_pages([[maybe_unused]] AtenTensorHandle tensor) {
+#if defined(__linux__) && !defined(GANOPS_BACKEND_CUDA) && !defined(GANOPS_EMULATED)
+  constexpr uintptr_t page = 2 << 20;
+  int64_t bytes = 0;
+  void* data = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_storage_size(tensor, &bytes));
+  if (bytes < static_cast<int64_t>(2 * page)) return;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_data_ptr(tensor, &data));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) & ~(page - 1);
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) & ~(page - 1);
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // a wish: failure is no error
+#endif
+}
+
 // Uninitialised memory on the device of `like`. Straight through the C interface: a call of empty_like by name looks
 // the operator up each time.
 inline Tensor empty(const Tensor& like, int64_t dim, const int64_t* sizes, const int64_t* strides, int32_t dtype) {
@@ -99,6 +119,7 @@ inline Tensor empty(const Tensor& like, int64_t dim, const int64_t* sizes, const
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
   TORCH_ERROR_CODE_CHECK(
       aoti_torch_empty_strided(dim, sizes, strides, dtype, device_type, like.get_device_index(), &result));
+  prefer_large_pages(result);
   return Tensor(result);
 }
 
