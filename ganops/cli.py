@@ -92,7 +92,7 @@ def _sample(arguments: list[str]) -> int:
 def _recipes(arguments: list[str]) -> int:
     """List recipes and data sets."""
     _no_arguments("recipes", arguments)
-    from ganops.data import SOURCES
+    from ganops.data import LOCATED, SOURCES
     from ganops.training import RECIPES
 
     print("recipes")
@@ -100,7 +100,9 @@ def _recipes(arguments: list[str]) -> int:
         print(f"  {name:<12} {recipe.summary} ({recipe.paper})")
     print("data sets")
     for name, source in SOURCES.items():
-        print(f"  {name:<12} {source.summary}")
+        print(f"  {name:<14} {source.summary}")
+    for source in LOCATED.values():
+        print(f"  {source.summary}")
     print("all settings of one: ganops train RECIPE --data NAME --help")
     return 0
 

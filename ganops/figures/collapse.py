@@ -56,7 +56,7 @@ def mode_densities(*, steps: int = 2000, seed: int = 0) -> Picture:
 
 
 @styled
-def unrolled(*, steps: int = 1200, seed: int = 0) -> Picture:
+def unrolled(*, steps: int = 600, seed: int = 0) -> Picture:
     """Samples over time on the ring of eight, the generator looking k = 0, 1 and 5 discriminator steps ahead.
 
     As Figure 2 of Unrolled GANs (Metz et al. 2017, arXiv:1611.02163), with a generator that learns ten times as fast as

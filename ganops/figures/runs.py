@@ -13,6 +13,7 @@ from ganops.figures.style import COLOURS, GREY, Picture, mean, new_figure, show_
 from ganops.metrics.distances import nearest
 from ganops.training import draw, generator_of, load_checkpoint
 from ganops.training.run import RunConfig
+from ganops.training.trainer import _HELD_OUT
 
 __all__ = ["class_grid", "image_to_image", "latent_arithmetic", "latent_interpolation", "nearest_neighbours"]
 
@@ -199,6 +200,8 @@ def latent_arithmetic(run: str | Path, *, seed: int = 0) -> Picture:
 def image_to_image(run: str | Path, *, seed: int = 0) -> Picture:
     """Triples of an image-to-image run: what the generator is given, what it makes of it, and the truth.
 
+    All are of pairs that were held out of the training.
+
     Args:
         run: folder of a run of recipe pix2pix.
         seed: which pairs of the data are shown.
@@ -208,7 +211,8 @@ def image_to_image(run: str | Path, *, seed: int = 0) -> Picture:
         raise ValueError(f"image-to-image: {run} makes images from noise; train one with: ganops train pix2pix")
     columns = 10
     random = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(len(found.dataset), generator=random)[:500]
+    unseen = torch.arange(len(found.dataset))[_HELD_OUT - 1 :: _HELD_OUT]  # the pairs that training leaves out
+    chosen = unseen[torch.randperm(len(unseen), generator=random)[:500]]
     given, truth = found.dataset.conditions[chosen], found.dataset.samples[chosen]
     images = draw(found.generator, found.noise(len(chosen), seed), given)
     l1 = (images - truth).abs().mean().item()

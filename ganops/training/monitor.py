@@ -69,9 +69,9 @@ class CollapseMonitor:
             two real samples (1: as varied; 0: all the same). ``novelty``: median distance from a fake to its nearest
             other fake over that among as many real samples, for images: it sees a conditional generator that makes one
             image for each class, which are as far apart as classes are. ``spread``: effective number of modes or
-            classes (the exponential of the entropy of their shares, each sample counted where it is nearest) among the fakes over
-            that among as many real samples; where modes or labels are known, and then ``kinds`` is that number of the
-            fakes. ``separation``: probability that D rates
+            classes (the exponential of the entropy of their shares, each sample counted where it is nearest) among the
+            fakes over that among as many real samples; where modes or labels are known, and then ``kinds`` is that
+            number of the fakes. ``separation``: probability that D rates
             a random real sample above a random fake (1/2: cannot tell; 1: always can). ``gap``: mean real logit less
             mean fake logit. ``generator_slope``: mean |dL/df| of the generator's loss over the fake logits, 1 for the
             kinds that cannot saturate. ``discriminator_slope``: mean of |dL/dr| and |dL/df| of the discriminator's

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from ganops import _checks
+from ganops.data import file_name
 from ganops.training.checkpoint import load_checkpoint
 from ganops.training.recipes import RECIPES, usual
 from ganops.training.run import RunConfig
@@ -91,7 +92,7 @@ class CardOptions:
 
 
 def _default_folder(recipe: str, data: str) -> Path:
-    return Path("runs") / f"{recipe}-{data}"
+    return Path("runs") / f"{recipe}-{file_name(data)}"
 
 
 def _value(arguments: Sequence[str], name: str) -> str | None:
