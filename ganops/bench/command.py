@@ -51,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
     parser.add_argument("--seconds", type=float, metavar="S", help="time to measure each row for")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
+    parser.add_argument(
+        "--keep-memory", action="store_true",
+        help="let the process keep freed memory, so that large results cost no page faults (CPU with glibc)",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="PATH", help="write everything measured")
     parser.add_argument("--plot", type=Path, metavar="PATH", help="draw ratios and throughput (.png, .svg, .pdf)")
     parser.add_argument("--check", action="store_true", help="exit 1 if a floor is missed (with --suite floors)")
@@ -157,6 +161,8 @@ def _measure(
         if options.threads < 1:
             parser.error(f"--threads must be at least 1, got {options.threads}")
         torch.set_num_threads(options.threads)
+    if options.keep_memory and not machine.keep_freed_memory():
+        parser.error("--keep-memory: this system's malloc cannot be told to")
     seconds, block, rounds = _SECONDS[options.suite]
     device = torch.device(options.device)
     settings = Settings(
@@ -167,7 +173,13 @@ def _measure(
         minimum_rounds=rounds,
         compile=options.compile,
     )
-    report: dict[str, Any] = {"schema": SCHEMA, "suite": options.suite, "machine": machine.describe(device), "rows": []}
+    report: dict[str, Any] = {
+        "schema": SCHEMA,
+        "suite": options.suite,
+        "keep_memory": options.keep_memory,
+        "machine": machine.describe(device),
+        "rows": [],
+    }
     _show(report)
     start = time.perf_counter()
     report["rows"] = _run(rows, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime
 import os
 import platform
@@ -46,6 +47,19 @@ def last_level_cache(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).L2_cache_size
     return max(_cpu_caches().values(), default=_DEFAULT_CACHE)
+
+
+def keep_freed_memory() -> bool:
+    """Tells glibc's malloc to keep what is freed, so that results of later calls cost no page faults.
+
+    Returns whether there was a glibc to tell.
+    """
+    trim_threshold, mmap_threshold, largest = -1, -3, 2**31 - 1
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(mallopt(mmap_threshold, largest) and mallopt(trim_threshold, largest))
 
 
 def _revision() -> str | None:
