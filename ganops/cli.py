@@ -69,8 +69,8 @@ def _sample(arguments: list[str]) -> int:
     import numpy as np
     import torch
 
+    from ganops._files import write_atomically
     from ganops.training import draw, generator_of, load_checkpoint, report, sample_condition
-    from ganops.training.checkpoint import write_atomically
     from ganops.training.options import parse_sample
 
     options = parse_sample(arguments)

@@ -12,8 +12,8 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor
 
+from ganops._files import write_atomically
 from ganops._optional import require
-from ganops.training.checkpoint import write_atomically
 from ganops.training.report import image_grid
 
 __all__ = ["BLACK", "COLOURS", "GREY", "Picture", "blank", "mean", "new_figure", "show_images", "styled", "tiled"]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganops._files import write_atomically
 from ganops.data import Dataset
 
 __all__ = ["FEATURES", "Classifier", "cache_folder", "classifier"]
@@ -179,8 +180,6 @@ def _restore(network: Classifier, path: Path) -> bool:
 
 
 def _keep(network: Classifier, path: Path) -> None:
-    from ganops.training.checkpoint import write_atomically
-
     state = {"network": network.state_dict(), "test_accuracy": network.test_accuracy}
     try:
         write_atomically(path, lambda file: torch.save(state, file))

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganops._files import write_atomically
 from ganops._optional import require
 from ganops.data import Dataset
-from ganops.training.checkpoint import write_atomically
 
 __all__ = [
     "check_folder",
