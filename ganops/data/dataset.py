@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -12,6 +12,8 @@ __all__ = ["Dataset", "Kind"]
 
 #: ``points``: samples (N, F). ``images``: samples (N, C, H, W) in [-1, 1].
 Kind = Literal["points", "images"]
+
+_HELD_OUT = 10
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,16 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def part(self, chosen: slice | Tensor) -> Dataset:
+        """The chosen samples, by slice, index (M,) or mask (N,), with what belongs to each."""
+        fields = {name: getattr(self, name) for name in ("samples", "labels", "conditions")}
+        return replace(self, **{name: None if value is None else value[chosen] for name, value in fields.items()})
+
+    def split(self) -> tuple[Dataset, Dataset]:
+        """What a generator is trained on and what is held out for looking: every tenth sample."""
+        held_out = torch.arange(len(self)) % _HELD_OUT == _HELD_OUT - 1
+        return self.part(~held_out), self.part(held_out)
 
     @property
     def kind(self) -> Kind:

@@ -13,7 +13,6 @@ from ganops.figures.style import COLOURS, GREY, Picture, mean, new_figure, show_
 from ganops.metrics.distances import nearest
 from ganops.training import draw, generator_of, load_checkpoint
 from ganops.training.run import RunConfig
-from ganops.training.trainer import _HELD_OUT
 
 __all__ = ["class_grid", "image_to_image", "latent_arithmetic", "latent_interpolation", "nearest_neighbours"]
 
@@ -211,10 +210,10 @@ def image_to_image(run: str | Path, *, seed: int = 0) -> Picture:
         raise ValueError(f"image-to-image: {run} makes images from noise; train one with: ganops train pix2pix")
     columns = 10
     random = torch.Generator().manual_seed(seed)
-    unseen = torch.arange(len(found.dataset))[_HELD_OUT - 1 :: _HELD_OUT]  # the pairs that training leaves out
-    chosen = unseen[torch.randperm(len(unseen), generator=random)[:500]]
-    given, truth = found.dataset.conditions[chosen], found.dataset.samples[chosen]
-    images = draw(found.generator, found.noise(len(chosen), seed), given)
+    _, unseen = found.dataset.split()
+    unseen = unseen.part(torch.randperm(len(unseen), generator=random)[:500])
+    given, truth = unseen.conditions, unseen.samples
+    images = draw(found.generator, found.noise(len(given), seed), given)
     l1 = (images - truth).abs().mean().item()
     figure, axes = new_figure(size=(9.6, 3.8))
     show_images(axes, torch.cat([given[:columns], images[:columns], truth[:columns]]), columns)

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -42,7 +42,6 @@ RESUMABLE_CHANGES = frozenset(
 )
 
 _TRIPLES = 32  # pairs in the picture
-_HELD_OUT = 10  # of paired data every tenth pair is kept for looking
 _EPS = 1e-8  # Adam's denominator, PyTorch's default
 
 
@@ -135,8 +134,7 @@ class Trainer:
         config = self.config
         if isinstance(data, Dataset):
             if config.conditional and data.conditions is not None:
-                self.held_out = _part(data, slice(_HELD_OUT - 1, None, _HELD_OUT))
-                data = _part(data, torch.arange(len(data)) % _HELD_OUT != _HELD_OUT - 1)
+                data, self.held_out = data.split()
             conditions = None
             if config.conditional:
                 conditions = data.labels if data.conditions is None else data.conditions
@@ -438,7 +436,7 @@ class Trainer:
             classes = self.dataset.classes if self.config.conditional and self.dataset is not None else None
             report.write_samples(path, self.sample, self.dataset, classes)
             return
-        pairs = _part(pairs, torch.linspace(0, len(pairs) - 1, min(len(pairs), _TRIPLES)).long())
+        pairs = pairs.part(torch.linspace(0, len(pairs) - 1, min(len(pairs), _TRIPLES)).long())
         made = self.sample(len(pairs), condition=pairs.conditions)
         report.write_triples(path, pairs.conditions, made, pairs.samples)
 
@@ -605,12 +603,6 @@ def draw(network: nn.Module, z: Tensor, condition: Tensor | None = None, batch: 
         return torch.cat([network(*parts).cpu() for parts in zip(*inputs, strict=True)])
     finally:
         network.train(training)
-
-
-def _part(dataset: Dataset, chosen: slice | Tensor) -> Dataset:
-    """Those samples, with what belongs to each."""
-    fields = {name: getattr(dataset, name) for name in ("samples", "labels", "conditions")}
-    return replace(dataset, **{name: None if value is None else value[chosen] for name, value in fields.items()})
 
 
 def _trainable(network: nn.Module, name: str) -> list[nn.Parameter]:

@@ -173,3 +173,12 @@ def test_a_data_set_that_does_not_fit_together_is_refused(fields, text):
 def test_classes_follow_from_labels():
     assert data.Dataset("mine", torch.zeros(4, 2), labels=torch.tensor([0, 2, 1, 0])).classes == 3
     assert data.Dataset("mine", torch.zeros(4, 2)).classes is None
+
+
+def test_every_tenth_pair_is_held_out_with_what_belongs_to_it():
+    pairs = data.Dataset("pairs", torch.rand(25, 1, 2, 2), torch.arange(25), conditions=torch.rand(25, 3, 2, 2))
+    trained, held_out = pairs.split()
+    assert held_out.labels.tolist() == [9, 19]
+    assert torch.equal(held_out.samples, pairs.samples[9::10])
+    assert torch.equal(held_out.conditions, pairs.conditions[9::10])
+    assert sorted([*trained.labels.tolist(), 9, 19]) == list(range(25))
