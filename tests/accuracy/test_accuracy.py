@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import tables
 import torch
 
 import ganops
+import tables
 
 SCRIPT = Path(__file__).with_name("measure.py")
 DTYPES = ("float16", "bfloat16", "float32", "float64")

@@ -19,11 +19,10 @@ from torch.utils._pytree import tree_map_only
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import ganops
 from emulation.plugin import the_emulator
 from ops.conformance.table import DTYPES, KINDS
 from ops.conformance.test_operators import ARGUMENTS
-
-import ganops
 
 # Samples of one element, rests, one tile, several tiles and pieces; with and without whole vectors.
 SHAPES = ((1, 1), (3, 7), (5, 33), (2, 4096), (3, 4099), (2, 20_000))

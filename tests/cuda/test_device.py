@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from ops.conformance.evaluate import derivatives, outputs, random_like, second_derivatives
-from ops.conformance.table import REPRESENTATIVE, Case, inputs_of
 from torch import Tensor
 
 import ganops
+from ops.conformance.evaluate import derivatives, outputs, random_like, second_derivatives
+from ops.conformance.table import REPRESENTATIVE, Case, inputs_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

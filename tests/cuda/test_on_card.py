@@ -6,8 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-import on_card
 import pytest
+
+import on_card
 from on_card import Part
 
 

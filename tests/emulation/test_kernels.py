@@ -17,9 +17,8 @@ from torch import Tensor
 if os.environ.get("GANOPS_BACKEND") != "emulated":
     pytest.skip("for GANOPS_BACKEND=emulated", allow_module_level=True)
 
-from emulation.plugin import the_emulator
-
 import ganops
+from emulation.plugin import the_emulator
 
 Op = Callable[[Tensor], list[Tensor]]
 

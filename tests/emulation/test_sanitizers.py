@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import sanitize
 
 import build
+import sanitize
 
 if os.environ.get("GANOPS_SANITIZER_TESTS", "0") in ("", "0"):
     pytest.skip("a second build of the kernels: set GANOPS_SANITIZER_TESTS=1", allow_module_level=True)

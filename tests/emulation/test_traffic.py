@@ -26,7 +26,6 @@ if os.environ.get("GANOPS_BACKEND") != "emulated":
 
 import tables
 from emulation.plugin import the_emulator
-
 from ganops.bench import cases
 from ganops.bench.case import BACKWARD, FORWARD, POPULAR, Case, Suite
 
