@@ -163,11 +163,34 @@ def _write_points(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
     _save(figure, path)
 
 
+def _write_line(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
+    """Histograms of real and fake numbers over one axis; what lies outside the picture is missing from the area."""
+    clouds = [("generated", fake, "#D55E00")]
+    if dataset is not None:
+        clouds.insert(0, (f"real ({dataset.name})", dataset.samples[:_CLOUD].cpu(), "#0072B2"))
+    finite = [points[torch.isfinite(points)].double() for _, points, _ in clouds]
+    # The middle 99 % of each: a generator that is far off shows, a stray sample does not shrink the rest to a line.
+    ends = [points.quantile(points.new_tensor([0.005, 0.995])) for points in finite if len(points)]
+    low, high = (float(torch.cat(ends).min()), float(torch.cat(ends).max())) if ends else (-1.0, 1.0)
+    margin = 0.15 * max(high - low, 1e-3 * max(abs(low), abs(high), 1.0))
+    edges = torch.linspace(low - margin, high + margin, 101, dtype=torch.float64)
+    figure = _figure(figsize=(8, 4.5))
+    axes = figure.add_subplot(xlabel="x", ylabel="density")
+    for (label, points, colour), inside in zip(clouds, finite, strict=True):
+        counts, _ = torch.histogram(inside, edges)
+        density = counts / (max(len(points), 1) * (edges[1] - edges[0]))
+        axes.stairs(density.numpy(), edges.numpy(), fill=True, color=colour, alpha=0.25)
+        axes.stairs(density.numpy(), edges.numpy(), color=colour, linewidth=1.5, label=label)
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
 def write_samples(
     path: Path, sample: Callable[[int], Tensor], dataset: Dataset | None, classes: int | None = None
 ) -> None:
-    """Draw samples to `path`: a grid of images (1 or 3 channels), or the density of points in the plane beside the
-    data's. Samples of another shape have no picture, and none is written.
+    """Draw samples to `path`: a grid of images (1 or 3 channels), or the density of points on the line or in the plane
+    beside the data's. Samples of another shape have no picture, and none is written.
 
     Args:
         path: where to.
@@ -176,7 +199,7 @@ def write_samples(
         classes: of a conditional generator: each gets a column.
     """
     shape = tuple(sample(1).shape[1:])
-    if shape == (2,):
+    if shape in ((1,), (2,)):
         write_sample_picture(path, sample(_CLOUD), dataset)
     elif len(shape) == 3 and shape[0] in (1, 3):
         columns = classes if classes is not None and classes <= _MOST_COLUMNS else None
@@ -194,8 +217,10 @@ def write_triples(path: Path, conditions: Tensor, made: Tensor, targets: Tensor)
 def write_sample_picture(
     path: Path, samples: Tensor, dataset: Dataset | None = None, columns: int | None = None
 ) -> None:
-    """`samples` as they are: (N, 2) as a density, (N, C, H, W) as a grid."""
-    if samples.ndim == 2 and samples.shape[1] == 2:
+    """`samples` as they are: (N, 1) and (N, 2) as a density, (N, C, H, W) as a grid."""
+    if samples.shape[1:] == (1,):
+        _write_line(path, samples, dataset)
+    elif samples.shape[1:] == (2,):
         _write_points(path, samples, dataset)
     else:
         _write_images(path, samples, columns)

@@ -9,10 +9,11 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from ganops import data
 from ganops.cli import main
-from ganops.training import RECIPES, load_checkpoint, settings
+from ganops.training import RECIPES, load_checkpoint, report, settings
 
 FAST = ["--width", "6", "--batch-size", "16", "--steps", "3", "--n-critic", "1"]
 
@@ -32,6 +33,36 @@ def test_a_run_ends_by_saying_where_its_files_are(tmp_path, capsys, recipe, name
     assert metrics["step"] == 3
     wanted = {"classes", "class_shares"} if name == "mnist" else {"modes", "high_quality", "reverse_kl"}
     assert wanted <= metrics.keys()
+
+
+def test_points_on_a_line_are_drawn_as_densities_of_real_and_fake(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report, "_save", lambda figure, path: drawn.append((figure, path)))
+    assert main(["train", "nsgan", "--data", "gaussian1d", "--out", str(tmp_path), *FAST]) == 0
+    axes = next(figure.axes[0] for figure, path in drawn if path == tmp_path / "samples.png")
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["real (gaussian1d)", "generated"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("x", "density")
+    density, edges, _ = next(patch for patch in axes.patches if patch.get_label().startswith("real")).get_data()
+    middle = (edges[1:] + edges[:-1]) / 2
+    assert abs(density - np.exp(-((middle - 2) ** 2) / 2) / np.sqrt(2 * np.pi)).max() < 0.1  # N(2, 1), 10,000 numbers
+
+
+@pytest.mark.parametrize("stray", [1e30, -1e30, float("inf"), float("nan")])
+@pytest.mark.parametrize("count", [1, 1000])
+def test_stray_numbers_leave_the_picture_readable(tmp_path, monkeypatch, stray, count):
+    drawn = []
+    monkeypatch.setattr(report, "_save", lambda figure, path: drawn.append(figure))
+    samples = torch.linspace(-1, 1, 1000)[:, None]
+    samples[:count] = stray
+    report.write_sample_picture(tmp_path / "samples.png", samples)
+    (axes,) = drawn[0].axes
+    low, high = axes.get_xlim()
+    assert np.isfinite([low, high]).all()
+    assert low < high
+    if count == 1:
+        assert (high - low) < 4
+        ((density, edges, _),) = (patch.get_data() for patch in axes.patches if patch.get_label() == "generated")
+        assert (density * np.diff(edges)).sum() == pytest.approx(0.999)  # the stray one is missing
 
 
 def test_minutes_end_a_run_early_and_well(tmp_path, capsys):
