@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ganops {ganops.__version__}")
         return 0
     try:
-        _checks.choice("ganops", "command", arguments[0], COMMANDS)
+        _checks.choice("command", "name", arguments[0], COMMANDS)
         return COMMANDS[arguments[0]](arguments[1:])
     except KeyboardInterrupt as interrupt:
         print(f"ganops: {interrupt}" if str(interrupt) else "ganops: stopped by Ctrl-C", file=sys.stderr)

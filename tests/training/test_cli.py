@@ -88,7 +88,7 @@ def test_defaults_follow_recipe_and_data(capsys):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["trian"], "command 'trian' is unknown (did you mean 'train'?)"),
+        (["trian"], "ganops: command: name 'trian' is unknown (did you mean 'train'?)"),
         (["train"], "RECIPE is missing; choose one of cgan, dcgan"),
         (["train", "wgangp"], "recipe 'wgangp' is unknown (did you mean 'wgan-gp'?)"),
         (["train", "wgan", "--data", "grid"], "'grid' is unknown (did you mean 'grid9'?)"),
