@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 _FOLDER = Path(__file__).parent / "lib"
 _BACKENDS = ("compiled", "reference", "emulated")
@@ -127,11 +128,14 @@ def usual(first: Tensor, second: Tensor) -> bool:
         and _USUAL
         and not _transforms_active()
         and not _is_compiling()
+        and forward_ad._current_level < 0
     )
 
 
 def serves(function: str, tensor: Tensor) -> bool:
-    """Whether a kernel takes this tensor. If not, says why, once per cause."""
+    """Whether a kernel takes this tensor. If not, says why, once per cause (but for what kernels never do)."""
+    if forward_ad._current_level >= 0:
+        return False  # tangents go through PyTorch's own operators; inside torch.func.jvp too
     if _transforms_active() and _is_compiling():
         # torch.compile differentiates an autograd Function inside torch.func.grad by its forward, not by its backward
         # (seen in torch 2.13), which an operator does not survive. The compiler fuses the reference there.

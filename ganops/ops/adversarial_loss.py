@@ -12,6 +12,7 @@ from ganops import _checks, _library
 from ganops.ops._function import apply, over
 from ganops.reference import adversarial_loss as reference
 from ganops.reference.adversarial_loss import ROLES
+from ganops.reference.interpolate import accumulate_dtype
 
 _KINDS = tuple(reference.KINDS)
 _MEAN, _SUM, _NONE = range(3)  # as in _checks.REDUCTIONS
@@ -167,15 +168,17 @@ def _second_order(
     setting = reference.DEFAULTS[_KINDS[kind]]
     if parameter is not None:
         setting = setting._replace(parameters=(parameter, parameter, parameter))
+    wide = accumulate_dtype(logits.dtype)
+    x, t, g = logits.to(wide), tangent.to(wide), grad.to(wide)
     # Each summand depends on its own logit alone, so that the gradient of the sum holds the derivatives.
     slope_at = torch.func.grad(lambda x: setting.term(ROLES[role], x).sum())
-    slope = slope_at(logits)
-    curvature = torch.func.grad(lambda x: slope_at(x).sum())(logits)
-    scale = 1 / logits.numel() if reduction == _MEAN else 1
-    grad_out = scale * tangent * slope
+    slope = slope_at(x)
+    curvature = torch.func.grad(lambda x: slope_at(x).sum())(x)
+    scale = 1 / max(logits.numel(), 1) if reduction == _MEAN else 1
+    grad_out = scale * t * slope
     if reduction != _NONE:
         grad_out = grad_out.sum()
-    return grad_out, scale * tangent * grad * curvature
+    return grad_out.to(grad.dtype), (scale * t * g * curvature).to(logits.dtype)
 
 
 # The gradients of a choice.

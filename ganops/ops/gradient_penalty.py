@@ -108,7 +108,7 @@ def _second_order(
         active = nonzero & ~(norm <= target) if one_sided else nonzero
         slope = torch.where(active, 2 * (1 - target / norm), 0)
         curvature = torch.where(active, 2 * target / norm, 0)
-    scale = 1 / g.shape[0] if reduction == _REDUCTION["mean"] else 1
+    scale = 1 / max(g.shape[0], 1) if reduction == _REDUCTION["mean"] else 1
     along = scale * slope * (t * g).sum(1, keepdim=True)
     grad_out = along.squeeze(1) if reduction == _REDUCTION["none"] else along.sum()
     unit = g / norm

@@ -45,9 +45,10 @@ def gradient_norm_penalty(
     if target == 0:
         penalty = squared
     else:
-        # A zero gradient has the zero subgradient: the square root is taken of 1 there, and its branch is cut off.
+        # A zero gradient has the zero subgradient, and that has the derivative zero: the square root is taken of 1
+        # there, and its branch is cut off.
         nonzero = squared != 0
-        norm = torch.where(nonzero, torch.where(nonzero, squared, 1).sqrt(), squared)
+        norm = torch.where(nonzero, torch.where(nonzero, squared, 1).sqrt(), 0)
         excess = norm - target
         penalty = (excess.relu() if one_sided else excess).square()
     return reduce(penalty, reduction).to(gradient.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 import time
@@ -319,6 +320,9 @@ class Trainer:
         if self.out is not None:
             report.check_folder(self.out)
             report.write_json(self.out / "config.json", asdict(config))
+            if self.step_count == 0:
+                for name in ("best.pt", "diverged.pt"):  # an earlier run's, which this one may never replace
+                    (self.out / name).unlink(missing_ok=True)
             self._find_best()
         began = time.perf_counter() - self.seconds
         with _signals() as received, Progress(self.step_count, config.steps) as progress:
@@ -453,7 +457,7 @@ class Trainer:
         if metrics and keep:
             self.evaluations.append(row)
         score = evaluation.score(metrics)
-        if score is not None:
+        if score is not None and math.isfinite(score):
             known = None if self.best is None else evaluation.score(self.best)
             if known is None or score > known:
                 self.best = row

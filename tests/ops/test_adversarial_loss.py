@@ -408,3 +408,17 @@ def test_modules(device):
     assert repr(g) == "GeneratorLoss('hinge', reduction='mean')"
     assert not list(d.parameters())
     assert not list(d.state_dict())
+
+
+def test_second_order_in_half_precision_is_as_good_with_a_graph_as_without(device):
+    """1/n of many logits is at the end of float16: it must not be rounded before the scaled gradient multiplies it."""
+    n, scale = 2_000_000, 32768.0
+    logits = torch.linspace(-3, 3, n, device=device).half().requires_grad_()
+    (first,) = torch.autograd.grad(ganops.generator_loss(logits) * scale, logits, create_graph=True)
+    tangent = torch.full_like(first, 8.0)
+    second = [
+        torch.autograd.grad(first, logits, tangent, create_graph=graph, retain_graph=True)[0].detach()
+        for graph in (False, True)
+    ]
+    torch.testing.assert_close(second[1], second[0], rtol=2e-3, atol=0)
+    assert second[0].abs().max() > 1e-2

@@ -551,3 +551,13 @@ def test_inference_mode_is_named_where_it_is_the_cause(device):
             assert "inference_mode" in str(error)  # noqa: PT017
         else:
             assert value.item() == pytest.approx((critic.weight.norm().item() - 1) ** 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("function", [ganops.gradient_norm_penalty, ganops.reference.gradient_norm_penalty])
+def test_a_zero_gradient_has_no_curvature_either(function, device):
+    """The zero subgradient is taken as a constant: its derivative is zero, not that of a formula behind it."""
+    g = torch.zeros(1, 2, dtype=torch.float64, device=device, requires_grad=True)
+    (first,) = torch.autograd.grad(function(g), g, create_graph=True)
+    if first.requires_grad:
+        (second,) = torch.autograd.grad(first.sum(), g)
+        assert second.eq(0).all()

@@ -361,3 +361,14 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     assert load_checkpoint(tmp_path)["step"] == 3
     assert signal.getsignal(number) is previous
     assert json.loads((tmp_path / "metrics.json").read_text())["status"] == "interrupted"
+
+
+def test_a_new_run_forgets_the_best_of_an_earlier_one(tmp_path):
+    """Or its score would be reported as this run's, and this run's best state never be kept."""
+    for name in ("best.pt", "diverged.pt"):
+        (tmp_path / name).write_bytes(b"of an earlier run")
+    config = TrainingConfig(loss="hinge", batch_size=4, latent_dim=2, steps=2, evaluate_every=0, monitor_every=0)
+    summary = Trainer(nn.Linear(2, 2), nn.Linear(2, 1), torch.randn(16, 2), config, out=tmp_path).run()
+    assert summary["status"] == "finished"
+    assert not (tmp_path / "best.pt").exists()
+    assert not (tmp_path / "diverged.pt").exists()

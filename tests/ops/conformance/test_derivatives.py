@@ -117,3 +117,17 @@ def test_last_order_equals_the_differentiable_one(case, device):
         found.append(torch.autograd.grad(total, [*wrt, *upstream], create_graph=graph, materialize_grads=True))
         torch.manual_seed(0)
     torch.testing.assert_close(*found, rtol=1e-12, atol=1e-12)
+
+
+@every_case
+def test_second_order_of_nothing(case, device):
+    """An empty batch has empty derivatives, of any order."""
+    tensors = [tensor.requires_grad_() for tensor in inputs_of(case, (0, 3), torch.float64, device)]
+    chosen = [tensors[place] for place in case.differentiable]
+    first = torch.autograd.grad(
+        [value.sum() for value in outputs(case.fused, tensors)], chosen, create_graph=True, allow_unused=True
+    )
+    sums = [value.sum() for value in first if value is not None and value.requires_grad]
+    if sums:
+        second = torch.autograd.grad(sums, chosen, create_graph=True, allow_unused=True)
+        assert all(value is None or not value.isnan().any() for value in second)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.func import grad, jacrev, vmap
+from torch.autograd import forward_ad
+from torch.func import grad, jacrev, jvp, vmap
 
 from .evaluate import outputs
 from .table import CASES, DIFFERENTIABLE, Case, inputs_of
@@ -104,3 +105,24 @@ def test_meta_tensors(case):
     ):
         assert value.is_meta
         assert (value.shape, value.dtype, value.stride()) == (shape.shape, shape.dtype, shape.stride())
+
+
+@every_case
+def test_forward_mode(case, device):
+    """Kernels have no tangents; they must not be lost in silence."""
+    tensors = _inputs(case, device)
+    directions = [torch.ones_like(tensor) for tensor in tensors]
+    fused, plain = (jvp(_total(f), tuple(tensors), tuple(directions)) for f in (case.fused, case.reference))
+    _assert_same(fused, plain)
+
+
+@every_case
+def test_dual_tensors(case, device):
+    tensors = _inputs(case, device)
+
+    def tangents(function):
+        with torch.no_grad(), forward_ad.dual_level():
+            dual = [forward_ad.make_dual(tensor, torch.ones_like(tensor)) for tensor in tensors]
+            return [forward_ad.unpack_dual(value).tangent for value in outputs(function, dual)]
+
+    _assert_same(tangents(case.fused), tangents(case.reference))
