@@ -133,7 +133,7 @@ def usual(first: Tensor, second: Tensor) -> bool:
 
 
 def serves(function: str, tensor: Tensor) -> bool:
-    """Whether a kernel takes this tensor. If not, says why, once per cause (but for what kernels never do)."""
+    """Whether a kernel takes this tensor. If not, says why, once per cause, unless no build could change it."""
     if forward_ad._current_level >= 0:
         return False  # tangents go through PyTorch's own operators; inside torch.func.jvp too
     if _transforms_active() and _is_compiling():
