@@ -89,6 +89,26 @@ def _sample(arguments: list[str]) -> int:
     return 0
 
 
+def _evaluate(arguments: list[str]) -> int:
+    """Measure a trained generator again: ganops evaluate CHECKPOINT [--out FILE] [--seed S]"""
+    require("tyro", "ganops evaluate")
+    from ganops.training import evaluate_checkpoint, report
+    from ganops.training.options import parse_evaluate
+
+    options = parse_evaluate(arguments)
+    if options.out is not None:
+        report.check_folder(options.file.parent)
+    found = evaluate_checkpoint(options.checkpoint, ema=options.ema, seed=options.seed)
+    print(f"{found['recipe']} on {found['data']}, step {found['step']}: {found['samples_from']}")
+    for name, value in found.items():
+        if isinstance(value, int | float) and name not in ("step", "seed") and not name.endswith("_total"):
+            total = f" of {found[f'{name}_total']}" if f"{name}_total" in found else ""
+            print(f"  {name:<22} {value if isinstance(value, int) else format(value, '.4g')}{total}")
+    report.write_json(options.file, {"checkpoint": options.checkpoint.name, **found})
+    print(f"  {'numbers':<22} {options.file}")
+    return 0
+
+
 def _recipes(arguments: list[str]) -> int:
     """List recipes and data sets."""
     _no_arguments("recipes", arguments)
@@ -163,6 +183,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "recipes": _recipes,
     "sample": _sample,
+    "evaluate": _evaluate,
     "cards": _cards,
     "card": _card,
     "figure": _figure,

@@ -8,16 +8,21 @@ from ganops.ops.interpolate import interpolate
 from ganops.ops.minibatch_discrimination import minibatch_discrimination
 from ganops.ops.minibatch_stddev import minibatch_stddev
 from ganops.ops.pack import pack
+from ganops.ops.penalties import dragan_penalty, lp_penalty, r1_penalty, r2_penalty
 
 __all__ = [
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
+    "dragan_penalty",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
     "interpolate",
+    "lp_penalty",
     "minibatch_discrimination",
     "minibatch_stddev",
     "pack",
+    "r1_penalty",
+    "r2_penalty",
 ]

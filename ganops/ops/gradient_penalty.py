@@ -12,7 +12,7 @@ from torch.autograd import Function
 from ganops import _checks, _library
 from ganops.ops._function import apply, over
 from ganops.ops.interpolate import empty_by_sample, interpolate
-from ganops.reference.gradient_penalty import check_gradient, check_samples, check_settings, input_gradient
+from ganops.reference.gradient_penalty import check_gradient, check_samples, check_settings, slopes
 from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
 from ganops.reference.interpolate import accumulate_dtype
 
@@ -56,6 +56,7 @@ def gradient_penalty(
     target: float = 1.0,
     one_sided: bool = False,
     weight: Tensor | None = None,
+    finite_difference: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
     """The whole penalty of WGAN-GP, without its factor λ: E (‖∇ critic(x̂)‖₂ − target)² at x̂ between real and fake.
@@ -72,6 +73,12 @@ def gradient_penalty(
         one_sided: Penalise only norms above the target.
         weight: The weights of the interpolation, one per sample. ``None`` draws U[0, 1); ones gives the penalty at
             real samples (R1, with ``target=0``), zeros at fake ones (R2).
+        finite_difference: 0: the exact norm, by double backward. δ > 0 (say 0.01): in its place
+            (D(x̂ + δu) − D(x̂ − δu)) / 2δ along u = ∇D(x̂)/‖∇D(x̂)‖, in the units of the samples: no double backward, so
+            the critic needs only first derivatives. It differs from ‖∇D‖ by δ²/6 times D's third derivative along u,
+            and by about (rounding error of D)/δ; the gradient to the critic's weights likewise. Meant to be
+            differentiated once: u counts as a constant. The critic must be the same function in all three calls (no
+            dropout) and return scores (N, …).
         reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
 
     Returns:
@@ -81,10 +88,10 @@ def gradient_penalty(
         ValueError, TypeError: Naming the argument, what came and what is wanted; also where the critic's output does
             not depend on its input.
     """
-    check_settings("gradient_penalty", target, reduction)
-    check_samples(real, fake)
+    check_settings("gradient_penalty", target, reduction, finite_difference)
+    check_samples("gradient_penalty", real=real, fake=fake)
     points = interpolate(real.detach(), fake.detach(), weight)
-    gradient = input_gradient(critic, points)
+    gradient = slopes("gradient_penalty", critic, points, finite_difference)
     return gradient_norm_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
 
 

@@ -8,16 +8,21 @@ from ganops.reference.interpolate import interpolate
 from ganops.reference.minibatch_discrimination import minibatch_discrimination
 from ganops.reference.minibatch_stddev import minibatch_stddev
 from ganops.reference.pack import pack
+from ganops.reference.penalties import dragan_penalty, lp_penalty, r1_penalty, r2_penalty
 
 __all__ = [
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
+    "dragan_penalty",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
     "interpolate",
+    "lp_penalty",
     "minibatch_discrimination",
     "minibatch_stddev",
     "pack",
+    "r1_penalty",
+    "r2_penalty",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from ganops import _checks
 from ganops.reference.adversarial_loss import reduce
@@ -14,9 +16,10 @@ from ganops.reference.interpolate import accumulate_dtype, interpolate
 _transforms_active = torch._C._are_functorch_transforms_active
 
 
-def check_settings(function: str, target: float, reduction: str) -> float:
+def check_settings(function: str, target: float, reduction: str, finite_difference: float = 0.0) -> float:
     """Checks what is not a tensor and returns the target as a float."""
     _checks.choice(function, "reduction", reduction, _checks.REDUCTIONS)
+    _checks.number(function, "finite_difference", finite_difference, minimum=0)
     return _checks.number(function, "target", target, minimum=0)
 
 
@@ -26,10 +29,11 @@ def check_gradient(gradient: Tensor) -> None:
     _checks.batched("gradient_norm_penalty", "gradient", gradient)
 
 
-def check_samples(real: Tensor, fake: Tensor) -> None:
-    """Checks the samples of ``gradient_penalty``; their shapes are ``interpolate``'s to check."""
-    _checks.tensor("gradient_penalty", "real", real)
-    _checks.tensor("gradient_penalty", "fake", fake)
+def check_samples(function: str, **samples: Tensor) -> None:
+    """Checks the samples of a whole penalty, by name; that two have one shape is ``interpolate``'s to check."""
+    for name, value in samples.items():
+        _checks.tensor(function, name, value)
+        _checks.batched(function, name, value)
 
 
 def gradient_norm_penalty(
@@ -54,14 +58,22 @@ def gradient_norm_penalty(
     return reduce(penalty, reduction).to(gradient.dtype)
 
 
-def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """∇ₓ Σ critic(x) at ``points`` (N, …), same shape, differentiable in the critic's parameters."""
+def _scores(function: str, critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    scores = critic(points)
+    if not isinstance(scores, Tensor) or not scores.is_floating_point():
+        came = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
+        raise TypeError(f"{function}: critic must return one floating-point tensor, got {came}")
+    return scores
+
+
+def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor, function: str = "gradient_penalty") -> Tensor:
+    """∇ₓ Σ critic(x) at ``points`` (N, …), same shape, differentiable in the critic's parameters.
+
+    ``function`` is who the errors speak for.
+    """
 
     def total(x: Tensor) -> Tensor:
-        scores = critic(x)
-        if not isinstance(scores, Tensor) or not scores.is_floating_point():
-            came = scores.dtype if isinstance(scores, Tensor) else type(scores).__name__
-            raise TypeError(f"gradient_penalty: critic must return one floating-point tensor, got {came}")
+        scores = _scores(function, critic, x)
         return scores.sum(dtype=accumulate_dtype(scores.dtype))
 
     if _transforms_active() or torch.compiler.is_compiling():
@@ -70,7 +82,7 @@ def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor
         return torch.func.grad(total)(points)
     if torch.is_inference_mode_enabled():
         raise RuntimeError(
-            "gradient_penalty: torch.inference_mode() records no gradients, and the penalty is made of one; "
+            f"{function}: torch.inference_mode() records no gradients, and the penalty is made of one; "
             "use torch.no_grad() to evaluate it"
         )
     differentiable = torch.is_grad_enabled()
@@ -82,10 +94,44 @@ def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor) -> Tensor
             (gradient,) = torch.autograd.grad(scores, points, create_graph=differentiable, allow_unused=True)
     if gradient is None:
         raise ValueError(
-            "gradient_penalty: the critic's output does not depend on its input, so it has no gradient to penalise; "
+            f"{function}: the critic's output does not depend on its input, so it has no gradient to penalise; "
             "check for .detach(), torch.no_grad() or a wrong input inside the critic"
         )
     return gradient
+
+
+def _difference(function: str, critic: Callable[[Tensor], Tensor], points: Tensor, step: float) -> Tensor:
+    """(D(x + δu) − D(x − δu)) / 2δ per sample, (N,), along u = ∇D/‖∇D‖, held fixed: ‖∇D‖ + O(δ²) with its derivative.
+
+    That u depends on the critic too changes nothing: of all unit directions it has the largest slope, so the slope does
+    not move with it (∂‖g‖/∂θ = ⟨u, ∂g/∂θ⟩). A gradient of 0 gives u = 0, and the zero subgradient.
+    """
+    with torch.no_grad():
+        gradient = input_gradient(critic, points.detach(), function)
+        wide = gradient.to(accumulate_dtype(gradient.dtype)).reshape(len(gradient), -1)
+        squared = wide.square().sum(1, keepdim=True)
+        unit = torch.where(squared != 0, wide / torch.where(squared != 0, squared, 1).sqrt(), 0)
+        shift = (step * unit).reshape(points.shape).to(points.dtype)
+    # Spectral norm moves its estimate at every forward: both ends are to meet the same weights.
+    compiling = torch.compiler.is_compiling()
+    with contextlib.nullcontext() if compiling else parametrize.cached():
+        ahead, behind = (_scores(function, critic, points + side * shift) for side in (1, -1))
+    if ahead.shape[:1] != points.shape[:1]:
+        raise ValueError(
+            f"{function}: with finite_difference the critic must return scores (N, …) for {len(points)} samples, got "
+            f"{tuple(ahead.shape)}"
+        )
+    change = (ahead - behind).reshape(len(points), -1)
+    return change.sum(1, dtype=accumulate_dtype(change.dtype)) / (2 * step)
+
+
+def slopes(function: str, critic: Callable[[Tensor], Tensor], points: Tensor, finite_difference: float = 0.0) -> Tensor:
+    """What ``gradient_norm_penalty`` is to be given at ``points`` (N, …): the gradients (N, …), or the differences (N,)
+    that approach their norms.
+    """
+    if finite_difference:
+        return _difference(function, critic, points, finite_difference)
+    return input_gradient(critic, points, function)
 
 
 def gradient_penalty(
@@ -96,11 +142,12 @@ def gradient_penalty(
     target: float = 1.0,
     one_sided: bool = False,
     weight: Tensor | None = None,
+    finite_difference: float = 0.0,
     reduction: str = "mean",
 ) -> Tensor:
     """The same function as :func:`ganops.gradient_penalty`, in plain PyTorch."""
-    check_settings("gradient_penalty", target, reduction)
-    check_samples(real, fake)
+    check_settings("gradient_penalty", target, reduction, finite_difference)
+    check_samples("gradient_penalty", real=real, fake=fake)
     points = interpolate(real.detach(), fake.detach(), weight)
-    gradient = input_gradient(critic, points)
+    gradient = slopes("gradient_penalty", critic, points, finite_difference)
     return gradient_norm_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)

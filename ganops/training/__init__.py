@@ -11,7 +11,7 @@ from ganops.training.batches import Batch
 from ganops.training.checkpoint import load_checkpoint, save_checkpoint
 from ganops.training.config import TrainingConfig
 from ganops.training.recipes import RECIPES, Recipe, settings
-from ganops.training.run import RunConfig, build_trainer, generator_of, sample_condition, train
+from ganops.training.run import RunConfig, build_trainer, evaluate_checkpoint, generator_of, sample_condition, train
 from ganops.training.trainer import Trainer, TrainingDiverged, TrainingInterrupted, draw
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "TrainingInterrupted",
     "build_trainer",
     "draw",
+    "evaluate_checkpoint",
     "generator_of",
     "load_checkpoint",
     "sample_condition",

@@ -31,7 +31,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         lambda c: bool(c.penalty) and c.penalty_kind in ("r1", "r2") and c.penalty_target != 1.0,
         "penalty_target {penalty_target} has no meaning for penalty_kind {penalty_kind!r}, which asks for 0; leave it "
-        "out, or choose gradient or one-sided",
+        "out, or choose gradient, one-sided or dragan",
+    ),
+    Rule(
+        lambda c: bool(c.penalty) and c.penalty_difference > 0 and c.unroll > 0,
+        "unroll differentiates the penalty twice, and penalty_difference is made to be differentiated once; leave one "
+        "of them out",
     ),
     Rule(
         lambda c: c.augment_target > 0 and not c.augment,

@@ -16,7 +16,7 @@ __all__ = ["Loss", "Optimizer", "PenaltyKind", "TrainingConfig"]
 
 Loss = Literal["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "wasserstein"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
-PenaltyKind = Literal["gradient", "one-sided", "r1", "r2"]
+PenaltyKind = Literal["gradient", "one-sided", "r1", "r2", "dragan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,15 +43,26 @@ class TrainingConfig:
     """Adam's decay of the mean gradient."""
     beta2: float = 0.999
     """Adam's decay of the mean squared gradient."""
+    lr_decay: float = 0.0
+    """Share of the steps, the last ones, over which both learning rates fall in a straight line to zero; 0:
+    constant."""
     clip: float = 0.0
     """After each discriminator step clamp its weights to [-clip, clip]; 0: off."""
     penalty: float = 0.0
     """Weight (lambda) of the gradient penalty in the discriminator's loss; 0: off."""
     penalty_kind: PenaltyKind = "gradient"
     """Where and what: gradient: (norm - target)^2 between real and fake (WGAN-GP); one-sided: there, and only norms
-    above the target (WGAN-LP); r1, r2: norm^2 at real, at fake samples (R1's gamma is twice the weight)."""
+    above the target (WGAN-LP); r1, r2: norm^2 at real, at fake samples (R1's gamma is twice the weight); dragan:
+    (norm - target)^2 at noise around real samples."""
     penalty_target: float = 1.0
-    """Gradient norm that gradient and one-sided ask for."""
+    """Gradient norm that gradient, one-sided and dragan ask for."""
+    penalty_every: int = 1
+    """Lazy regularisation (StyleGAN2): the penalty in every so many-th discriminator step only, as an update of its own
+    and so many times as heavy; learning rate and decays of the discriminator's optimiser make up for the updates that
+    this adds."""
+    penalty_difference: float = 0.0
+    """Step, in the units of the data, of a finite difference in place of the gradient's exact norm, which needs no
+    double backward (say 0.01; see ganops.gradient_penalty for its error); 0: exact."""
     pack: int = 1
     """Samples that the discriminator sees at once (PacGAN); 1: each alone."""
     unroll: int = 0
@@ -95,17 +106,27 @@ class TrainingConfig:
                 raise TypeError(f"{field.name} must be a whole number, got {value!r}")
             if kind == "float" and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be finite, got {value!r}")
-        for name in ("steps", "batch_size", "n_critic", "latent_dim", "log_every", "pack", "augment_ramp"):
+        for name in (
+            "steps",
+            "batch_size",
+            "n_critic",
+            "latent_dim",
+            "log_every",
+            "pack",
+            "augment_ramp",
+            "penalty_every",
+        ):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("generator_lr", "discriminator_lr"):
             _require(self, name, getattr(self, name) > 0, "above 0")
         for name in (
-            "minutes", "clip", "penalty", "penalty_target", "unroll", "l1_weight", "adversarial_weight", "seed",
-            "checkpoint_every", "evaluate_every", "monitor_every",
+            "minutes", "clip", "penalty", "penalty_target", "penalty_difference", "unroll", "l1_weight",
+            "adversarial_weight", "seed", "checkpoint_every", "evaluate_every", "monitor_every",
         ):  # fmt: skip
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         for name in ("beta1", "beta2", "ema", "augment_target"):
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        _require(self, "lr_decay", 0 <= self.lr_decay <= 1, "in [0, 1]")
         _checks.choice("train", "loss", self.loss, get_args(Loss))
         _checks.choice("train", "optimizer", self.optimizer, get_args(Optimizer))
         _checks.choice("train", "penalty_kind", self.penalty_kind, get_args(PenaltyKind))

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from ganops.metrics import evaluate
 
 if TYPE_CHECKING:
+    from ganops.data import Dataset
     from ganops.training.trainer import Trainer
 
-__all__ = ["metrics", "score"]
+__all__ = ["measure", "metrics", "score"]
 
 _SAMPLES = {"points": 2500, "images": 1000}  # PacGAN's number for points
 _STACKED = 26_000  # and for the thousand modes of stacked digits, at the end of a run
@@ -27,22 +31,42 @@ _SCORES: tuple[tuple[str, Callable[[dict[str, Any]], float]], ...] = (
 
 
 def metrics(trainer: Trainer, *, last: bool = False) -> dict[str, Any]:
-    """The metrics of a trainer's samples; nothing where its data is no `ganops.data.Dataset`.
-
-    Paired data is measured on the pairs that were held out.
+    """`measure` for a trainer's samples; nothing where its data is no `ganops.data.Dataset`.
 
     Args:
         trainer: the run.
         last: at its end, where more may be spent.
     """
-    dataset, held_out = trainer.dataset, trainer.held_out
+    dataset = trainer.dataset
     if dataset is None:
         return {}
+    classes = dataset.classes if trainer.config.conditional and trainer.held_out is None else None
+    return measure(lambda n, c: trainer.sample(n, condition=c), dataset, trainer.held_out, classes, last=last)
+
+
+def measure(
+    sample: Callable[[int, Tensor | None], Tensor],
+    dataset: Dataset,
+    held_out: Dataset | None,
+    classes: int | None,
+    *,
+    last: bool = False,
+) -> dict[str, Any]:
+    """The metrics of a generator.
+
+    Args:
+        sample: so many samples under such conditions, (N, …) or None.
+        dataset: what it imitates.
+        held_out: of paired data the pairs that it is measured on; None: it begins with noise.
+        classes: of a generator that is told the class; None: it is told none.
+        last: at a run's end, where more may be spent.
+    """
     if held_out is not None:
-        samples = trainer.sample(len(held_out), condition=held_out.conditions)
+        samples = sample(len(held_out), held_out.conditions)
         return evaluate(samples, dataset, labels=held_out.labels, targets=held_out.samples)
     count = _STACKED if last and dataset.name == "stacked_mnist" else _SAMPLES[dataset.kind]
-    return evaluate(trainer.sample(count), dataset, labels=trainer.conditions(count))
+    labels = None if classes is None else torch.arange(count) % classes
+    return evaluate(sample(count, labels), dataset, labels=labels)
 
 
 def score(found: dict[str, Any]) -> float | None:

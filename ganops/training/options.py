@@ -15,7 +15,16 @@ from ganops.training.checkpoint import load_checkpoint
 from ganops.training.recipes import RECIPES, usual
 from ganops.training.run import RunConfig
 
-__all__ = ["CardOptions", "SampleOptions", "TrainOptions", "parse_card", "parse_sample", "parse_train"]
+__all__ = [
+    "CardOptions",
+    "EvaluateOptions",
+    "SampleOptions",
+    "TrainOptions",
+    "parse_card",
+    "parse_evaluate",
+    "parse_sample",
+    "parse_train",
+]
 
 
 #: A flag that is only ever set.
@@ -77,6 +86,26 @@ class SampleOptions:
             raise ValueError(f"count must be at least 1, got {self.count}")
         if self.out.suffix not in (".png", ".npy"):
             raise ValueError(f"out must end in .png or .npy, got {str(self.out)!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """Which checkpoint to measure."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
+    """A run's folder, or its checkpoint.pt or best.pt."""
+    out: Path | None = None
+    """Where the numbers are written; None: evaluation.json beside the checkpoint."""
+    seed: int = 0
+    """Seed of z; 0 gives the numbers of metrics.json."""
+    ema: bool = True
+    """Of the moving average of the generator, where there is one."""
+
+    @property
+    def file(self) -> Path:
+        """Where the numbers go."""
+        folder = self.checkpoint if self.checkpoint.is_dir() else self.checkpoint.parent
+        return folder / "evaluation.json" if self.out is None else self.out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +177,11 @@ def _parse(arguments: Sequence[str], defaults: dict[str, Any], recipe: str) -> T
 def parse_sample(arguments: Sequence[str]) -> SampleOptions:
     """The options of ``ganops sample``."""
     return tyro.cli(SampleOptions, prog="ganops sample", description="Draw from a trained generator.", args=arguments)
+
+
+def parse_evaluate(arguments: Sequence[str]) -> EvaluateOptions:
+    """The options of ``ganops evaluate``."""
+    return tyro.cli(EvaluateOptions, prog="ganops evaluate", description="Measure a generator.", args=arguments)
 
 
 def parse_card(arguments: Sequence[str]) -> CardOptions:

@@ -149,7 +149,19 @@ RECIPES: dict[str, Recipe] = {
     "cgan": Recipe(
         "both networks are told the class: concatenated in the generator, projected in the discriminator",
         "Mirza & Osindero 2014, arXiv:1411.1784; Miyato & Koyama 2018, arXiv:1802.05637",
-        {"loss": "hinge", "conditional": True},
+        # A discriminator that is told the class sees it in every batch, and with the class alone to go by a generator
+        # soon makes one image of each: batch norm's statistics, which give an unconditional collapse away, hardly move.
+        # R1 keeps D from rewarding a single image, and G learns no faster than D.
+        {
+            "loss": "non_saturating",
+            "conditional": True,
+            "penalty_kind": "r1",
+            "beta1": 0.0,
+            "beta2": 0.99,
+            "generator_lr": 2e-4,
+            "discriminator_lr": 4e-4,
+        },
+        on={"points": {"penalty": 0.1}, "images": {"penalty": 1.0, "discriminator_norm": "layer", "steps": 2400}},
     ),
     "pix2pix": Recipe(
         "image to image: U-Net, a discriminator of patches, adversarial and L1 loss",

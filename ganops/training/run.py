@@ -13,17 +13,17 @@ from torch import nn
 
 from ganops import _checks, data, models
 from ganops.models import Norm, Upsampling
-from ganops.training import combinations, report
+from ganops.training import combinations, evaluation, report
 from ganops.training.checkpoint import load_checkpoint
 from ganops.training.config import TrainingConfig
-from ganops.training.trainer import Trainer
+from ganops.training.trainer import Trainer, draw
 
-__all__ = ["RunConfig", "build_trainer", "generator_of", "sample_condition", "train"]
+__all__ = ["RunConfig", "build_trainer", "evaluate_checkpoint", "generator_of", "sample_condition", "train"]
 
 #: Files of an earlier run that a new one in the same folder replaces.
 RUN_FILES = (
     "checkpoint.pt", "best.pt", "diverged.pt",
-    "config.json", "metrics.json", "samples.png", "curves.png", "history.csv", "monitor.csv",
+    "config.json", "metrics.json", "evaluation.json", "samples.png", "curves.png", "history.csv", "monitor.csv",
 )  # fmt: skip
 
 
@@ -220,3 +220,40 @@ def sample_condition(state: dict[str, Any], config: RunConfig, count: int, label
         images = data.load(config.data).conditions
         return images[(turn * (len(images) // count or 1)) % len(images)]  # from all over the data
     return turn % classes if label is None else torch.full((count,), label)
+
+
+def evaluate_checkpoint(path: str | Path, *, ema: bool = True, seed: int = 0) -> dict[str, Any]:
+    """The metrics of a checkpoint of a named run, measured again: with the same seed those of its ``metrics.json``.
+
+    Args:
+        path: a run's folder, or one of its checkpoints.
+        ema: of the generator's moving average, where there is one, rather than of the generator itself.
+        seed: of z; the runs' own is 0.
+
+    Returns:
+        ``recipe``, ``data``, ``step``, ``samples_from``, ``seed``, and what `ganops.metrics.evaluate` returns.
+
+    Raises:
+        ValueError: nothing is known about the data that could be measured.
+    """
+    state = load_checkpoint(path)
+    generator, config = generator_of(state, ema=ema)
+    dataset = _for_model(config, data.load(config.data))
+    paired = config.conditional and dataset.conditions is not None
+
+    def sample(count: int, condition: torch.Tensor | None) -> torch.Tensor:
+        z = torch.randn(count, config.latent_dim, generator=torch.Generator().manual_seed(seed))
+        return draw(generator, z, condition)
+
+    held_out = dataset.split()[1] if paired else None
+    found = evaluation.measure(sample, dataset, held_out, state["extra"]["classes"], last=True)
+    if not found:
+        raise ValueError(f"evaluate: data {config.data!r} has neither labels nor modes, so nothing can be measured")
+    return {
+        "recipe": config.recipe,
+        "data": config.data,
+        "step": state["step"],
+        "samples_from": "moving average of the generator" if ema and state["ema"] is not None else "generator",
+        "seed": seed,
+        **found,
+    }

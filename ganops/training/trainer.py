@@ -18,7 +18,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import ganops
 from ganops.data import Dataset
-from ganops.reference.gradient_penalty import input_gradient
+from ganops.reference.gradient_penalty import slopes
+from ganops.reference.penalties import around
 from ganops.training import combinations, evaluation, report
 from ganops.training.augment import Augmentation
 from ganops.training.batches import (
@@ -43,7 +44,9 @@ RESUMABLE_CHANGES = frozenset(
 )
 
 _TRIPLES = 32  # pairs in the picture
+_DRAGAN_SCALE = 0.5  # ganops.dragan_penalty's default
 _EPS = 1e-8  # Adam's denominator, PyTorch's default
+_ALPHA = 0.99  # RMSprop's decay, PyTorch's default
 
 
 class TrainingDiverged(FloatingPointError):
@@ -110,8 +113,13 @@ class Trainer:
         self._generator_parameters = _trainable(generator, "generator")
         self._discriminator_parameters = _trainable(discriminator, "discriminator")
         self._clipped = [p for p in _outside_norms(discriminator) if p.requires_grad] if config.clip else []
+        # StyleGAN2 (Karras et al. 2020, arXiv:1912.04958, appendix B): k + 1 updates where there were k.
+        k = config.penalty_every if config.penalty else 1
+        slowed = 1.0 if k == 1 else k / (k + 1)
         self.generator_optimizer = self._make_optimizer(self._generator_parameters, config.generator_lr)
-        self.discriminator_optimizer = self._make_optimizer(self._discriminator_parameters, config.discriminator_lr)
+        self.discriminator_optimizer = self._make_optimizer(
+            self._discriminator_parameters, config.discriminator_lr, slowed
+        )
         # Noise is drawn on the CPU: the same on every device, and a checkpoint may move between devices.
         self._noise = torch.Generator().manual_seed(config.seed + 1)
         self._augmentation: Augmentation | None = None
@@ -121,6 +129,7 @@ class Trainer:
                 config.augment, config.augment_target, config.augment_ramp, middle, self.device
             )
         self.step_count = 0
+        self._discriminator_steps = 0
         self.seconds = 0.0
         self.history: list[dict[str, float]] = []
         self.monitor = CollapseMonitor() if config.monitor_every else None
@@ -158,13 +167,29 @@ class Trainer:
             )
         return LoaderBatches(data, self.device, config.conditional)
 
-    def _make_optimizer(self, parameters: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+    def _make_optimizer(self, parameters: list[nn.Parameter], lr: float, slowed: float = 1.0) -> torch.optim.Optimizer:
+        """`slowed` c < 1: an optimiser whose 1/c updates go as far, and forget as much, as one of the usual one's."""
         config = self.config
+        lr *= slowed
         if config.optimizer == "rmsprop":
-            return torch.optim.RMSprop(parameters, lr=lr)
-        if config.optimizer == "sgd":
-            return torch.optim.SGD(parameters, lr=lr)
-        return torch.optim.Adam(parameters, lr=lr, betas=(config.beta1, config.beta2), eps=_EPS, fused=True)
+            optimizer: torch.optim.Optimizer = torch.optim.RMSprop(parameters, lr=lr, alpha=_ALPHA**slowed)
+        elif config.optimizer == "sgd":
+            optimizer = torch.optim.SGD(parameters, lr=lr)
+        else:
+            betas = (config.beta1**slowed, config.beta2**slowed)
+            optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, eps=_EPS, fused=True)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = lr  # as torch's schedulers call it
+        return optimizer
+
+    def _set_learning_rates(self) -> None:
+        """Those of the coming step: constant, then falling to zero over the last `lr_decay` of the run."""
+        config = self.config
+        falling = config.lr_decay * config.steps
+        left = min(1.0, (config.steps - self.step_count) / falling) if falling else 1.0
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * left
 
     def _average(self, averaged: Any, current: Any, count: Any) -> None:
         # A young average would mostly remember the initial weights, so its decay grows: after t steps the window is
@@ -204,29 +229,38 @@ class Trainer:
             points = real.detach()
         elif config.penalty_kind == "r2":
             points = fake if fake.requires_grad else fake.detach()
+        elif config.penalty_kind == "dragan":
+            points = around(real, torch.randn(real.shape, generator=self._noise).to(real), _DRAGAN_SCALE)
         else:
             weight = torch.rand(len(real), generator=self._noise).to(real)
             points = ganops.interpolate(real, fake, weight)
-        gradient = input_gradient(judge, points)
         return config.penalty * ganops.gradient_norm_penalty(
-            gradient,
+            slopes("gradient_penalty", judge, points, config.penalty_difference),
             target=0.0 if config.penalty_kind in ("r1", "r2") else config.penalty_target,
             one_sided=config.penalty_kind == "one-sided",
         )
 
-    def _discriminator_loss(
-        self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, condition: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor]:
-        """The adversarial loss of `critic`, the weighted penalty (None without one), and its logits on `real`."""
+    def _discriminator_losses(
+        self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, condition: Tensor | None, number: int
+    ) -> Iterator[tuple[Tensor | None, Tensor | None, Tensor | None]]:
+        """What `critic` descends in discriminator step `number`: one item for each update, made when it is asked for.
+
+        An item is the adversarial loss, the weighted penalty, and the logits on `real`, each None where there is none.
+        A lazy penalty is an update of its own, after the other one, in every `penalty_every`-th step.
+        """
+        every = self.config.penalty_every
         shown_real, shown_fake = self.show(real), self.show(fake)
         judge = self.judge_with(critic, condition)
         real_logits = judge(shown_real)
         adversarial = ganops.discriminator_loss(real_logits, judge(shown_fake), self.config.loss)
-        penalty = self._penalty(judge, shown_real, shown_fake) if self.config.penalty else None
-        return adversarial, penalty, real_logits
+        penalty = self._penalty(judge, shown_real, shown_fake) if self.config.penalty and every == 1 else None
+        yield adversarial, penalty, real_logits
+        if self.config.penalty and every > 1 and number % every == 0:
+            yield None, every * self._penalty(judge, shown_real, shown_fake), None
 
     def discriminator_step(self, real: Tensor, condition: Tensor | None = None) -> Tensor:
-        """One update of the discriminator on a real batch and as many fresh fakes, under the same conditions.
+        """One step of the discriminator on a real batch and as many fresh fakes, under the same conditions: one update,
+        or two where a lazy penalty (`penalty_every`) is due.
 
         Returns:
             (2,): the adversarial loss, and the weighted penalty that was added to it.
@@ -234,25 +268,30 @@ class Trainer:
         with torch.no_grad():  # nothing of this step may reach the generator
             fake = self.generate(self.latent(len(real)), condition)
         _check_samples(real, fake)
-        adversarial, penalty, real_logits = self._discriminator_loss(self.discriminator, real, fake, condition)
-        loss = adversarial if penalty is None else adversarial + penalty
-        self.discriminator_optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.discriminator_optimizer.step()
-        if self._clipped:  # after the update: the generator must meet the clipped critic
-            ganops.clip_weights_(self._clipped, self.config.clip)
-        if self._augmentation is not None:
-            self._augmentation.observe(real_logits, len(real))
+        adversarial = penalty = None
+        items = self._discriminator_losses(self.discriminator, real, fake, condition, self._discriminator_steps)
+        for loss, more, real_logits in items:
+            self.discriminator_optimizer.zero_grad(set_to_none=True)
+            _total(loss, more).backward()
+            self.discriminator_optimizer.step()
+            if self._clipped:  # after the update: the generator must meet the clipped critic
+                ganops.clip_weights_(self._clipped, self.config.clip)
+            if self._augmentation is not None and real_logits is not None:
+                self._augmentation.observe(real_logits, len(real))
+            adversarial = adversarial if loss is None else loss
+            penalty = penalty if more is None else more
+        self._discriminator_steps += 1
         return torch.stack([adversarial, adversarial.new_zeros(()) if penalty is None else penalty]).detach()
 
     def _look_ahead(self) -> LookAhead:
         """D after `unroll` further steps, as a function of G. Each step has a real batch and fakes of its own."""
         ahead = LookAhead(self.discriminator, self.discriminator_optimizer, self.config.clip, self._clipped)
-        for _ in range(self.config.unroll):
+        for i in range(self.config.unroll):
             real, condition = self.batches.next()
             fake = self.generate(self.latent(len(real)), condition)
-            adversarial, penalty, _ = self._discriminator_loss(ahead, real, fake, condition)
-            ahead.step(adversarial if penalty is None else adversarial + penalty)
+            number = self._discriminator_steps + i
+            for adversarial, penalty, _ in self._discriminator_losses(ahead, real, fake, condition, number):
+                ahead.step(_total(adversarial, penalty))
         return ahead
 
     def generator_step(self, count: int, condition: Tensor | None = None, target: Tensor | None = None) -> Tensor:
@@ -293,6 +332,7 @@ class Trainer:
         """
         self.generator.train()
         self.discriminator.train()
+        self._set_learning_rates()
         losses = []
         for _ in range(self.config.n_critic):
             self._last = real, condition = self.batches.next()
@@ -325,8 +365,17 @@ class Trainer:
                     (self.out / name).unlink(missing_ok=True)
             self._find_best()
         began = time.perf_counter() - self.seconds
-        with _signals() as received, Progress(self.step_count, config.steps) as progress:
-            out_of_time = False
+        with _signals() as received:
+            out_of_time = self._train(received, began)
+            if self.step_count < config.steps and not out_of_time:
+                self._interrupted(received[0])
+            return self._finish("finished")  # a first signal from now on lets the metrics be measured
+
+    def _train(self, received: list[int], began: float) -> bool:
+        """Steps until the run's last one, the end of its minutes or a signal; whether the minutes ended it."""
+        config = self.config
+        out_of_time = False
+        with Progress(self.step_count, config.steps) as progress:
             while self.step_count < config.steps and not received:
                 self._pending.append(self.step())
                 self.seconds = time.perf_counter() - began
@@ -354,9 +403,7 @@ class Trainer:
                     progress.show(self.step_count, self.history[-1])
                 if last:
                     break
-        if self.step_count < config.steps and not out_of_time:
-            self._interrupted(received[0])
-        return self._finish("finished")
+        return out_of_time
 
     def _check_pending(self) -> None:
         """Raise `TrainingDiverged` if one of the losses since the last record is not finite."""
@@ -418,10 +465,6 @@ class Trainer:
         }
         if self.history:
             summary |= {name: value for name, value in self.history[-1].items() if name != "step"}
-        if status == "finished":
-            summary |= self._evaluate(keep=False)  # a longer run would not have looked here
-        if self.best is not None:
-            summary["best"] = self.best
         if self.warnings:
             summary["warnings"] = self.warnings
         if self.out is not None:
@@ -431,6 +474,18 @@ class Trainer:
             report.write_curves(self.out / "curves.png", self.history)
             if status != "diverged":
                 self._draw_samples(self.out / "samples.png")
+        if status == "finished":
+            if self.out is not None:  # measuring can take a minute, and whoever ends it by force should know what lacks
+                unmeasured = {
+                    "status": "measuring",
+                    "missing": "the metrics; continue with --resume",
+                    "best": self.best,
+                }
+                report.write_json(self.out / "metrics.json", summary | unmeasured)
+            summary |= self._evaluate(keep=False)  # a longer run would not have looked here
+        if self.best is not None:
+            summary["best"] = self.best
+        if self.out is not None:
             report.write_json(self.out / "metrics.json", summary)
         return summary
 
@@ -553,6 +608,11 @@ class Trainer:
             network = getattr(self, name)
             if network is not None:
                 _check_fits(name, network, state[name])
+        if self.config.lr_decay and state["config"]["steps"] != self.config.steps:
+            raise ValueError(
+                f"resume: lr_decay lays the learning rates out over the run's {state['config']['steps']} steps; they "
+                f"cannot become {self.config.steps}"
+            )
         if state["step"] > self.config.steps:
             raise ValueError(
                 f"steps is {self.config.steps} and the checkpoint already has {state['step']}; ask for more steps"
@@ -564,6 +624,7 @@ class Trainer:
         self.generator_optimizer.load_state_dict(state["generator_optimizer"])
         self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
         self.step_count, self.seconds = state["step"], state["seconds"]
+        self._discriminator_steps = self.step_count * self.config.n_critic
         self.history = list(state["history"])
         self.evaluations = list(state["evaluations"])
         self.warnings = list(state["warnings"])
@@ -622,6 +683,10 @@ def _outside_norms(network: nn.Module) -> Iterator[nn.Parameter]:
     for module in network.modules():
         if not isinstance(module, norms):
             yield from module.parameters(recurse=False)
+
+
+def _total(loss: Tensor | None, more: Tensor | None) -> Tensor:
+    return more if loss is None else loss if more is None else loss + more
 
 
 def _check_samples(real: Tensor, fake: Tensor) -> None:

@@ -19,6 +19,7 @@ from ganops.training import (
     TrainingDiverged,
     TrainingInterrupted,
     build_trainer,
+    evaluate_checkpoint,
     evaluation,
     generator_of,
     load_checkpoint,
@@ -60,7 +61,7 @@ def assert_same_state(first, second):
     ("recipe", "name", "options"),
     [
         ("wgan", "ring8", {"n_critic": 2}),
-        ("wgan-gp", "grid25", {"n_critic": 2}),
+        ("wgan-gp", "grid25", {"n_critic": 2, "penalty_every": 4, "penalty_kind": "dragan"}),
         ("nsgan", "digits", {"discriminator_norm": "batch"}),
         ("hinge", "digits", {"discriminator_norm": "spectral", "ema": 0.0}),
         ("nsgan", "digits", {"augment": "color,cutout", "augment_target": 0.1, "augment_ramp": 100, "pack": 2}),
@@ -361,6 +362,65 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     assert load_checkpoint(tmp_path)["step"] == 3
     assert signal.getsignal(number) is previous
     assert json.loads((tmp_path / "metrics.json").read_text())["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_the_last_metrics_be_measured(tmp_path, monkeypatch, number):
+    def measured(trainer, last=False):
+        signal.raise_signal(number)
+        return {"modes": 5, "modes_total": 8, "high_quality": 0.25}
+
+    monkeypatch.setattr(evaluation, "metrics", measured)
+    trained(tmp_path, evaluate_every=0)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert (metrics["status"], metrics["high_quality"]) == ("finished", 0.25)
+
+
+def test_a_run_that_is_killed_while_it_is_measured_says_what_lacks(tmp_path, monkeypatch):
+    def killed(trainer, last=False):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation, "metrics", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path, evaluate_every=0)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["status"] == "measuring"
+    assert "--resume" in metrics["missing"]
+    assert metrics["step"] == load_checkpoint(tmp_path)["step"] == 2
+    train(settings("nsgan", "ring8", **SMALL, steps=2, evaluate_every=0), tmp_path, resume=True)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["status"] == "finished"
+    assert "missing" not in metrics
+    assert "high_quality" in metrics
+
+
+@pytest.mark.parametrize("recipe", ["nsgan", "cgan", "pix2pix"])
+def test_a_checkpoint_is_measured_again_with_the_runs_own_numbers(tmp_path, monkeypatch, recipe):
+    if recipe == "pix2pix":  # what is compared with what; the classifier has its own tests
+
+        def measured(samples, dataset, labels=None, targets=None):
+            return {"l1": (samples - targets).abs().mean().item(), "labels": labels.tolist()}
+
+        monkeypatch.setattr(evaluation, "evaluate", measured)
+    name = {"nsgan": "ring8", "cgan": "digits", "pix2pix": "mnist_outline"}[recipe]
+    summary = train(settings(recipe, name, **SMALL, steps=2, monitor_every=0, evaluate_every=0), tmp_path)
+    again = evaluate_checkpoint(tmp_path)
+    metrics = again.keys() - {"recipe", "data", "step", "samples_from", "seed"}
+    assert {"nsgan": "modes", "cgan": "label_accuracy", "pix2pix": "l1"}[recipe] in metrics
+    assert {key: again[key] for key in metrics} == {key: summary[key] for key in metrics}
+    assert again["step"] == 2
+    assert again["samples_from"] == summary["samples_from"]
+    if recipe == "nsgan":
+        other = evaluate_checkpoint(tmp_path / "best.pt", ema=False, seed=1)
+        assert (other["samples_from"], other["seed"]) == ("generator", 1)
+        assert other["sliced_wasserstein"] != again["sliced_wasserstein"]
+
+
+def test_falling_learning_rates_fit_no_other_number_of_steps(tmp_path):
+    trained(tmp_path, lr_decay=0.5)
+    with pytest.raises(ValueError, match="lr_decay lays the learning rates out over the run's 2 steps"):
+        train(settings("nsgan", "ring8", **SMALL, steps=4, lr_decay=0.5), tmp_path, resume=True)
 
 
 def test_a_new_run_forgets_the_best_of_an_earlier_one(tmp_path):

@@ -169,6 +169,25 @@ def test_sample_draws_from_a_checkpoint(tmp_path, capsys):
     assert (tmp_path / "d.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_evaluate_prints_and_writes_the_metrics(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert main(["train", "nsgan", "--data", "ring8", "--out", str(run), *FAST]) == 0
+    wanted = json.loads((run / "metrics.json").read_text())
+    capsys.readouterr()
+    assert main(["evaluate", str(run)]) == 0
+    output = capsys.readouterr().out
+    assert "nsgan on ring8, step 3: moving average of the generator" in output
+    assert f"{wanted['modes']} of 8" in output
+    written = json.loads((run / "evaluation.json").read_text())
+    assert written["checkpoint"] == "run"
+    assert written["sliced_wasserstein"] == wanted["sliced_wasserstein"]
+    out = tmp_path / "other.json"
+    assert main(["evaluate", str(run / "best.pt"), "--seed", "1", "--no-ema", "--out", str(out)]) == 0
+    assert json.loads(out.read_text())["samples_from"] == "generator"
+    assert main(["evaluate", str(tmp_path / "nothing")]) == 2
+    assert "nothing does not exist" in capsys.readouterr().err
+
+
 def test_options_that_change_the_defaults_of_others(tmp_path):
     """Batch norm in D is the default on images; a penalty needs another, and says so only where batch is asked for."""
     arguments = ["train", "hinge", "--data", "digits", *FAST]
@@ -216,7 +235,7 @@ def test_recipes_and_info(capsys):
     assert main(["--version"]) == 0
     assert main(["--help"]) == 0
     usage = capsys.readouterr().out
-    assert all(name in usage for name in ("train", "sample", "recipes", "bench", "info"))
+    assert all(name in usage for name in ("train", "sample", "evaluate", "recipes", "bench", "info"))
 
 
 def test_bench_is_delegated(monkeypatch):

@@ -28,24 +28,27 @@ OPTIONS = {
     "one-sided": {"penalty": 1.0, "penalty_kind": "one-sided", "penalty_target": 1e-4},  # tiny critics are flat
     "r1": {"penalty": 1.0, "penalty_kind": "r1"},
     "r2": {"penalty": 1.0, "penalty_kind": "r2"},
+    "lazy dragan": {"penalty": 1.0, "penalty_kind": "dragan", "penalty_every": 2},
+    "difference": {"penalty": 1.0, "penalty_kind": "gradient", "penalty_difference": 0.01, "lr_decay": 0.5},
     "clip": {"clip": 0.1},
     "rmsprop": {"optimizer": "rmsprop"},
     "sgd": {"optimizer": "sgd", "generator_lr": 0.1, "discriminator_lr": 0.1},
     "batch norm": {"discriminator_norm": "batch"},
     "layer norm": {"discriminator_norm": "layer"},
 }
-PENALTIES = {"gradient", "one-sided", "r1", "r2"}
+PENALTIES = {"gradient", "one-sided", "r1", "r2", "lazy dragan", "difference"}
 
 #: Which pairs are refused, of options or of a recipe or kind of data and an option, and what the reason says.
 REFUSED = (
     ({"points"}, {"augment", "augment-target"}, "augment changes images"),
     ({"points"}, {"resize"}, "its dense layers enlarge nothing"),
     ({"unroll", "unrolled"}, {"batch norm"}, "keeps running statistics"),
+    ({"unroll", "unrolled"}, {"difference"}, "made to be differentiated once"),
     ({"spectral-norm", "sngan"}, {"clip"}, "leave one of them out"),
     ({"wgan"}, {"spectral-norm"}, "leave one of them out"),
-    (PENALTIES | {"mlegan", "r1gan", "wgan-gp"}, {"batch norm"}, "a gradient penalty is per sample"),
+    (PENALTIES | {"cgan", "mlegan", "r1gan", "wgan-gp"}, {"batch norm"}, "a gradient penalty is per sample"),
     ({"minibatch-discrimination", "minibatch"}, PENALTIES, "a gradient penalty is per sample"),
-    ({"mlegan", "r1gan", "wgan-gp"}, {"minibatch-discrimination"}, "a gradient penalty is per sample"),
+    ({"cgan", "mlegan", "r1gan", "wgan-gp"}, {"minibatch-discrimination"}, "a gradient penalty is per sample"),
     ({"wgan", "wgan-gp"}, {"augment-target"}, "has no zero to be right about"),
     ({"pix2pix"}, {"pack"}, "packs would mix them"),
     ({"pix2pix"}, {"augment", "augment-target"}, "augment would move the image"),
@@ -72,7 +75,9 @@ def attempt(recipe, source, changes, expected):
     before = [[p.detach().clone() for p in network.parameters()] for network in networks]
     losses = torch.stack([trainer.step() for _ in range(2)])
     assert losses.isfinite().all()
-    assert (losses[:, 1] != 0).all() == bool(config.penalty)
+    n, k = config.n_critic, config.penalty_every
+    due = [any(step % k == 0 for step in range(i * n, i * n + n)) for i in range(2)]
+    assert (losses[:, 1] != 0).tolist() == [bool(config.penalty) and d for d in due]
     for network, old in zip(networks, before, strict=True):
         assert any(not torch.equal(a, b) for a, b in zip(network.parameters(), old, strict=True))
     assert trainer.sample(5).shape == (5, *trainer.dataset.shape)
@@ -143,6 +148,9 @@ def test_the_table_of_refusals_has_no_idle_row():
         ("nsgan", {"model": "maxout", "discriminator_norm": "layer"}, "has no normalisation, got 'layer'"),
         ("nsgan", {"upsample": "bilinear"}, "upsample 'bilinear' is unknown"),
         ("nsgan", {"penalty_kind": "r3"}, "penalty_kind 'r3' is unknown"),
+        ("wgan-gp", {"penalty_every": 0}, "penalty_every must be at least 1, got 0"),
+        ("wgan-gp", {"penalty_difference": -0.1}, "penalty_difference must be at least 0, got -0.1"),
+        ("nsgan", {"lr_decay": 1.5}, r"lr_decay must be in \[0, 1\], got 1.5"),
     ],
 )
 def test_further_refusals(recipe, changes, text):

@@ -131,10 +131,90 @@ def test_penalty_parameters_reach_the_penalty():
         options: make(loss="wasserstein", penalty=1.0, penalty_target=options[0], penalty_kind=options[1])
         .discriminator_step(POINTS[:8])[1]
         .item()
-        for options in [(1.0, "gradient"), (0.0, "gradient"), (5.0, "one-sided"), (1.0, "r1"), (1.0, "r2")]
-    }
+        for options in [
+            (1.0, "gradient"), (0.0, "gradient"), (5.0, "one-sided"), (1.0, "r1"), (1.0, "r2"), (1.0, "dragan"),
+            (5.0, "dragan"),
+        ]
+    }  # fmt: skip
     assert values[(5.0, "one-sided")] == 0  # no gradient of this critic has norm 5
-    assert len(set(values.values())) == 5
+    assert len(set(values.values())) == 7
+
+
+def test_dragan_is_the_public_function_with_the_trainers_noise():
+    trainer, twin = (make(penalty=3.0, penalty_kind="dragan", penalty_target=0.7) for _ in range(2))
+    real = POINTS[:8]
+    _, penalty = trainer.discriminator_step(real)
+    twin.latent(8)
+    noise = torch.randn(real.shape, generator=twin._noise)
+    wanted = 3 * ganops.dragan_penalty(twin.discriminator, real, noise, target=0.7)
+    torch.testing.assert_close(penalty, wanted.detach())
+
+
+def test_the_penalty_by_differences_is_close_to_the_exact_one_and_has_no_double_backward(monkeypatch):
+    exact, close = (make(penalty=1.0, penalty_kind="r1", penalty_difference=step) for step in (0.0, 1e-2))
+    graphs = []
+    grad = torch.autograd.grad
+    monkeypatch.setattr(
+        torch.autograd, "grad", lambda *a, create_graph=False, **k: graphs.append(create_graph) or grad(*a, **k)
+    )
+    _, found = close.discriminator_step(POINTS[:8])
+    assert graphs == [False]
+    monkeypatch.undo()
+    _, wanted = exact.discriminator_step(POINTS[:8])
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(parameters(close.discriminator), parameters(exact.discriminator), rtol=1e-3, atol=1e-4)
+
+
+def test_a_lazy_penalty_is_an_update_of_its_own_every_so_many_steps():
+    """By hand: after the usual update of every third step one on three times the penalty alone, with Adam's rate and
+    decays for four updates in place of three."""
+    options = {"penalty": 2.0, "penalty_kind": "r1", "discriminator_lr": 0.01, "beta1": 0.5, "beta2": 0.9}
+    trainer, twin = make(penalty_every=3, n_critic=2, **options), make(n_critic=2, **options)
+    c = 3 / 4
+    adam = torch.optim.Adam(twin.discriminator.parameters(), lr=0.01 * c, betas=(0.5**c, 0.9**c))
+    penalties = []
+    for number in range(5):
+        real = POINTS[8 * number : 8 * number + 8]
+        _, penalty = trainer.discriminator_step(real)
+        penalties.append(penalty.item())
+        fake = twin.generator(twin.latent(8)).detach()
+        critic = twin.discriminator
+        losses = [lambda: ganops.discriminator_loss(critic(real), critic(fake))]  # noqa: B023 - called in this round
+        losses += [lambda: 3 * 2 * ganops.r1_penalty(critic, real)] * (number % 3 == 0)  # noqa: B023
+        for loss in losses:
+            adam.zero_grad()
+            value = loss()
+            value.backward()
+            adam.step()
+        assert (penalties[-1] == pytest.approx(value.item(), rel=1e-4)) == (number % 3 == 0)
+        torch.testing.assert_close(parameters(trainer.discriminator), parameters(critic), rtol=1e-4, atol=1e-6)
+    assert [penalty > 0 for penalty in penalties] == [True, False, False, True, False]
+
+
+@pytest.mark.parametrize(("optimizer", "decay"), [("adam", "betas"), ("rmsprop", "alpha"), ("sgd", None)])
+def test_a_lazy_optimiser_forgets_as_much_in_more_updates(optimizer, decay):
+    plain, lazy = (make(penalty=1.0, penalty_every=k, optimizer=optimizer) for k in (1, 4))
+    usual, slowed = (trainer.discriminator_optimizer.param_groups[0] for trainer in (plain, lazy))
+    assert 5 * slowed["lr"] == pytest.approx(4 * usual["lr"])
+    if decay:
+        before, after = (torch.tensor(group[decay], dtype=torch.float64) for group in (usual, slowed))
+        torch.testing.assert_close(after**5, before**4)
+    assert lazy.generator_optimizer.param_groups[0] | {"params": 0} == (
+        plain.generator_optimizer.param_groups[0] | {"params": 0}
+    )
+    off = make(penalty_every=4, optimizer=optimizer)  # without a penalty there is nothing to make up for
+    assert off.discriminator_optimizer.param_groups[0]["lr"] == usual["lr"]
+
+
+def test_learning_rates_fall_in_a_straight_line_at_the_end():
+    trainer = make(lr_decay=0.5, steps=8, generator_lr=0.1, discriminator_lr=0.2)
+    rates = []
+    for _ in range(8):
+        trainer.step()
+        optimizers = trainer.generator_optimizer, trainer.discriminator_optimizer
+        rates.append([optimizer.param_groups[0]["lr"] for optimizer in optimizers])
+    share = [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    torch.testing.assert_close(torch.tensor(rates), torch.tensor([[0.1 * s, 0.2 * s] for s in share]))
 
 
 @pytest.mark.parametrize("loss", ["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "wasserstein"])
