@@ -22,6 +22,9 @@ card := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/
 export TORCH_CUDA_ARCH_LIST ?= $(or $(card),9.0+PTX)
 endif
 
+# One worker a core, where pytest-xdist is (not on every machine without network).
+workers = $(shell $(BIN)/python -c "import xdist; print('-n auto --dist worksteal')" 2>/dev/null)
+
 .PHONY: train test gpu lint wheel wheel-test emulated bench clean
 
 train: $(VENV)/.installed
@@ -29,11 +32,11 @@ train: $(VENV)/.installed
 	    $(if $(wildcard runs/mnist/checkpoint.pt),--resume)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest $(workers) --cov --cov-report=term
 
 # The same op tests, with every CUDA kernel run on the CPU by the emulator; what torch.compile does is the same for both.
 emulated: $(VENV)/.installed
-	GANOPS_BACKEND=emulated $(BIN)/python -m pytest tests/ops -m "not compile"
+	GANOPS_BACKEND=emulated $(BIN)/python -m pytest $(workers) tests/ops -m "not compile"
 
 # REHEARSE=1: the same way without a card, on the emulator.
 gpu: $(VENV)/.installed

@@ -34,6 +34,10 @@ pytest_plugins = ["emulation.plugin"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:  # side by side: each with its share of the cores
+        torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
     # Trained judges are kept between test runs, but not among the user's.
     if config.pluginmanager.hasplugin("cacheprovider"):
         os.environ["XDG_CACHE_HOME"] = str(config.cache.mkdir("home"))

@@ -61,7 +61,8 @@ class Case:
     """One op at one size. ``phases`` says which phases are measured, and from which suite on.
 
     ``inputs(device, differentiable, seed)`` makes a fresh set of buffers, equal for equal seeds. ``traffic`` is None
-    for what is bound by something else than memory.
+    for what is bound by something else than memory. ``bounds`` says, phase by phase, what else than memory holds our
+    time up; it is printed where a row stays behind a rival or behind the copy rate.
     """
 
     op: str
@@ -73,6 +74,7 @@ class Case:
     phases: dict[str, Suite]
     traffic: dict[str, Traffic] | None = None
     dtype: torch.dtype = torch.float32
+    bounds: dict[str, str] = field(default_factory=dict)
 
     @property
     def dtype_name(self) -> str:
@@ -104,6 +106,10 @@ class Floor:
 
     rows: str
     beats: dict[str, float] = field(default_factory=dict)
+
+
+# What bounds a case of a few hundred numbers, ours as its rivals'.
+CALL = "the call itself: operators' dispatch and, for a gradient, an autograd node in Python"
 
 
 def size_of(shape: tuple[int, ...]) -> str:

@@ -299,7 +299,15 @@ def _record(
             "copy_gb_per_s": copy_rate,
             "copy_fraction": rate / copy_rate,
         }
+    if stays_behind(record) and row.phase in case.bounds:
+        record["bound"] = case.bounds[row.phase]
     return record
+
+
+def stays_behind(record: dict[str, Any]) -> bool:
+    """Whether a rival is faster, or, where bytes count (16 MiB and more), four fifths of the copy rate are missed."""
+    large = record.get("bytes_footprint", 0) >= 16 << 20
+    return bool(record["loses_to"]) or (large and record["copy_fraction"] < 0.8)
 
 
 def ratio(record: dict[str, Any], rival: str) -> float | None:

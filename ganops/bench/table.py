@@ -63,6 +63,8 @@ def line(record: dict[str, Any]) -> str:
     text = _line(cells)
     if record["loses_to"]:
         text += f"  {LOSES}{', '.join(record['loses_to'])}"
+    if "bound" in record:
+        text += f"\n    bound by {record['bound']}"
     return "\n".join([text, *(f"    note: {note}" for note in record["notes"])])
 
 

@@ -251,6 +251,20 @@ def test_the_table_marks_rows_that_lose(record):
     assert table.summary([wins]) == "0 of 1 rows lose to a rival."
 
 
+@pytest.mark.parametrize(
+    ("footprint", "fraction", "loses_to", "behind"),
+    [(16 << 20, 0.79, [], True), (16 << 20, 0.81, [], False), (1 << 20, 0.1, [], False), (512, 1.0, ["sums"], True)],
+)
+def test_what_bounds_a_row_is_said_where_it_stays_behind(footprint, fraction, loses_to, behind):
+    record = {"bytes_footprint": footprint, "copy_fraction": fraction, "loses_to": loses_to}
+    assert measure.stays_behind(record) == behind
+
+
+def test_the_table_says_what_bounds_a_row(record):
+    assert "bound by arithmetic" in table.line({**record, "bound": "arithmetic"}).splitlines()[1]
+    assert "bound" not in table.line({key: value for key, value in record.items() if key != "bound"})
+
+
 def test_losing_is_decided_on_the_figure_shown(monkeypatch, record):
     assert all(
         (round(rival["ratio"], 2) < 1) == (name in record["loses_to"]) for name, rival in record["rivals"].items()

@@ -12,6 +12,7 @@ import ganops
 from ganops.bench.case import (
     BACKWARD,
     BOTH,
+    CALL,
     COMPILE,
     EAGER,
     FORWARD,
@@ -149,6 +150,15 @@ _G: dict[str, tuple[tuple[str, Formula], tuple[str, Formula]]] = {
 }
 
 
+_EXPONENTIAL = "arithmetic: an exponential for each logit, and a logarithm for every few"
+
+
+def _bounds(kind: str, shape: tuple[int, ...]) -> dict[str, str]:
+    if torch.Size(shape).numel() < 1 << 16:
+        return dict.fromkeys((FORWARD, BACKWARD, BOTH), CALL)
+    return dict.fromkeys((FORWARD, BACKWARD, BOTH), _EXPONENTIAL) if kind in _LOGISTIC else {}
+
+
 def _discriminator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite], dtype=torch.float32) -> Case:
     def inputs(device: torch.device, differentiable: bool, seed: int) -> Inputs:
         random = generator(device, seed)
@@ -182,6 +192,7 @@ def _discriminator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite], 
             BACKWARD: Traffic(backward, backward),
             BOTH: Traffic(logits + backward, 2 * logits),
         },
+        bounds=_bounds(kind, shape),
     )
 
 
@@ -210,6 +221,7 @@ def _generator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite]) -> C
             BACKWARD: Traffic(backward, backward),
             BOTH: Traffic(logits + backward, 2 * logits),
         },
+        bounds=_bounds(kind, shape),
     )
 
 
