@@ -111,7 +111,11 @@ def loaded() -> bool:
 
 def operator(name: str) -> Any:
     """The operator of that name, looked up once: the way through ``torch.ops`` costs as much as a small kernel."""
-    return getattr(torch.ops.ganops, name).default if loaded() else None
+    if not loaded():
+        return None
+    if not hasattr(torch.ops.ganops, name):
+        raise ImportError(f"ganops: {_cpu.path} has no operator {name}: it is older than these sources; {_REBUILD}")
+    return getattr(torch.ops.ganops, name).default
 
 
 def usual(first: Tensor, second: Tensor) -> bool:

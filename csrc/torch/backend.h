@@ -10,6 +10,7 @@
 
 #include "../kernels/adversarial_loss.h"
 #include "../kernels/clip_weights.h"
+#include "../kernels/diff_augment.h"
 #include "../kernels/gradient_penalty.h"
 #include "../kernels/interpolate.h"
 
@@ -22,6 +23,7 @@ extern const AdversarialLossKernels adversarial_loss;
 extern const InterpolateKernels interpolate;
 extern const GradientPenaltyKernels gradient_penalty;
 extern const ClipWeightsKernels clip_weights;
+extern const DiffAugmentKernels diff_augment;
 }  // namespace ganops::cuda
 
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
@@ -34,6 +36,7 @@ GANOPS_CPU_TABLE(AdversarialLossKernels, adversarial_loss)
 GANOPS_CPU_TABLE(InterpolateKernels, interpolate)
 GANOPS_CPU_TABLE(GradientPenaltyKernels, gradient_penalty)
 GANOPS_CPU_TABLE(ClipWeightsKernels, clip_weights)
+GANOPS_CPU_TABLE(DiffAugmentKernels, diff_augment)
 
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 

@@ -38,6 +38,10 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "float target, bool one_sided, int reduction) -> (Tensor, Tensor)");
 
   m.def("clip_weights_(Tensor(a!)[] tensors, float limit) -> ()");
+
+  // `policy` has a bit for each of colour, translation and cutout; `form`: 0 the images, 1 the linear part, 2 its
+  // adjoint.
+  m.def("diff_augment(Tensor images, Tensor parameters, int policy, int form) -> Tensor");
 }
 
 // What was built, for ganops.build_info().

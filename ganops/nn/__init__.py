@@ -1,6 +1,14 @@
 """Modules over the ops, for those who compose modules."""
 
+from ganops.nn.augment import DiffAugment
 from ganops.nn.losses import DiscriminatorLoss, GeneratorLoss, GradientPenalty
 from ganops.nn.minibatch import MinibatchDiscrimination, MinibatchStddev
 
-__all__ = ["DiscriminatorLoss", "GeneratorLoss", "GradientPenalty", "MinibatchDiscrimination", "MinibatchStddev"]
+__all__ = [
+    "DiffAugment",
+    "DiscriminatorLoss",
+    "GeneratorLoss",
+    "GradientPenalty",
+    "MinibatchDiscrimination",
+    "MinibatchStddev",
+]

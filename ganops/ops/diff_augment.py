@@ -1,20 +1,35 @@
-"""Differentiable augmentation of images, for both that D sees: the real ones and the generated ones."""
+"""Differentiable augmentation of images: one pass forward and one backward, two where contrast needs the mean."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
+from ganops import _library
+from ganops.ops._function import apply, over
+from ganops.reference.diff_augment import POLICIES, prepare
 from ganops.reference.diff_augment import diff_augment as reference_diff_augment
+
+# `enum class Form` in csrc/kernels/diff_augment.h.
+_VALUE, _LINEAR, _ADJOINT = range(3)
+_BITS = {name: 1 << place for place, name in enumerate(POLICIES)}
 
 
 def diff_augment(
-    x: Tensor, policy: str = "color,translation,cutout", *, generator: torch.Generator | None = None
+    x: Tensor,
+    policy: str = "color,translation,cutout",
+    *,
+    generator: torch.Generator | None = None,
+    parameters: Tensor | None = None,
+    p: float | Tensor = 1.0,
 ) -> Tensor:
     """Random changes of each image through which gradients flow (Zhao et al. 2020, arXiv:2006.10738).
 
     Apply it to real **and** generated images, in D's step and in G's: D then cannot learn few images by heart, and G
-    does not learn the augmentation. Per image, with u ~ U[0, 1):
+    does not learn the augmentation. Per image, with u ~ U[0, 1), another u each time:
 
     - ``color``: brightness x + (u − ½); saturation: the distance from the mean over channels times 2u; then
       contrast: the distance from the image's mean times u + ½;
@@ -25,11 +40,64 @@ def diff_augment(
         x: Images (N, C, H, W), zero being mid-grey, as in [−1, 1]; float16, bfloat16, float32 or float64.
         policy: Names of the above, separated by commas, applied in that order; empty: none.
         generator: The random generator to draw with, on any device.
+        parameters: The u instead, (N, 7), on the device of ``x``: for brightness, saturation, contrast, translation in
+            y and x, hole in y and x. :meth:`ganops.nn.DiffAugment.draw` draws them. Excludes ``generator`` and ``p``;
+            no gradient flows to them.
+        p: The probability with which each change is made to each image, independently: the strength that adaptive
+            augmentation moves (ADA, Karras et al. 2020, arXiv:2006.06676). A number, or a tensor () of any device,
+            which is never waited for.
 
     Returns:
-        Images of the same shape and dtype. Differentiable to any order. Computed in plain PyTorch.
+        Images of the same shape and dtype. It is linear in ``x`` but for a constant, so its backward is the adjoint,
+        whose backward is the linear part again: differentiable to any order, and nothing of ``x`` is kept.
 
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    return reference_diff_augment(x, policy, generator=generator)
+    names, parameters = prepare(x, policy, generator, parameters, p)
+    if not _library.serves("diff_augment", x):
+        return reference_diff_augment(x, policy, parameters=parameters)
+    parameters = parameters.contiguous()
+    for bits in _passes(names):
+        x = apply(_Augment, x, parameters, bits, _VALUE)
+    return x
+
+
+def _passes(names: list[str]) -> list[int]:
+    """The policy cut where its order is not that of the kernel: a pass each, its changes as bits."""
+    passes = [0]
+    for name in names:
+        if _BITS[name] <= passes[-1]:
+            passes.append(0)
+        passes[-1] |= _BITS[name]
+    return passes
+
+
+@over(_library.operator("diff_augment"))
+class _Augment(Function):
+    """One pass. Value and linear part have the adjoint as their backward, and the adjoint has the linear part."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        _, parameters, ctx.policy, form = inputs
+        ctx.back = _LINEAR if form == _ADJOINT else _ADJOINT
+        ctx.save_for_backward(parameters)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        (parameters,) = ctx.saved_tensors
+        return apply(_Augment, grad, parameters, ctx.policy, ctx.back), None, None, None
+
+
+def _register_fakes() -> None:
+    """Shapes without data, for torch.compile and meta tensors."""
+
+    @torch.library.register_fake("ganops::diff_augment")
+    def _(images, parameters, policy, form):
+        if images.is_contiguous() or images.is_contiguous(memory_format=torch.channels_last):
+            return torch.empty_like(images)
+        return torch.empty_like(images, memory_format=torch.contiguous_format)
+
+
+if _library.loaded():
+    _register_fakes()

@@ -25,19 +25,13 @@ class Augmentation:
     """
 
     def __init__(self, policy: str, target: float, ramp: int, middle: float, device: torch.device) -> None:
-        self._policy = [name.strip() for name in policy.split(",") if name.strip()]
-        self._target, self._ramp, self._middle = target, ramp, middle
+        self._policy, self._target, self._ramp, self._middle = policy, target, ramp, middle
         self.probability = torch.zeros((), device=device) if target else torch.ones((), device=device)
 
     def __call__(self, x: Tensor, noise: torch.Generator) -> Tensor:
         """Images (N, C, H, W), each change made to each image with the present probability; gradients flow through."""
-        for name in self._policy:
-            changed = ganops.diff_augment(x, name, generator=noise)
-            if self._target:
-                chosen = torch.rand(len(x), generator=noise).to(x.device) < self.probability
-                changed = torch.where(chosen.reshape(-1, 1, 1, 1), changed, x)
-            x = changed
-        return x
+        strength = self.probability if self._target else 1.0
+        return ganops.diff_augment(x, self._policy, generator=noise, p=strength)
 
     def observe(self, real_logits: Tensor, images: int) -> None:
         """Adapt p to D's logits on a real batch of so many images."""

@@ -71,7 +71,15 @@ def clip(x: Tensor) -> list[Tensor]:
     return [copy, other]
 
 
-OPS = (discriminator, generator, interpolate, penalty, clip)
+def augment(x: Tensor) -> list[Tensor]:
+    """Three channels where the size allows it; moved by whole vectors and by less, for a hole of half a row."""
+    channels = 3 if x.numel() % 3 == 0 else 1
+    images = x.view(1, channels, 1, -1)
+    u = torch.tensor([[0.3, 0.9, 0.1, 0.2, 0.71, 0.4, 0.6]])
+    return _with_gradients(lambda images: ganops.diff_augment(images, parameters=u), images)
+
+
+OPS = (discriminator, generator, interpolate, penalty, clip, augment)
 
 
 def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
@@ -135,6 +143,12 @@ def test_launches_that_may_overlap_share_no_count(emulator: ModuleType) -> None:
 
 MILLION = 1 << 20
 
+
+def augmented(x: Tensor, policy: str) -> Tensor:
+    """Moved by nothing."""
+    return ganops.diff_augment(x, policy, parameters=torch.full((len(x), 7), 0.5))
+
+
 # (run, least bytes read and written per element) for tensors of 2²⁰ floats.
 TRAFFIC: dict[str, tuple[Callable[[], object], int, int]] = {
     "discriminator_loss": (lambda: ganops.discriminator_loss(*torch.randn(2, MILLION)), 8, 0),
@@ -142,6 +156,8 @@ TRAFFIC: dict[str, tuple[Callable[[], object], int, int]] = {
     "interpolate": (lambda: ganops.interpolate(*torch.randn(2, 64, MILLION // 64), torch.rand(64)), 8, 4),
     "gradient_norm_penalty": (lambda: ganops.gradient_norm_penalty(torch.randn(64, MILLION // 64)), 4, 0),
     "clip_weights_": (lambda: ganops.clip_weights_(torch.randn(MILLION), 0.1), 4, 4),
+    "diff_augment": (lambda: augmented(torch.randn(1 << 8, 1, 1 << 5, 1 << 7), "translation"), 4, 4),
+    "diff_augment, colour": (lambda: augmented(torch.randn(1 << 8, 1, 1 << 5, 1 << 7), "color"), 8, 4),
 }
 
 
@@ -180,6 +196,10 @@ def test_indices_beyond_32_bits(emulator: ModuleType, aligned: bool) -> None:
     loss = ganops.generator_loss(x, "wasserstein", reduction="none")
     assert loss[-2:].tolist() == [-1, 1]
     batch = x.view(1, -1)
+    # One image of one row, moved by nothing, its hole outside.
+    u = torch.tensor([[0.5, 0.5, 0.5, 0.5, 0.5, -1, -1]])
+    moved = ganops.diff_augment(x.view(1, 1, 1, -1), "translation,cutout", parameters=u)
+    assert moved.flatten()[-2:].tolist() == [1, -1]
     mixed = ganops.interpolate(batch, batch, torch.ones(1))
     assert mixed[0, -2:].tolist() == [1, -1]
     # A card so large that each block of the reductions has one tile.

@@ -5,6 +5,7 @@ A case is a function of tensors alone. Whatever the suite checks, it checks for 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +40,7 @@ class Case:
     magnitude: Function
     differentiable: tuple[int, ...]
     sums: bool = False  # each element of the gradient goes through a sum
+    linear: bool = False  # the gradient does not depend on the input, so that nothing of it is kept
     composite: bool = False  # many steps in the input's dtype, most of them not ours
     in_place: bool = False
     representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
@@ -221,7 +223,56 @@ def _clipping() -> Iterator[Case]:
         )
 
 
-CASES = (*_losses(), *_interpolation(), *_penalties(), *_whole_penalties(), *_clipping())
+def images_of(x: Tensor) -> Tensor:
+    """Samples of any shape as images (N, C, H, W), of three channels and two rows where their size allows it."""
+    if x.dim() == 4:
+        return x
+    size = math.prod(x.shape[1:])
+    channels = 3 if size % 3 == 0 else 1
+    height = 2 if size % (2 * channels) == 0 else 1
+    return x.reshape(x.shape[0], channels, height, size // (channels * height))
+
+
+def augmentation_of(x: Tensor) -> Tensor:
+    """Parameters (N, 7) spread over [0, 1), the same for the same batch size."""
+    count = torch.arange(1, 7 * x.shape[0] + 1, dtype=torch.float64, device=x.device)
+    return (count * 0.7548776662466927).frac().float().reshape(-1, 7)
+
+
+def _augmentations() -> Iterator[Case]:
+    for policy in ("color,translation,cutout", "color", "translation,cutout", "cutout,color"):
+
+        def of(module, policy=policy):
+            def augmented(x):
+                images = images_of(x)
+                result = module.diff_augment(images, policy, parameters=augmentation_of(x).to(x.device))
+                return result.reshape(x.shape)
+
+            return augmented
+
+        def positive(x, policy=policy):
+            # |y| ≤ 3|x| + 1.5·mean_c|x| + ½·mean|x| + ½ for each time that the colours change.
+            images = images_of(x).abs()
+            for _ in range(policy.count("color")):
+                grey = images.mean(1, keepdim=True) if images.numel() else images
+                mean = images.mean((1, 2, 3), keepdim=True) if images.numel() else images
+                images = 3 * images + 1.5 * grey + 0.5 * mean + 0.5
+            return images.reshape(x.shape)
+
+        yield Case(
+            f"diff_augment-{policy}",
+            of(ganops),
+            of(reference),
+            ("sample",),
+            positive,
+            (0,),
+            sums=True,
+            linear=True,
+            representative=policy in ("color,translation,cutout", "translation,cutout"),
+        )
+
+
+CASES = (*_losses(), *_interpolation(), *_penalties(), *_whole_penalties(), *_clipping(), *_augmentations())
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
 REPRESENTATIVE = tuple(case for case in CASES if case.representative)
 

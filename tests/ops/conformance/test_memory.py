@@ -82,7 +82,9 @@ def test_a_graph_may_be_used_twice(case, device):
         torch.autograd.grad(total, wrt)
 
 
-@pytest.mark.parametrize("case", [c for c in REPRESENTATIVE if c.differentiable and not c.composite], ids=str)
+@pytest.mark.parametrize(
+    "case", [c for c in REPRESENTATIVE if c.differentiable and not c.composite and not c.linear], ids=str
+)
 def test_a_changed_input_is_noticed(case, device):
     """Backward recomputes from the inputs, so that writing to them in between must be an error."""
     tensors = inputs_of(case, (4, 3), torch.float32, device)
@@ -94,6 +96,18 @@ def test_a_changed_input_is_noticed(case, device):
         tensors[changed].add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         total.backward()
+
+
+@pytest.mark.parametrize("case", [c for c in REPRESENTATIVE if c.linear], ids=str)
+def test_a_linear_op_keeps_no_input(case, device):
+    (x,) = inputs_of(case, (4, 3), torch.float32, device)
+    x.requires_grad_()
+    passing = x * 1
+    watched = weakref.ref(passing)
+    value = case.fused(passing)
+    del passing
+    assert watched() is None
+    value.sum().backward()
 
 
 def test_nothing_is_kept_alive_without_a_gradient(device):

@@ -11,7 +11,7 @@ from ganops import _library
 from ganops.reference.interpolate import accumulate_dtype
 
 from .layouts import LAYOUTS, OVERLAPPING, SHAPE
-from .table import DTYPES
+from .table import DTYPES, augmentation_of, images_of
 
 pytestmark = pytest.mark.skipif(not _library.loaded(), reason="no compiled library defines the operators")
 
@@ -37,6 +37,10 @@ def _norm(x: Tensor) -> Tensor:
 
 def _weight(x: Tensor) -> Tensor:
     return _vector(x, accumulate_dtype(x.dtype))
+
+
+def _augmentation(x: Tensor) -> Tensor:
+    return augmentation_of(x).to(accumulate_dtype(x.dtype))
 
 
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
@@ -81,6 +85,10 @@ ARGUMENTS = {
     "gradient_norm_penalty_double_backward": [
         lambda x: (x + 1, _number(x), x, _norm(x), 1.0, False, MEAN),
         lambda x: (x + 1, _vector(x), x, _norm(x), 0.0, False, NONE),
+    ],
+    "diff_augment": [
+        lambda x, policy=policy, form=form: (images_of(x), _augmentation(x), policy, form)
+        for policy, form in ((7, 0), (1, 1), (7, 2), (6, 2))
     ],
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
 }
@@ -174,6 +182,12 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "norms' dtype": ("gradient_norm_penalty_backward", (whole, x, _norm(x).double(), 1.0, False, MEAN)),
         "scalar batch": ("gradient_norm_penalty", (whole, 1.0, False, MEAN)),
         "weight's gradient": ("interpolate_weight_backward", (x, half, x)),
+        "not images": ("diff_augment", (x, _augmentation(x), 7, 0)),
+        "policy": ("diff_augment", (images_of(x), _augmentation(x), 8, 0)),
+        "form": ("diff_augment", (images_of(x), _augmentation(x), 7, 3)),
+        "parameters of too few": ("diff_augment", (images_of(x), _augmentation(half), 7, 0)),
+        "too few parameters": ("diff_augment", (images_of(x), _augmentation(x)[:, :6].contiguous(), 7, 0)),
+        "parameters' dtype": ("diff_augment", (images_of(x), _augmentation(x).double(), 7, 0)),
         "gaps": ("clip_weights_", ([x[:, ::2]], 0.5)),
         "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], 0.5)),
     }

@@ -131,4 +131,6 @@ def test_not_finite(case, dtype, device):
             tensors[place].flatten()[3] = value
             # The gradient of an infinite norm is an indefinite inf/inf to the reference, to the kernels the limit 2·g.
             defined = value is torch.nan or "penalty" not in case.name
+            if value is not torch.nan and case.linear:
+                continue  # ∞ − ∞, in the order of the terms
             check(case, tensors, gradients=defined, what=f"{value} in input {place}")
