@@ -19,19 +19,22 @@ _SIZE = 100_000
 _SEED = 20_180_101
 
 
-def _mixture(name: str, centres: Tensor, sigma: float, size: int, seed: int) -> Dataset:
-    """`size` draws from the equal mixture of N(centre, sigma^2 I)."""
+def _mixture(name: str, centres: Tensor, sigma: float, size: int, seed: int, scale: float = 1.0) -> Dataset:
+    """`size` draws from the equal mixture of N(centre, sigma^2 I), all lengths times `scale`."""
+    if not scale > 0:
+        raise ValueError(f"{name}: scale must be above 0, got {scale}")
+    centres, sigma = scale * centres, scale * sigma
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(len(centres), (size,), generator=generator)
     samples = centres[labels] + sigma * torch.randn(size, 2, generator=generator)
     return Dataset(name, samples, labels=labels, classes=len(centres), centres=centres, sigma=sigma)
 
 
-def ring8(size: int = _SIZE, seed: int = _SEED) -> Dataset:
-    """Eight Gaussians, sigma 0.01, evenly spaced on the unit circle."""
+def ring8(size: int = _SIZE, seed: int = _SEED, scale: float = 1.0) -> Dataset:
+    """Eight Gaussians, sigma 0.01, evenly spaced on the unit circle, all lengths times `scale`."""
     # 2 pi k / 8 for k = 0..7. A linspace(0, 2 pi, 8) ends where it starts: seven modes, one of them doubled.
     angle = 2 * math.pi * torch.arange(8) / 8
-    return _mixture("ring8", torch.stack([angle.cos(), angle.sin()], dim=1), 0.01, size, seed)
+    return _mixture("ring8", torch.stack([angle.cos(), angle.sin()], dim=1), 0.01, size, seed, scale)
 
 
 def grid9(size: int = _SIZE, seed: int = _SEED) -> Dataset:
@@ -40,10 +43,10 @@ def grid9(size: int = _SIZE, seed: int = _SEED) -> Dataset:
     return _mixture("grid9", torch.cartesian_prod(axis, axis), 0.05, size, seed)
 
 
-def grid25(size: int = _SIZE, seed: int = _SEED) -> Dataset:
-    """Twenty-five Gaussians, sigma 0.05, on the grid {-4, -2, 0, 2, 4} x {-4, -2, 0, 2, 4}."""
+def grid25(size: int = _SIZE, seed: int = _SEED, scale: float = 1.0) -> Dataset:
+    """Twenty-five Gaussians, sigma 0.05, on the grid {-4, -2, 0, 2, 4} squared, all lengths times `scale`."""
     axis = torch.tensor([-4.0, -2.0, 0.0, 2.0, 4.0])
-    return _mixture("grid25", torch.cartesian_prod(axis, axis), 0.05, size, seed)
+    return _mixture("grid25", torch.cartesian_prod(axis, axis), 0.05, size, seed, scale)
 
 
 def gaussian1d(mean: float = 2.0, sigma: float = 1.0, size: int = _SIZE, seed: int = _SEED) -> Dataset:

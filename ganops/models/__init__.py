@@ -70,6 +70,7 @@ def build(
     *,
     latent_dim: int,
     width: int | None = None,
+    discriminator_width: int | None = None,
     generator_norm: Norm = "batch",
     discriminator_norm: Norm = "none",
     pack: int = 1,
@@ -87,6 +88,7 @@ def build(
         latent_dim: length of z.
         width: units per hidden layer (mlp) or channels at the image's largest feature map (dcgan, unet); None: the
             model's own default.
+        discriminator_width: the same for D alone; None: as `width`.
         generator_norm, discriminator_norm: one of `NORMS`. A critic with a per-sample gradient penalty takes no batch
             norm, which ties the samples of a batch together (Gulrajani et al. 2017, section 4).
         pack: how many samples D sees at once, joined by `ganops.pack`.
@@ -104,8 +106,9 @@ def build(
     _checks.choice("models.build", "generator_norm", generator_norm, NORMS)
     _checks.choice("models.build", "discriminator_norm", discriminator_norm, NORMS)
     _checks.choice("models.build", "upsample", upsample, UPSAMPLINGS)
-    if width is not None and width < 1:
-        raise ValueError(f"models.build: width must be at least 1, got {width}")
+    for option, value in (("width", width), ("discriminator_width", discriminator_width)):
+        if value is not None and value < 1:
+            raise ValueError(f"models.build: {option} must be at least 1, got {value}")
     if name == "unet" and condition_shape is None:
         raise ValueError("models.build: model 'unet' makes images from images: condition_shape is missing")
     chosen: dict[str, Any] = {"width": width, "classes": classes, "condition_shape": condition_shape}
@@ -120,6 +123,7 @@ def build(
     return MODELS[name](
         shape,
         latent_dim=latent_dim,
+        discriminator_width=discriminator_width,
         generator_norm=generator_norm,
         discriminator_norm=discriminator_norm,
         **chosen,

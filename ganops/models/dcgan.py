@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 from torch import nn
@@ -42,6 +43,7 @@ def dcgan(
     *,
     latent_dim: int,
     width: int = 32,
+    discriminator_width: int | None = None,
     generator_norm: Norm = "batch",
     discriminator_norm: Norm = "none",
     pack: int = 1,
@@ -59,6 +61,7 @@ def dcgan(
         shape: (C, H, W), both sides at least 4.
         latent_dim: length of z; G takes (N, latent_dim).
         width: channels of the largest feature map.
+        discriminator_width: D's; None: as G's.
         generator_norm, discriminator_norm: see `ganops.models.build`, as the further ones.
     """
     if len(shape) != 3:
@@ -69,9 +72,8 @@ def dcgan(
     sides = sides_of(*image)
     sizes = [channels] + [width * 2**i for i in range(len(sides) - 1)]
     base = (sizes[-1], *sides[-1])
-    units = base[0] * base[1] * base[2]
 
-    up: list[nn.Module] = [nn.Linear(latent_dim + label_width(classes), units), nn.Unflatten(1, base)]
+    up: list[nn.Module] = [nn.Linear(latent_dim + label_width(classes), math.prod(base)), nn.Unflatten(1, base)]
     up += normalised(nn.Identity(), base[0], "none" if generator_norm == "spectral" else generator_norm)
     up.append(nn.ReLU())
     for i in reversed(range(1, len(sizes))):
@@ -80,14 +82,15 @@ def dcgan(
         up.append(nn.Tanh() if i == 1 else nn.ReLU())
 
     down: list[nn.Module] = []
-    for i, (a, b) in enumerate(pairwise([pack * channels, *sizes[1:]])):
+    sizes = [pack * channels] + [(discriminator_width or width) * 2**i for i in range(len(sides) - 1)]
+    for i, (a, b) in enumerate(pairwise(sizes)):
         norm = "none" if i == 0 and discriminator_norm != "spectral" else discriminator_norm
         # 4x4 kernels with stride 2 and padding 1 halve a side exactly, rounding down.
         down += [*normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b, norm), nn.LeakyReLU(0.2)]
     generator = nn.Sequential(*up)
     discriminator = judge(
         [*down, nn.Flatten()],
-        units,
+        sizes[-1] * math.prod(sides[-1]),
         discriminator_norm,
         classes=classes,
         pack=pack,

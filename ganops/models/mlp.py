@@ -50,6 +50,7 @@ def mlp(
     *,
     latent_dim: int,
     width: int = 256,
+    discriminator_width: int | None = None,
     depth: int = 3,
     generator_norm: Norm = "batch",
     discriminator_norm: Norm = "none",
@@ -58,19 +59,21 @@ def mlp(
     minibatch_discrimination: bool = False,
     minibatch_stddev: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
-    """`depth` hidden layers of `width` units in each network; ReLU in G, LeakyReLU(0.2) in D.
+    """`depth` hidden layers of `width` units in each network (in D of `discriminator_width`, where that is given); ReLU
+    in G, LeakyReLU(0.2) in D.
 
     G ends in tanh for images (C, H, W) and is linear for points (F,). The WGAN-GP toys have depth 3, width 512 and no
     normalisation (Gulrajani et al. 2017, appendix); weights keep PyTorch's default initialisation.
     """
-    sizes = [pack * _features(shape, "mlp")] + [width] * depth
+    units = discriminator_width or width
+    sizes = [pack * _features(shape, "mlp")] + [units] * depth
     generator = _generator(shape, latent_dim, width, depth, generator_norm, classes)
     hidden: list[nn.Module] = [nn.Flatten()]
     for a, b in pairwise(sizes):
         hidden += [*normalised(nn.Linear(a, b), b, discriminator_norm), nn.LeakyReLU(0.2)]
     return generator, judge(
         hidden,
-        width,
+        units,
         discriminator_norm,
         classes=classes,
         pack=pack,
@@ -84,6 +87,7 @@ def maxout(
     *,
     latent_dim: int,
     width: int = 200,
+    discriminator_width: int | None = None,
     generator_norm: Norm = "batch",
     discriminator_norm: Norm = "none",
     pack: int = 1,
@@ -93,16 +97,17 @@ def maxout(
 ) -> tuple[nn.Module, nn.Module]:
     """The networks of PacGAN's toys (Lin et al. 2018, section 4.1): G 4 x 400 ReLU, D 3 x 200 maxout of 5.
 
-    `width` is D's; G's is twice that. Weights N(0, 0.02), biases 0.
+    `width` is D's unless it has a `discriminator_width`; G's is twice that. Weights N(0, 0.02), biases 0.
     """
     if discriminator_norm != "none":
         raise ValueError(f"maxout: its discriminator has no normalisation, got {discriminator_norm!r}; choose none")
-    sizes = [pack * _features(shape, "maxout")] + [width] * 3
+    units = discriminator_width or width
+    sizes = [pack * _features(shape, "maxout")] + [units] * 3
     generator = _generator(shape, latent_dim, 2 * width, 4, generator_norm, classes)
     hidden: list[nn.Module] = [nn.Flatten(), *(Maxout(a, b) for a, b in pairwise(sizes))]
     discriminator = judge(
         hidden,
-        width,
+        units,
         discriminator_norm,
         classes=classes,
         pack=pack,

@@ -99,6 +99,7 @@ def unet(
     condition_shape: tuple[int, ...],
     latent_dim: int,
     width: int = 32,
+    discriminator_width: int | None = None,
     generator_norm: Norm = "batch",
     discriminator_norm: Norm = "none",
     upsample: Upsampling = "transposed",
@@ -110,6 +111,7 @@ def unet(
         condition_shape: (C', H, W) of what they are made from.
         latent_dim: length of z.
         width: channels of the largest feature maps.
+        discriminator_width: D's; None: as G's.
         generator_norm, discriminator_norm, upsample: see `ganops.models.build`.
     """
     if len(shape) != 3 or min(shape[1:]) < 8:
@@ -120,7 +122,8 @@ def unet(
         )
     halvings = 3 if min(shape[1:]) >= 64 else 2
     generator = UNet(condition_shape, shape, latent_dim, width, generator_norm, upsample)
-    discriminator = PatchDiscriminator(shape[0] + condition_shape[0], halvings, width, discriminator_norm)
+    channels = shape[0] + condition_shape[0]
+    discriminator = PatchDiscriminator(channels, halvings, discriminator_width or width, discriminator_norm)
     generator.apply(initialise)
     discriminator.apply(initialise)
     return generator, discriminator

@@ -34,7 +34,7 @@ class Card:
         paper: where the numbers come from.
         recipe, data: what `settings` begins with.
         always: settings of all variants.
-        variants: by name, the settings in which they differ.
+        variants: by name, the settings in which they differ; ``data`` among them goes before the card's.
         published: for some variants the printed numbers by metric: mean and standard error (None: not printed).
         expected: for each variant the metrics that are held, each with the range of its mean over the seeds.
         seeds: how many runs of each variant unless told otherwise.
@@ -54,7 +54,8 @@ class Card:
 
     def config(self, variant: str, seed: int) -> RunConfig:
         """The settings of one run."""
-        return settings(self.recipe, self.data, **{**self.always, **self.variants[variant], "seed": seed})
+        changes = {"data": self.data, **self.always, **self.variants[variant], "seed": seed}
+        return settings(self.recipe, changes.pop("data"), **changes)
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,45 @@ _GRID_PUBLISHED = {
     "PacGAN4": {"modes": (24.8, 0.2), "high_quality": (0.936, None), "reverse_kl": (0.04, None)},
 }
 
+# The toys of the paper's code: as wide as each other, where ours keep PacGAN's numbers. MLPs of 3 x 512, batches of 256,
+# five critic steps, lambda 0.1, Adam 1e-4 (0.5, 0.9); its critic has ReLUs where ours has LeakyReLU(0.2). What it
+# prints are pictures: the ranges are ours.
+_WGAN_GP = "Gulrajani et al. 2017, arXiv:1704.00028, figure 1"
+_TOYS = {
+    "8 Gaussians": {"data": "ring8?scale=1.4142"},
+    "25 Gaussians": {"data": "grid25?scale=0.35355"},
+    "swiss roll": {"data": "swiss_roll"},
+}
+_TOYS_FULL = {
+    "model": "mlp", "width": 512, "generator_norm": "none", "discriminator_norm": "none", "latent_dim": 2,
+    "batch_size": 256, "n_critic": 5, "penalty": 0.1, "penalty_every": 1, "generator_lr": 1e-4,
+    "discriminator_lr": 1e-4, "beta1": 0.5, "beta2": 0.9, "lr_decay": 0.0, "ema": 0.0, "steps": 100_000,
+    "evaluate_every": 0, "monitor_every": 0,
+}  # fmt: skip
+
+# Section 3.1: z of 256, Adam 1e-3 for G and 1e-4 for D (beta1 0.5), batches of 512; its networks have two hidden layers of
+# 128 where ours have three. What it prints are pictures: the ranges are ours.
+_UNROLLED = "Metz et al. 2017, arXiv:1611.02163, figure 2"
+_UNROLLED_ALWAYS = {
+    "data": "ring8?scale=2", "model": "mlp", "width": 128, "generator_norm": "none", "discriminator_norm": "none",
+    "latent_dim": 256, "batch_size": 512, "generator_lr": 1e-3, "discriminator_lr": 1e-4, "beta1": 0.5, "ema": 0.0,
+    "evaluate_every": 0, "monitor_every": 0,
+}  # fmt: skip
+
+# PacGAN's section 4.2 and Metz et al. 2017, section 3.3: z of 100, Adam 2e-4 (0.5), batches of 64 packs, 50 epochs of
+# 128,000 stacks (ours are of 5,000 digits, theirs of 60,000); D's channels in table 3 are a quarter of G's.
+_STACKED = "Lin et al. 2018, arXiv:1712.04086"
+_STACKED_ALWAYS = {
+    "data": "stacked_mnist?size=128000", "model": "dcgan", "width": 64, "latent_dim": 100, "generator_lr": 2e-4,
+    "discriminator_lr": 2e-4, "beta1": 0.5, "ema": 0.0, "steps": 100_000, "evaluate_every": 0, "monitor_every": 0,
+}  # fmt: skip
+
+
+def _stacks(*degrees: int) -> dict[str, dict[str, Any]]:
+    """DCGAN and PacGANs whose batches hold 64 packs."""
+    return {"DCGAN" if m == 1 else f"PacDCGAN{m}": {"pack": m, "batch_size": 64 * m} for m in degrees}
+
+
 CARDS: dict[str, Card] = {
     "pacgan-ring": Card(
         summary="PacGAN's ring of 8 at full length",
@@ -156,6 +196,120 @@ CARDS: dict[str, Card] = {
         expected={"PacGAN2": {"modes": (7.5, 8), "high_quality": (0.5, 1), "reverse_kl": (0, 0.2)}},
         seeds=3,
         minutes=8,
+    ),
+    "unrolled-ring": Card(
+        summary="unrolled GAN on the ring of 8 at full length: no more chasing around the ring",
+        paper=_UNROLLED,
+        recipe="unrolled",
+        data="ring8",
+        always={**_UNROLLED_ALWAYS, "steps": 25_000},
+        variants={"GAN": {"unroll": 0}, "Unrolled5": {"unroll": 5}, "Unrolled10": {"unroll": 10}},
+        expected={"Unrolled10": {"modes": (8, 8), "high_quality": (0.5, 1), "reverse_kl": (0, 0.1)}},
+        seeds=3,
+        minutes=400,
+    ),
+    "unrolled-ring-short": Card(
+        summary="the same, five steps ahead, 2,000 steps with batches of 128: are all modes held at once?",
+        paper=_UNROLLED,
+        recipe="unrolled",
+        data="ring8",
+        always={**_UNROLLED_ALWAYS, "batch_size": 128, "steps": 2000},
+        variants={"GAN": {"unroll": 0}, "Unrolled5": {"unroll": 5}},
+        # Without an average and so early the samples lie around the modes more than in them.
+        expected={"Unrolled5": {"modes": (6.5, 8), "reverse_kl": (0, 0.5)}},
+        seeds=2,
+        minutes=8,
+    ),
+    "wgan-gp-toys": Card(
+        summary="WGAN-GP's toys at full length: 8 Gaussians, 25 Gaussians, swiss roll",
+        paper=_WGAN_GP,
+        recipe="wgan-gp",
+        data="ring8",
+        always=_TOYS_FULL,
+        variants=_TOYS,
+        expected={
+            "8 Gaussians": {"modes": (8, 8), "high_quality": (0.8, 1), "reverse_kl": (0, 0.1)},
+            "25 Gaussians": {"modes": (24, 25), "high_quality": (0.8, 1), "reverse_kl": (0, 0.1)},
+            "swiss roll": {"modes": (20, 20), "high_quality": (0.8, 1), "reverse_kl": (0, 0.1)},
+        },
+        seeds=1,
+        minutes=1200,
+    ),
+    "wgan-gp-toys-short": Card(
+        summary="the same three with the trainer's own small networks, 3,000 steps: are all modes there?",
+        paper=_WGAN_GP,
+        recipe="wgan-gp",
+        data="ring8",
+        always={
+            "penalty": 0.1,
+            "penalty_every": 1,
+            "generator_lr": 5e-4,
+            "discriminator_lr": 5e-4,
+            "lr_decay": 0.5,
+            "steps": 3000,
+            "evaluate_every": 0,
+            "monitor_every": 0,
+        },
+        variants=_TOYS,
+        # So early the modes are still wide; all of them and evenly is what is asked for.
+        expected={
+            "8 Gaussians": {"modes": (8, 8), "high_quality": (0.5, 1), "reverse_kl": (0, 0.1)},
+            "25 Gaussians": {"modes": (24, 25), "high_quality": (0.3, 1), "reverse_kl": (0, 0.2)},
+            "swiss roll": {"modes": (20, 20), "high_quality": (0.5, 1), "reverse_kl": (0, 0.1)},
+        },
+        seeds=1,
+        minutes=10,
+    ),
+    "stacked-mnist": Card(
+        summary="a thousand modes (PacGAN's table 2): packing finds them, DCGAN does not",
+        paper=f"{_STACKED}, table 2",
+        recipe="dcgan",
+        data="stacked_mnist",
+        always=_STACKED_ALWAYS,
+        variants=_stacks(1, 2),
+        published={
+            "DCGAN": {"modes": (78.9, 6.5), "reverse_kl": (4.50, None)},
+            "PacDCGAN2": {"modes": (1000.0, 0.0), "reverse_kl": (0.06, None)},
+        },
+        expected={"PacDCGAN2": {"modes": (900, 1000), "reverse_kl": (0, 0.5)}},
+        seeds=1,
+        minutes=9000,
+    ),
+    "stacked-mnist-small-d": Card(
+        summary="a thousand modes with a D of a quarter of G's channels (table 3): unrolling, packing",
+        paper=f"{_STACKED}, table 3; Metz et al. 2017, arXiv:1611.02163",
+        recipe="dcgan",
+        data="stacked_mnist",
+        # The same D for all: looking ahead cannot take back batch norm's running statistics.
+        always={**_STACKED_ALWAYS, "discriminator_width": 16, "discriminator_norm": "layer"},
+        variants={
+            **_stacks(1),
+            "Unrolled5": {"unroll": 5, "batch_size": 64},
+            "Unrolled10": {"unroll": 10, "batch_size": 64},
+            **_stacks(4),
+        },
+        published={
+            "DCGAN": {"modes": (30.6, None)},
+            "Unrolled5": {"modes": (236.4, None)},
+            "Unrolled10": {"modes": (327.2, None)},
+            "PacDCGAN4": {"modes": (667.4, None)},
+        },
+        expected={"Unrolled5": {"modes": (150, 1000)}, "PacDCGAN4": {"modes": (400, 1000)}},
+        seeds=1,
+        minutes=60000,
+    ),
+    "stacked-mnist-short": Card(
+        summary="a thousand modes with small networks, 1,500 steps: does packing find more of them?",
+        paper=f"{_STACKED}, table 2",
+        recipe="dcgan",
+        data="stacked_mnist",
+        always={"width": 16, "steps": 1500, "evaluate_every": 0, "monitor_every": 0},
+        variants=_stacks(1, 2),
+        published={"DCGAN": {"modes": (78.9, 6.5)}, "PacDCGAN2": {"modes": (1000.0, 0.0)}},
+        # A fifteenth of the steps on a fifth of the stacks: most modes, however unevenly.
+        expected={"PacDCGAN2": {"modes": (500, 1000), "reverse_kl": (0, 2)}},
+        seeds=1,
+        minutes=15,
     ),
 }
 
@@ -212,7 +366,7 @@ def run_card(
         metrics = _metrics(card, variant)
         found: dict[str, list[float]] = {metric: [] for metric in metrics}
         for seed in range(seeds):
-            result = _run(card.config(variant, seed), out / f"{variant}-{seed}")
+            result = _run(card.config(variant, seed), out / f"{variant.replace(' ', '-')}-{seed}")
             for metric in metrics:
                 value = result[metric]
                 found[metric].append(math.inf if value is None else float(value))

@@ -45,7 +45,7 @@ class TrainingConfig:
     """Adam's decay of the mean squared gradient."""
     lr_decay: float = 0.0
     """Share of the steps, the last ones, over which both learning rates fall in a straight line to zero; 0:
-    constant."""
+    constant. A run continued to other steps follows the new line from there on."""
     clip: float = 0.0
     """After each discriminator step clamp its weights to [-clip, clip]; 0: off."""
     penalty: float = 0.0

@@ -39,6 +39,8 @@ class RunConfig(TrainingConfig):
     """Networks: dcgan, mlp, unet (image to image) or maxout (PacGAN's toys)."""
     width: int | None = None
     """Units per hidden layer (mlp, 256) or channels beside the image (dcgan and unet, 32); None: the model's own."""
+    discriminator_width: int | None = None
+    """The same for the discriminator alone; None: as width."""
     generator_norm: Norm = "batch"
     """Normalisation in the generator."""
     discriminator_norm: Norm = "none"
@@ -80,6 +82,7 @@ def _build(
         shape,
         latent_dim=config.latent_dim,
         width=config.width,
+        discriminator_width=config.discriminator_width,
         generator_norm=config.generator_norm,
         discriminator_norm=config.norm_of_discriminator,
         pack=config.pack,

@@ -608,11 +608,6 @@ class Trainer:
             network = getattr(self, name)
             if network is not None:
                 _check_fits(name, network, state[name])
-        if self.config.lr_decay and state["config"]["steps"] != self.config.steps:
-            raise ValueError(
-                f"resume: lr_decay lays the learning rates out over the run's {state['config']['steps']} steps; they "
-                f"cannot become {self.config.steps}"
-            )
         if state["step"] > self.config.steps:
             raise ValueError(
                 f"steps is {self.config.steps} and the checkpoint already has {state['step']}; ask for more steps"

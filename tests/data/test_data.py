@@ -182,3 +182,13 @@ def test_every_tenth_pair_is_held_out_with_what_belongs_to_it():
     assert torch.equal(held_out.samples, pairs.samples[9::10])
     assert torch.equal(held_out.conditions, pairs.conditions[9::10])
     assert sorted([*trained.labels.tolist(), 9, 19]) == list(range(25))
+
+
+@pytest.mark.parametrize("name", ["ring8", "grid25"])
+def test_a_scaled_mixture_is_the_same_points_in_other_units(name):
+    usual, scaled = data.load(f"{name}?size=50"), data.load(f"{name}?size=50&scale=0.25")
+    torch.testing.assert_close(scaled.samples, 0.25 * usual.samples)
+    torch.testing.assert_close(scaled.centres, 0.25 * usual.centres)
+    assert scaled.sigma == pytest.approx(0.25 * usual.sigma)
+    with pytest.raises(ValueError, match="scale must be above 0, got 0.0"):
+        data.load(f"{name}?scale=0")

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -44,6 +46,24 @@ def test_batch_norm_does_tie_samples_together():
     _, critic = models.build("dcgan", (1, 8, 8), latent_dim=3, width=4, discriminator_norm="batch")
     images = torch.randn(5, 1, 8, 8)
     assert not torch.allclose(critic(images)[:2], critic(images[:2]), rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mlp", "maxout", "dcgan", "unet"])
+def test_a_discriminator_of_another_width(name):
+    """D's own width changes D and leaves G alone; without it both have the model's."""
+    given = {"latent_dim": 3, "width": 8, **({"condition_shape": (1, 8, 8)} if name == "unet" else {})}
+
+    def shapes(**options):
+        networks = models.build(name, (1, 8, 8), **given, **options)
+        return [[tuple(p.shape) for p in network.parameters()] for network in networks]
+
+    usual, narrow = shapes(), shapes(discriminator_width=2)
+    assert narrow[0] == usual[0]
+    assert sum(map(math.prod, narrow[1])) < sum(map(math.prod, usual[1])) / 2
+    assert shapes(discriminator_width=8) == usual
+    condition = (torch.randn(2, 1, 8, 8),) if name == "unet" else ()
+    _, critic = models.build(name, (1, 8, 8), **given, discriminator_width=2)
+    assert critic(torch.randn(2, 1, 8, 8), *condition).shape[0] == 2
 
 
 def test_dcgan_weights_start_at_002():

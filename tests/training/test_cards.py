@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from ganops import data
 from ganops.cli import main
 from ganops.training import cards, train
 from ganops.training.cards import CARDS, Card, Outcome, run_card, table
@@ -40,6 +41,14 @@ def test_every_card_is_a_runnable_set_of_settings(name):
             assert low <= high
     assert card.seeds >= 1
     assert card.minutes >= 1
+
+
+def test_a_variant_may_bring_its_own_data():
+    card = CARDS["wgan-gp-toys"]
+    assert card.config("swiss roll", 0).data == "swiss_roll"
+    ring, grid = (data.load(card.config(name, 0).data + "&size=2000") for name in ("8 Gaussians", "25 Gaussians"))
+    assert ring.centres.norm(dim=1).mean().item() == pytest.approx(2 / 2**0.5, rel=1e-3)  # 2 / 1.414 there
+    assert grid.centres.amax().item() == pytest.approx(4 / 2.828, rel=1e-3)
 
 
 def test_a_card_trains_each_variant_from_each_seed_and_continues(tiny, tmp_path, monkeypatch):
