@@ -218,6 +218,60 @@ def penalty(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
         note(worst, "penalty: double backward", ulps(second, exact, dtype, size))
 
 
+def selected(x: Long, u: Long, back: bool) -> Long:
+    """Translation and cutout of images (N, C, H, W) by the numbers u, or, ``back``, the transposed of both."""
+    out = np.zeros_like(x)
+    for image, row, y in zip(x, u.astype(np.float64), out, strict=True):
+        height, width = image.shape[1:]
+        index, kept = [], []
+        for side, move, middle in ((height, row[3], row[5]), (width, row[4], row[6])):
+            most, hole = int(side / 8 + 0.5), int(side / 2 + 0.5)
+            source = np.arange(side) + int(np.floor(move * (2 * most + 1))) - most
+            first = int(np.floor(middle * (side + 1 - hole % 2))) - hole // 2
+            index.append(source)
+            place = np.arange(side)
+            kept.append(((source >= 0) & (source < side), (place >= first) & (place < first + hole)))
+        (inside_y, hole_y), (inside_x, hole_x) = kept
+        taken = inside_y[:, None] & inside_x & ~(hole_y[:, None] & hole_x)
+        here = np.nonzero(taken)
+        there = index[0][here[0]], index[1][here[1]]
+        to, source = (there, here) if back else (here, there)
+        y[:, to[0], to[1]] = image[:, source[0], source[1]]
+    return out
+
+
+def augmentation(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
+    for place, shape in enumerate(((16, 3, 8, 12), (4, 1, 16, 16), (2, 5, 33, 31), (2, 3, 64, 64))):
+        random = torch.Generator().manual_seed(place)
+        images, above = torch.randn(2, *shape, generator=random, dtype=torch.float64)
+        images *= 10 ** (4 * torch.rand(shape[0], 1, 1, 1, generator=random, dtype=torch.float64) - 2)
+        u = torch.rand(shape[0], 7, generator=random)
+        leaf = images.to(dtype).to(device).requires_grad_()
+        result = module.diff_augment(leaf, parameters=u.to(device))
+        (got,) = torch.autograd.grad(result, leaf, above.to(dtype).to(device))
+        numbers_of = wide(u)
+        offset, saturation, contrast = (
+            (numbers_of[:, i] * factor + add)[:, None, None, None]
+            for i, factor, add in ((0, 1, -0.5), (1, 2, 0), (2, 1, 0.5))
+        )
+
+        def coloured(x: Long, s: Long = saturation, k: Long = contrast) -> tuple[Long, Long]:
+            """The linear part, and the sum of the magnitudes of its terms."""
+            parts = x, x.mean(1, keepdims=True), x.mean((1, 2, 3), keepdims=True)
+            sizes = np.abs(x), np.abs(x).mean(1, keepdims=True), np.abs(x).mean((1, 2, 3), keepdims=True)
+            factors = k * s, k * (1 - s), 1 - k
+            return tuple(
+                sum(f * p for f, p in zip(fs, ps, strict=True))
+                for fs, ps in ((factors, parts), ([np.abs(f) for f in factors], sizes))
+            )
+
+        truth, size = coloured(wide(leaf))
+        size = selected(size + np.abs(offset), numbers_of, False)
+        note(worst, "diff_augment: value", ulps(result, selected(truth + offset, numbers_of, False), dtype, size))
+        truth, size = coloured(selected(wide(above.to(dtype)), numbers_of, True))
+        note(worst, "diff_augment: gradient", ulps(got, truth, dtype, size))
+
+
 def clipping(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
     x = numbers(dtype)
     for limit in (0.01, 1 / 3, 3.0):
@@ -235,6 +289,7 @@ def measure(module, device: str, terms: int) -> dict[str, Worst]:
         sums(module, dtype, device, worst, terms)
         interpolation(module, dtype, device, worst)
         penalty(module, dtype, device, worst)
+        augmentation(module, dtype, device, worst)
         clipping(module, dtype, device, worst)
     return found
 
