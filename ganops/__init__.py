@@ -6,7 +6,7 @@ Every function of :mod:`ganops.ops` is here under its own name, and in plain PyT
 
 __version__ = "0.1.0"
 
-from ganops import nn, reference
+from ganops import nn, optimizers, reference
 from ganops._library import FallbackWarning, build_info
 from ganops.ops import (
     clip_weights_,
@@ -40,6 +40,7 @@ __all__ = [
     "minibatch_discrimination",
     "minibatch_stddev",
     "nn",
+    "optimizers",
     "pack",
     "r1_penalty",
     "r2_penalty",

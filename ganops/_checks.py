@@ -66,13 +66,17 @@ def choice(function: str, name: str, value: object, choices: Iterable[str]) -> N
         raise ValueError(f"{function}: {name} {value!r} is unknown{hint}; choose one of {', '.join(choices)}")
 
 
-def number(function: str, name: str, value: object, *, minimum: float | None = None) -> float:
-    """The finite float that ``value`` is; raises TypeError or ValueError."""
+def number(
+    function: str, name: str, value: object, *, minimum: float | None = None, above: float | None = None
+) -> float:
+    """The finite float that ``value`` is, in the range asked for; raises TypeError or ValueError."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{function}: {name} must be a number, got {type(value).__name__}")
     # Comparisons alone, which torch.compile traces for numbers that change between calls; NaN fails them.
-    if not -math.inf < value < math.inf or (minimum is not None and value < minimum):
+    low = (minimum is not None and value < minimum) or (above is not None and value <= above)
+    if low or not -math.inf < value < math.inf:
         wanted = "finite" if minimum is None else f"finite and at least {minimum:g}"
+        wanted = wanted if above is None else f"finite and above {above:g}"
         raise ValueError(f"{function}: {name} must be {wanted}, got {value!r}")
     return float(value)
 

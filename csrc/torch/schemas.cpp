@@ -42,6 +42,18 @@ STABLE_TORCH_LIBRARY(ganops, m) {
   // `policy` has a bit for each of colour, translation and cutout; `form`: 0 the images, 1 the linear part, 2 its
   // adjoint.
   m.def("diff_augment(Tensor images, Tensor parameters, int policy, int form) -> Tensor");
+
+  // With steps_on_device the steps are tensors on the weights' device; else on the host, wherever the weights are.
+  m.def(
+      "adam_(Tensor(a!)[] weights, Tensor(b!)[] gradients, Tensor(c!)[] means, Tensor(d!)[] squares, "
+      "Tensor(e!)[] largest, Tensor(f!)[] steps, float lr, float beta1, float beta2, float eps, float weight_decay, "
+      "bool decoupled, bool maximize, float? clip, bool steps_on_device, Tensor? lr_tensor=None, "
+      "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()");
+  m.def(
+      "rmsprop_(Tensor(a!)[] weights, Tensor(b!)[] gradients, Tensor(c!)[] squares, Tensor(d!)[] averages, "
+      "Tensor(e!)[] momenta, Tensor(f!)[] steps, float lr, float alpha, float eps, float weight_decay, "
+      "float momentum, bool maximize, float? clip, bool steps_on_device, Tensor? lr_tensor=None, "
+      "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()");
 }
 
 // What was built, for ganops.build_info().

@@ -1,5 +1,6 @@
 """Every op in plain PyTorch, under the same name and signature: the tests' oracle and the fallback at run time."""
 
+from ganops.reference import optimizers
 from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
 from ganops.reference.clip_weights import clip_weights_
 from ganops.reference.diff_augment import diff_augment
@@ -22,6 +23,7 @@ __all__ = [
     "lp_penalty",
     "minibatch_discrimination",
     "minibatch_stddev",
+    "optimizers",
     "pack",
     "r1_penalty",
     "r2_penalty",

@@ -51,7 +51,7 @@ def name_of(case: Case) -> str:
 
 
 def test_every_family_has_cases_and_floors_and_a_script(pytestconfig):
-    assert STEMS == ["adversarial_loss", "clip_weights", "diff_augment", "gradient_penalty", "interpolate"]
+    assert STEMS == ["adversarial_loss", "clip_weights", "diff_augment", "gradient_penalty", "interpolate", "optimizers"]
     for stem in STEMS:
         assert ganops.bench.cases.rows([stem], Suite.QUICK)
         assert ganops.bench.cases.family(stem).FLOORS

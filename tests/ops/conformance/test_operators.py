@@ -43,6 +43,20 @@ def _augmentation(x: Tensor) -> Tensor:
     return augmentation_of(x).to(accumulate_dtype(x.dtype))
 
 
+def _lists(x: Tensor, *kept: bool) -> list[list[Tensor]]:
+    """Weights, gradients, three kinds of state, where they are kept, and steps, of an optimiser."""
+
+    def like(scale: float) -> list[Tensor]:
+        return [t.mul(scale) for t in (x, x.flatten()[:2], x.new_empty(0))]
+
+    steps = [torch.full((), float(i), device=x.device) for i in range(3)]
+    return [like(1.0), like(2.0), *([t.square() for t in like(0.5)] if keep else [] for keep in kept), steps]
+
+
+def _on_device(x: Tensor) -> tuple[bool, Tensor, Tensor, Tensor]:
+    return True, *(torch.full((), value, device=x.device) for value in (0.1, 4.0, 0.0))
+
+
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
 ARGUMENTS = {
     "adversarial_loss": [
@@ -91,6 +105,14 @@ ARGUMENTS = {
         for policy, form in ((7, 0), (1, 1), (7, 2), (6, 2))
     ],
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
+    "adam_": [
+        lambda x: (*_lists(x, True, True, True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
+        lambda x: (*_lists(x, True, True, False), 0.1, 0.5, 0.9, 1e-8, 0.1, False, False, 0.5, *_on_device(x)),
+    ],
+    "rmsprop_": [
+        lambda x: (*_lists(x, True, True, True), 0.1, 0.9, 1e-8, 0.1, 0.5, True, None, False),
+        lambda x: (*_lists(x, True, False, False), 0.1, 0.9, 1e-8, 0.0, 0.0, False, 0.5, *_on_device(x)),
+    ],
 }
 
 
@@ -155,6 +177,17 @@ def test_ahead_of_time_dispatch(name, device):
     )
 
 
+def _step(
+    x: Tensor,
+    weights: list[Tensor] | None = None,
+    gradients: list[Tensor] | None = None,
+    squares: list[Tensor] | None = None,
+    steps: list[Tensor] | None = None,
+) -> tuple:
+    lists = (weights or [x], gradients or [x + 1], squares or [x * x], [], [], steps or [_number(x)])
+    return *lists, 0.1, 0.9, 1e-8, 0.0, 0.0, False, 0.5, False
+
+
 # The operators check what memory safety needs, whoever calls them.
 def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
     whole, half = _number(x), x[: len(x) // 2]
@@ -190,6 +223,16 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "parameters' dtype": ("diff_augment", (images_of(x), _augmentation(x).double(), 7, 0)),
         "gaps": ("clip_weights_", ([x[:, ::2]], 0.5)),
         "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], 0.5)),
+        "gradient's dtype": ("rmsprop_", _step(x, gradients=[x.half()])),
+        "gradient's shape": ("rmsprop_", _step(x, gradients=[half])),
+        "state's dtype": ("rmsprop_", _step(x, squares=[x.double()])),
+        "state's length": ("rmsprop_", _step(x, squares=[x.clone(), x.clone()])),
+        "shared weights": ("rmsprop_", _step(x, [x, x], [x + 1, x + 1], [x * x, x * x], steps=[whole, whole])),
+        "overlapping weight": ("rmsprop_", _step(x, [x[:1].expand(4, 3)])),
+        "overlapping state": ("rmsprop_", _step(x, squares=[x[:1].expand(4, 3)])),
+        "step's dtype": ("rmsprop_", _step(x, steps=[whole.int()])),
+        "step's size": ("rmsprop_", _step(x, steps=[x])),
+        "scale's dtype": ("rmsprop_", (*_step(x), None, whole.double())),
     }
 
 

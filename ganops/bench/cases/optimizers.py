@@ -1,0 +1,105 @@
+"""A critic's optimiser step with the clipping that follows it: few large tensors, and many small ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganops import optimizers
+from ganops.bench.case import COMPILE, EAGER, FORWARD, POPULAR, Case, Floor, Inputs, Rival, Suite, Traffic, generator
+from ganops.bench.cases.clip_weights import LIMIT, RESIDUAL_CRITIC
+
+SETTINGS: dict[str, dict[str, Any]] = {"RMSprop": {"lr": 5e-5}, "Adam": {"lr": 1e-4, "betas": (0.5, 0.9)}}
+WAYS: dict[str, dict[str, dict[str, bool]]] = {
+    "RMSprop": {"loop": {"foreach": False}, "foreach": {"foreach": True}},
+    "Adam": {"loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}},
+}
+NUMBERS = {"RMSprop": (3, 2), "Adam": (4, 3)}  # read and written for each weight
+
+
+def _ours(parameters: list[Tensor], made: dict[str, Any]) -> None:
+    made["ours"].step()
+
+
+def _rival(way: str) -> Callable[[list[Tensor], dict[str, Any]], None]:
+    def step_and_clamp(parameters: list[Tensor], made: dict[str, Any]) -> None:
+        made[way].step()
+        with torch.no_grad():
+            for p in parameters:
+                p.clamp_(-LIMIT, LIMIT)
+
+    return step_and_clamp
+
+
+@torch.no_grad()
+def _rmsprop_formula(parameters: list[Tensor], made: dict[str, Any]) -> None:
+    """What compiling ``step`` comes to, without its looking after the state, which the compiler breaks off at."""
+    for p, v in zip(parameters, made["averages"][0], strict=True):
+        v.mul_(0.99).addcmul_(p.grad, p.grad, value=0.01)
+        p.addcdiv_(p.grad, v.sqrt().add_(1e-8), value=-5e-5).clamp_(-LIMIT, LIMIT)
+
+
+@torch.no_grad()
+def _adam_formula(parameters: list[Tensor], made: dict[str, Any]) -> None:
+    """The same; the number of the step is fixed at 1, else each would be compiled anew."""
+    for p, m, v in zip(parameters, *made["averages"], strict=True):
+        m.lerp_(p.grad, 0.5)
+        v.mul_(0.9).addcmul_(p.grad, p.grad, value=0.1)
+        p.addcdiv_(m, v.sqrt().div_(0.1**0.5).add_(1e-8), value=-1e-4 / 0.5).clamp_(-LIMIT, LIMIT)
+
+
+FORMULAS = {"RMSprop": _rmsprop_formula, "Adam": _adam_formula}
+
+
+def _rivals(kind: str) -> tuple[Rival, ...]:
+    clamp = "for p in parameters: p.clamp_(-c, c)"
+    given = {way: "".join(f", {name}={value}" for name, value in how.items()) for way, how in WAYS[kind].items()}
+    found = [
+        Rival(way, POPULAR if way == "loop" else EAGER, f"{kind}(…{given[way]}).step(); {clamp}", _rival(way))
+        for way in WAYS[kind]
+    ]
+    code = f"torch.compile: the formula of {kind}; {clamp}"
+    return *found, Rival("compile", COMPILE, code, FORMULAS[kind], compiled=True)
+
+
+def _case(kind: str, variant: str, shapes: list[tuple[int, ...]], suite: Suite) -> Case:
+    read, written = NUMBERS[kind]
+
+    def inputs(device: torch.device, differentiable: bool, seed: int) -> Inputs:
+        random = generator(device, seed)
+        parameters = [nn.Parameter(torch.randn(s, device=device, generator=random).mul_(LIMIT)) for s in shapes]
+        for parameter in parameters:
+            parameter.grad = torch.randn(parameter.shape, device=device, generator=random)
+        made: dict[str, Any] = {"ours": getattr(optimizers, kind)(parameters, clip=LIMIT, **SETTINGS[kind])}
+        for way, how in WAYS[kind].items():
+            made[way] = getattr(torch.optim, kind)(parameters, **how, **SETTINGS[kind])
+        made["averages"] = [[torch.zeros_like(p) for p in parameters] for _ in range(read - 2)]
+        return Inputs((parameters, made))
+
+    count = sum(torch.Size(shape).numel() for shape in shapes)
+    return Case(
+        op=f"optimizers.{kind}",
+        variant=variant,
+        size=f"{count / 1e6:.1f}M in {len(shapes)}",
+        ours=_ours,
+        rivals=_rivals(kind),
+        inputs=inputs,
+        phases={FORWARD: suite},
+        traffic={FORWARD: Traffic(4 * (read + written) * count, 4 * read * count)},
+    )
+
+
+FLOORS = (
+    Floor("optimizers.RMSprop/residual critic/*/forward", {"loop": 2.0, "foreach": 2.0}),
+    Floor("optimizers.Adam/residual critic/*/forward", {"fused": 1.2}),
+)
+
+
+def cases() -> Iterator[Case]:
+    """Each optimiser on each critic."""
+    for kind in SETTINGS:
+        yield _case(kind, "residual critic", RESIDUAL_CRITIC, Suite.QUICK)
+        yield _case(kind, "small tensors", [(1000,)] * 300, Suite.DEFAULT)

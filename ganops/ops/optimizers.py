@@ -1,0 +1,242 @@
+"""Optimisers that clip what they update, in one pass over the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from ganops import _library
+from ganops._library import BACKEND
+from ganops.reference import optimizers as reference
+from ganops.reference.optimizers import Clipping, Lists
+
+__all__ = ["Adam", "RMSprop"]
+
+_PLAIN = {Tensor, Parameter}
+
+_adam_op = _library.operator("adam_")
+_rmsprop_op = _library.operator("rmsprop_")
+
+
+class _Fused(Clipping):
+    """The step through an operator, which checks all that it is given before it writes."""
+
+    # A GradScaler then hands over its scale and what it found, and never waits for the device.
+    _step_supports_amp_scaling = True
+
+    def _update(self, group: dict[str, Any], lists: Lists, complex_weights: bool) -> None:
+        if complex_weights or not self._for_kernels(group):
+            super()._update(group, lists, complex_weights)
+        elif not self._at_once(group, lists):
+            self._by_kinds(group, lists)
+
+    def _for_kernels(self, group: dict[str, Any]) -> bool:
+        """Whether the kernels know these settings. The compiler fuses the reference."""
+        if BACKEND == "reference" or group["differentiable"] or torch.compiler.is_compiling():
+            return False
+        if group["capturable"] and any(p.device.type == "cpu" for p in group["params"]):
+            return False  # torch says what it has against that
+        numbers = (group["weight_decay"], *group.get("betas", ()))
+        return not any(isinstance(number, Tensor) for number in numbers)
+
+    def _at_once(self, group: dict[str, Any], lists: Lists) -> bool:
+        """The usual group: plain weights of one dtype and device. To find that out here would take longer."""
+        if not _library.loaded() or not _PLAIN.issuperset(map(type, lists[0])):
+            return False
+        try:
+            self._run(group, lists)
+        except RuntimeError:
+            return False
+        return True
+
+    def _by_kinds(self, group: dict[str, Any], lists: Lists) -> None:
+        """One call for each dtype and device, and the reference for what the kernels do not take."""
+        kinds: dict[Any, list[int]] = {}
+        shared = _shared(lists[0])
+        for place, weight in enumerate(lists[0]):
+            served = _library.serves(self._function, weight) and place not in shared
+            alike = all(
+                type(x) in _PLAIN and x.dtype == weight.dtype and x.device == weight.device and x.shape == weight.shape
+                for x in (weight, *(tensors[place] for tensors in lists[1:-1] if tensors))
+            )
+            step = lists[-1][place]
+            float_step = step.dtype == torch.float32 or (step.is_cpu and step.dtype == torch.float64)
+            kind = (weight.dtype, weight.device, step.device) if served and alike and float_step else None
+            kinds.setdefault(kind, []).append(place)
+        for kind, places in kinds.items():
+            part = tuple([tensors[place] for place in places] if tensors else [] for tensors in lists)
+            if kind is None:
+                super()._update(group, part, False)
+            else:
+                self._run(group, part)
+
+    def _run(self, group: dict[str, Any], lists: Lists) -> None:
+        weights, gradients, steps = lists[0], lists[1], lists[-1]
+        device = weights[0].device
+        on_device = not steps[0].is_cpu or bool(group.get("fused") and weights[0].is_cpu)
+        lr: float | Tensor = group["lr"]
+        scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        if not on_device:  # the host counts the steps, so it has to know
+            if found_inf is not None and found_inf.item():
+                return
+            found_inf = None
+        lr_tensor = None
+        if isinstance(lr, Tensor):
+            lr_tensor = lr.to(device, torch.float32) if on_device else None
+            lr = 0.0 if on_device else float(lr)
+        if scale is not None:
+            scale = scale.to(device, torch.float32)
+        if found_inf is not None:
+            found_inf = found_inf.to(device, torch.float32)
+        self._call(group, lists, float(lr), on_device, lr_tensor, scale, found_inf)
+        torch.autograd.graph.increment_version(weights if scale is None else [*weights, *gradients])
+
+    def _call(
+        self,
+        group: dict[str, Any],
+        lists: Lists,
+        lr: float,
+        steps_on_device: bool,
+        lr_tensor: Tensor | None,
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        raise NotImplementedError
+
+
+def _shared(weights: list[Tensor]) -> set[int]:
+    """Places of weights that may share memory: views of one storage. Their steps follow each other."""
+    seen: dict[int, list[int]] = {}
+    for place, weight in enumerate(weights):
+        storage = 0 if type(weight) not in _PLAIN else weight.untyped_storage().data_ptr()
+        seen.setdefault(storage, []).append(place)
+    return {place for places in seen.values() if len(places) > 1 for place in places}
+
+
+class RMSprop(_Fused, reference.RMSprop):
+    """``torch.optim.RMSprop`` in one pass over the weights, which clips them too.
+
+    Equivalent to ``torch.optim.RMSprop(…).step()`` and then ``p.clamp_(-clip, clip)`` for each of the weights that were
+    updated: the critic's step of WGAN (Arjovsky et al. 2017, algorithm 1). One kernel updates all tensors of a group
+    that have one dtype, whatever their number (up to 384 tensors a launch on a GPU), and gives the same bits each time.
+
+    The arguments, the groups' settings and the state dict are those of ``torch.optim.RMSprop``, and checkpoints of
+    either go into the other; schedulers, hooks and ``GradScaler`` work as they do there. The groups have ``clip`` as a
+    setting more. A checkpoint that has none leaves it as it is.
+
+    Args:
+        params: Weights of float16, bfloat16, float32 or float64 (half precision is computed in float32), or groups of
+            them, ``[{"params": …, "clip": None}, …]``: normalisation layers, whose scale of 1 a limit of 0.01 would
+            ruin, go into a group without.
+        lr: The step's size, at least 0.
+        alpha: Decay of the average of squared gradients.
+        eps: Added to that average's root.
+        weight_decay: Times the weight is added to its gradient.
+        momentum: Decay of the buffer of moves; 0: there is none.
+        centered: Divide by the root of the variance, not of the average square. Where rounding leaves a variance below
+            0, which gives NaN in torch, it counts as 0.
+        capturable: Count steps on the GPU, so that the step can be captured in a CUDA graph: one launch more.
+        foreach: Which of torch's implementations runs where no kernel does: complex weights, ``differentiable``.
+        maximize: Step along the gradient.
+        differentiable: Record a graph of the step: torch's own, in plain PyTorch.
+        clip: After the step every weight is clamped to [−clip, clip], clip > 0; None: it is not. Weights without a
+            gradient are left alone.
+
+    Raises:
+        ValueError, TypeError: Naming the argument, what came and what is wanted.
+    """
+
+    def _call(
+        self,
+        group: dict[str, Any],
+        lists: Lists,
+        lr: float,
+        steps_on_device: bool,
+        lr_tensor: Tensor | None,
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        weights, gradients, squares, momenta, averages, steps = lists
+        _rmsprop_op(
+            weights,
+            gradients,
+            squares,
+            averages,
+            momenta,
+            steps,
+            lr,
+            group["alpha"],
+            group["eps"],
+            group["weight_decay"],
+            group["momentum"],
+            group["maximize"],
+            group["clip"],
+            steps_on_device,
+            lr_tensor,
+            grad_scale,
+            found_inf,
+        )
+
+
+class Adam(_Fused, reference.Adam):
+    """``torch.optim.Adam`` in one pass over the weights, which clips them too.
+
+    Equivalent to ``torch.optim.Adam(…).step()`` and then ``p.clamp_(-clip, clip)`` for each of the weights that were
+    updated (Kingma & Ba 2015, arXiv:1412.6980). Kernels, state dict, groups and ``clip`` are as in :class:`RMSprop`.
+
+    Args:
+        params: As for :class:`RMSprop`.
+        lr: The step's size, at least 0.
+        betas: Decay of the averages of the gradient and of its square, each at least 0 and below 1.
+        eps: Added to the root of the second.
+        weight_decay: Times the weight is added to its gradient; ``decoupled_weight_decay``: the weight shrinks by lr
+            times that instead (AdamW).
+        amsgrad: Divide by the root of the largest average so far.
+        foreach, fused: Which of torch's implementations runs where no kernel does; with ``fused`` steps are counted on
+            the weights' device, as torch does then.
+        maximize, capturable, differentiable, clip: As for :class:`RMSprop`.
+
+    Raises:
+        ValueError, TypeError: Naming the argument, what came and what is wanted.
+    """
+
+    def _call(
+        self,
+        group: dict[str, Any],
+        lists: Lists,
+        lr: float,
+        steps_on_device: bool,
+        lr_tensor: Tensor | None,
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        beta1, beta2 = group["betas"]
+        _adam_op(
+            *lists,
+            lr,
+            beta1,
+            beta2,
+            group["eps"],
+            group["weight_decay"],
+            group["decoupled_weight_decay"],
+            group["maximize"],
+            group["clip"],
+            steps_on_device,
+            lr_tensor,
+            grad_scale,
+            found_inf,
+        )
+
+
+if _library.loaded():
+
+    @torch.library.register_fake("ganops::adam_")
+    def _(weights, *rest):
+        return None
+
+    @torch.library.register_fake("ganops::rmsprop_")
+    def _(weights, *rest):
+        return None

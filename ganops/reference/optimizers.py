@@ -1,0 +1,251 @@
+"""Optimisers that clip what they update, in plain PyTorch: ``torch.optim``'s own step, then a clamp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import adam as _adam
+from torch.optim import rmsprop as _rmsprop
+from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
+
+from ganops import _checks
+
+Lists = tuple[list[Tensor], ...]
+
+
+def _setting(function: str, name: str, value: object) -> None:
+    """Raises unless ``value`` is a number of at least 0, or a tensor that holds one (torch looks into that itself)."""
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise ValueError(f"{function}: {name} must be a number or a tensor of one, got shape {tuple(value.shape)}")
+        return
+    plain = isinstance(value, Real) and not isinstance(value, bool)
+    _checks.number(function, name, float(value) if plain else value, minimum=0)
+
+
+class Clipping:
+    """What the optimisers share: ``clip`` as a setting of each group, and the step that looks after it."""
+
+    _function: str  # how messages name the optimiser
+    _lists: int  # those that the optimiser's _init_group fills: weights, gradients, state, steps
+
+    def _begin(self, params: Any, clip: object, **settings: object) -> None:
+        """Checks what torch's constructor would let pass or complain of with less to go by."""
+        if isinstance(params, nn.Module):
+            raise TypeError(
+                f"{self._function}: params must be an iterable of tensors or of dicts, got {type(params).__name__}; "
+                "pass its .parameters()"
+            )
+        for name, value in settings.items():
+            _setting(self._function, name, value)
+        self._checked_clip(clip)
+
+    def _checked_clip(self, clip: object) -> float | None:
+        return None if clip is None else _checks.number(self._function, "clip", clip, above=0)
+
+    def _settle(self, clip: float | None) -> None:
+        """The last thing that a constructor does."""
+        self.defaults["clip"] = self._checked_clip(clip)
+        for group in self.param_groups:
+            self._settle_group(group)
+
+    def _settle_group(self, group: dict[str, Any]) -> None:
+        group["clip"] = self._checked_clip(group.get("clip", self.defaults["clip"]))
+        if group["clip"] is not None and any(p.is_complex() for p in group["params"]):
+            raise TypeError(f"{self._function}: clip needs real weights, got complex ones; give those a group without")
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's; ``clip`` is one of the settings that a group may have of its own."""
+        super().add_param_group(param_group)
+        if "clip" not in self.defaults:  # from within torch's constructor
+            return
+        try:
+            self._settle_group(self.param_groups[-1])
+        except (TypeError, ValueError):
+            self.param_groups.pop()
+            raise
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A checkpoint of torch's own optimiser says nothing of clipping: it stays what it is here.
+        before = [group.get("clip") for group in self.__dict__.get("param_groups", ())]
+        super().__setstate__(state)
+        for place, group in enumerate(self.param_groups):
+            group.setdefault("clip", before[place] if place < len(before) else self.defaults.get("clip"))
+
+    @_use_grad_for_differentiable
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step, then the clipping. Returns what ``closure``, which computes the loss again, returns, or None."""
+        _health_check(self)
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            lists: Lists = tuple([] for _ in range(self._lists))
+            complex_weights = self._init_group(group, *lists)
+            if lists[0]:
+                self._update(group, lists, complex_weights)
+        return loss
+
+    def _update(self, group: dict[str, Any], lists: Lists, complex_weights: bool) -> None:
+        """The step of a group: ``lists`` as torch's ``_init_group`` filled them."""
+        scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
+        by_torch = bool(group.get("fused"))  # which then scales by itself, without waiting for the device
+        if not by_torch:
+            if found_inf is not None and found_inf.item():
+                return
+            if scale is not None:
+                inverse = scale.double().reciprocal().float()
+                for gradient in lists[1]:
+                    gradient.mul_(inverse.to(gradient.device))
+        self._torch_step(group, lists, complex_weights, scale if by_torch else None, found_inf if by_torch else None)
+        if group["clip"] is None:
+            return
+        for weight in lists[0]:
+            if by_torch and found_inf is not None:
+                clipped = weight.clamp(-group["clip"], group["clip"])
+                weight.copy_(torch.where(found_inf.to(weight.device) != 0, weight, clipped))
+            else:
+                weight.clamp_(-group["clip"], group["clip"])
+
+    def _torch_step(
+        self,
+        group: dict[str, Any],
+        lists: Lists,
+        complex_weights: bool,
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        raise NotImplementedError
+
+
+# torch 2.10 knows it by the second name.
+_health_check = getattr(
+    torch.optim.Optimizer,
+    "_accelerator_graph_capture_health_check",
+    getattr(torch.optim.Optimizer, "_cuda_graph_capture_health_check", None),
+)
+
+
+class RMSprop(Clipping, torch.optim.RMSprop):
+    """The same optimiser as :class:`ganops.optimizers.RMSprop`, in plain PyTorch."""
+
+    _function = "RMSprop"
+    _lists = 6
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        centered: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        *,
+        clip: float | None = None,
+    ) -> None:
+        self._begin(params, clip, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum)
+        super().__init__(
+            params,
+            lr,
+            alpha,
+            eps,
+            weight_decay,
+            momentum,
+            centered,
+            capturable=capturable,
+            foreach=foreach,
+            maximize=maximize,
+            differentiable=differentiable,
+        )
+        self._settle(clip)
+
+    def _torch_step(
+        self,
+        group: dict[str, Any],
+        lists: Lists,
+        complex_weights: bool,
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        weights, gradients, squares, momenta, averages, steps = lists
+        names = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered", "foreach", "maximize")
+        settings = {name: group[name] for name in (*names, "differentiable", "capturable")}
+        _rmsprop.rmsprop(weights, gradients, squares, averages, momenta, steps, has_complex=complex_weights, **settings)
+
+
+class Adam(Clipping, torch.optim.Adam):
+    """The same optimiser as :class:`ganops.optimizers.Adam`, in plain PyTorch."""
+
+    _function = "Adam"
+    _lists = 6
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+        clip: float | None = None,
+    ) -> None:
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise TypeError(f"{self._function}: betas must be a pair of numbers, got {betas!r}")
+        pair = {f"betas[{place}]": beta for place, beta in enumerate(betas)}
+        self._begin(params, clip, lr=lr, eps=eps, weight_decay=weight_decay, **pair)
+        for place, beta in enumerate(betas):
+            if not isinstance(beta, Tensor) and beta >= 1:
+                raise ValueError(f"{self._function}: betas[{place}] must be at least 0 and below 1, got {beta!r}")
+        super().__init__(
+            params,
+            lr,
+            tuple(betas),
+            eps,
+            weight_decay,
+            amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )
+        self._settle(clip)
+
+    def _torch_step(
+        self,
+        group: dict[str, Any],
+        lists: Lists,
+        complex_weights: bool,
+        grad_scale: Tensor | None,
+        found_inf: Tensor | None,
+    ) -> None:
+        names = ("amsgrad", "lr", "weight_decay", "eps", "maximize", "foreach", "capturable", "differentiable")
+        settings = {name: group[name] for name in (*names, "fused", "decoupled_weight_decay")}
+        beta1, beta2 = group["betas"]
+        _adam.adam(
+            *lists,
+            has_complex=complex_weights,
+            beta1=beta1,
+            beta2=beta2,
+            grad_scale=grad_scale,
+            found_inf=found_inf,
+            **settings,
+        )
