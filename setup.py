@@ -132,8 +132,9 @@ class BuildLibraries(build_ext):
             "  command = $cxx $in $flags -o $out",
         ]
         outputs = []
-        for number, (rule, path, flags) in enumerate(objects):
-            target = work / f"{number:02d}_{path.parent.name}_{path.stem}.o"
+        for rule, path, flags in objects:
+            isa = next((f"_{flag.rpartition('=')[2]}" for flag in flags if "GANOPS_ISA=" in flag), "")
+            target = work / f"{path.parent.name}{isa}_{path.stem}.o"
             outputs.append(str(target))
             lines += [f"build {target}: {rule} {path}", f"  flags = {' '.join(map(str, flags))}"]
         lines += [f"build {out}: link {' '.join(outputs)}", f"  flags = {' '.join(map(str, link))}", ""]

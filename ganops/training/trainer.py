@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import ganops
 from ganops.data import Dataset
 from ganops.reference.gradient_penalty import slopes
+from ganops.reference.optimizers import Clipping
 from ganops.reference.penalties import around
 from ganops.training import combinations, evaluation, report
 from ganops.training.augment import Augmentation
@@ -118,7 +119,7 @@ class Trainer:
         slowed = 1.0 if k == 1 else k / (k + 1)
         self.generator_optimizer = self._make_optimizer(self._generator_parameters, config.generator_lr)
         self.discriminator_optimizer = self._make_optimizer(
-            self._discriminator_parameters, config.discriminator_lr, slowed
+            self._discriminator_parameters, config.discriminator_lr, slowed, self._clipped
         )
         # Noise is drawn on the CPU: the same on every device, and a checkpoint may move between devices.
         self._noise = torch.Generator().manual_seed(config.seed + 1)
@@ -167,17 +168,29 @@ class Trainer:
             )
         return LoaderBatches(data, self.device, config.conditional)
 
-    def _make_optimizer(self, parameters: list[nn.Parameter], lr: float, slowed: float = 1.0) -> torch.optim.Optimizer:
-        """`slowed` c < 1: an optimiser whose 1/c updates go as far, and forget as much, as one of the usual one's."""
+    def _make_optimizer(
+        self, parameters: list[nn.Parameter], lr: float, slowed: float = 1.0, clipped: Sequence[nn.Parameter] = ()
+    ) -> torch.optim.Optimizer:
+        """`slowed` c < 1: an optimiser whose 1/c updates go as far, and forget as much, as one of the usual one's.
+
+        `clipped`: parameters that the optimiser clips as it updates them, if it is one that can.
+        """
         config = self.config
         lr *= slowed
-        if config.optimizer == "rmsprop":
-            optimizer: torch.optim.Optimizer = torch.optim.RMSprop(parameters, lr=lr, alpha=_ALPHA**slowed)
-        elif config.optimizer == "sgd":
-            optimizer = torch.optim.SGD(parameters, lr=lr)
+        if config.optimizer == "sgd":
+            optimizer: torch.optim.Optimizer = torch.optim.SGD(parameters, lr=lr)
         else:
-            betas = (config.beta1**slowed, config.beta2**slowed)
-            optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, eps=_EPS, fused=True)
+            kinds = ganops.optimizers if clipped else torch.optim
+            mine = {id(p) for p in clipped}
+            groups = [{"params": [p for p in parameters if id(p) not in mine]}]
+            if clipped:
+                groups.insert(0, {"params": list(clipped), "clip": config.clip})
+            groups = [group for group in groups if group["params"]]
+            if config.optimizer == "rmsprop":
+                optimizer = kinds.RMSprop(groups, lr=lr, alpha=_ALPHA**slowed)
+            else:
+                betas = (config.beta1**slowed, config.beta2**slowed)
+                optimizer = kinds.Adam(groups, lr=lr, betas=betas, eps=_EPS, fused=True)
         for group in optimizer.param_groups:
             group["initial_lr"] = lr  # as torch's schedulers call it
         return optimizer
@@ -274,7 +287,8 @@ class Trainer:
             self.discriminator_optimizer.zero_grad(set_to_none=True)
             _total(loss, more).backward()
             self.discriminator_optimizer.step()
-            if self._clipped:  # after the update: the generator must meet the clipped critic
+            # After the update: the generator must meet the clipped critic.
+            if self._clipped and not isinstance(self.discriminator_optimizer, Clipping):
                 ganops.clip_weights_(self._clipped, self.config.clip)
             if self._augmentation is not None and real_logits is not None:
                 self._augmentation.observe(real_logits, len(real))

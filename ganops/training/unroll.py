@@ -64,7 +64,7 @@ class LookAhead:
         self, network: nn.Module, optimizer: torch.optim.Optimizer, clip: float = 0.0, clipped: list[nn.Parameter] = ()
     ) -> None:
         self._network = network
-        self._rule = _RULES[type(optimizer)]
+        self._rule = next(rule for kind, rule in _RULES.items() if isinstance(optimizer, kind))
         self._clip = clip
         named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self._buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}

@@ -67,6 +67,38 @@ def test_clipping_spares_normalisation_scales():
     assert critic[1].weight.min() > 0.9
 
 
+KINDS = {"rmsprop": "RMSprop", "adam": "Adam"}
+
+
+@pytest.mark.parametrize("rule", KINDS)
+def test_clipping_in_the_optimisers_own_pass(rule):
+    """The same numbers as torch's step and clipping after it, normalisation spared; checkpoints go from one to the
+    other."""
+
+    def trainer_of() -> Trainer:
+        torch.manual_seed(0)
+        critic = nn.Sequential(nn.Linear(2, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 1))
+        config = TrainingConfig(latent_dim=3, clip=0.02, optimizer=rule, discriminator_lr=0.01, loss="wasserstein")
+        return Trainer(nn.Linear(3, 2), critic, POINTS, config)
+
+    fused, plain = trainer_of(), trainer_of()
+    assert isinstance(fused.discriminator_optimizer, getattr(ganops.optimizers, KINDS[rule]))
+    groups = fused.discriminator_optimizer.param_groups
+    assert [group["clip"] for group in groups] == [0.02, None]
+    separate = [{**group, "params": list(group["params"])} for group in plain.discriminator_optimizer.param_groups]
+    for group in separate:
+        del group["clip"]
+    plain.discriminator_optimizer = getattr(torch.optim, KINDS[rule])(separate)
+    for _ in range(5):
+        fused.step()
+        plain.step()
+    for a, b in zip(fused.discriminator.parameters(), plain.discriminator.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    assert max(p.abs().max().item() for p in plain._clipped) == pytest.approx(0.02)
+    fused.load_state_dict(plain.state_dict())
+    assert [group["clip"] for group in fused.discriminator_optimizer.param_groups] == [0.02, None]
+
+
 def test_a_discriminator_step_leaves_the_generator_alone():
     trainer = make(penalty=10.0, loss="wasserstein")
     before = parameters(trainer.generator)

@@ -1,4 +1,4 @@
-"""A critic's optimiser step with the clipping that follows it: few large tensors, and many small ones."""
+"""A critic's optimiser step with the clipping that follows it: call-bound, mixed, and many small tensors."""
 
 from __future__ import annotations
 
@@ -101,5 +101,6 @@ FLOORS = (
 def cases() -> Iterator[Case]:
     """Each optimiser on each critic."""
     for kind in SETTINGS:
+        yield _case(kind, "MLP", [(128, 2), (128,), (128, 128), (128,), (1, 128), (1,)], Suite.DEFAULT)
         yield _case(kind, "residual critic", RESIDUAL_CRITIC, Suite.QUICK)
         yield _case(kind, "small tensors", [(1000,)] * 300, Suite.DEFAULT)
