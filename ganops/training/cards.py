@@ -114,8 +114,8 @@ _GRID_PUBLISHED = {
     "PacGAN4": {"modes": (24.8, 0.2), "high_quality": (0.936, None), "reverse_kl": (0.04, None)},
 }
 
-# The toys of the paper's code: as wide as each other, where ours keep PacGAN's numbers. MLPs of 3 x 512, batches of 256,
-# five critic steps, lambda 0.1, Adam 1e-4 (0.5, 0.9); its critic has ReLUs where ours has LeakyReLU(0.2). What it
+# The toys of the paper's code: as wide as each other, where ours keep PacGAN's numbers. MLPs of 3 x 512, batches of
+# 256, five critic steps, lambda 0.1, Adam 1e-4 (0.5, 0.9); its critic has ReLUs where ours has LeakyReLU(0.2). What it
 # prints are pictures: the ranges are ours.
 _WGAN_GP = "Gulrajani et al. 2017, arXiv:1704.00028, figure 1"
 _TOYS = {
@@ -130,8 +130,8 @@ _TOYS_FULL = {
     "evaluate_every": 0, "monitor_every": 0,
 }  # fmt: skip
 
-# Section 3.1: z of 256, Adam 1e-3 for G and 1e-4 for D (beta1 0.5), batches of 512; its networks have two hidden layers of
-# 128 where ours have three. What it prints are pictures: the ranges are ours.
+# Section 3.1: z of 256, Adam 1e-3 for G and 1e-4 for D (beta1 0.5), batches of 512; its networks have two hidden layers
+# of 128 where ours have three. What it prints are pictures: the ranges are ours.
 _UNROLLED = "Metz et al. 2017, arXiv:1611.02163, figure 2"
 _UNROLLED_ALWAYS = {
     "data": "ring8?scale=2", "model": "mlp", "width": 128, "generator_norm": "none", "discriminator_norm": "none",
@@ -317,9 +317,11 @@ CARDS: dict[str, Card] = {
 # -- running one -----------------------------------------------------------------------------------------------------
 
 
-def _metrics(card: Card, variant: str) -> list[str]:
-    names = dict.fromkeys((*card.published.get(variant, {}), *card.expected.get(variant, {})))
-    return list(names)
+def _metrics(card: Card) -> list[str]:
+    """All that is printed or held of any variant: the others are to be compared with it."""
+    return list(
+        dict.fromkeys(name for part in (card.published, card.expected) for row in part.values() for name in row)
+    )
 
 
 def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
@@ -361,9 +363,8 @@ def run_card(
         raise ValueError(f"card: seeds must be at least 1, got {seeds}")
     out = Path("runs") / "cards" / name if out is None else Path(out)
     report.check_folder(out)
-    outcomes = []
+    outcomes, metrics = [], _metrics(card)
     for variant in card.variants:
-        metrics = _metrics(card, variant)
         found: dict[str, list[float]] = {metric: [] for metric in metrics}
         for seed in range(seeds):
             result = _run(card.config(variant, seed), out / f"{variant.replace(' ', '-')}-{seed}")

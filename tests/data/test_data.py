@@ -190,5 +190,5 @@ def test_a_scaled_mixture_is_the_same_points_in_other_units(name):
     torch.testing.assert_close(scaled.samples, 0.25 * usual.samples)
     torch.testing.assert_close(scaled.centres, 0.25 * usual.centres)
     assert scaled.sigma == pytest.approx(0.25 * usual.sigma)
-    with pytest.raises(ValueError, match="scale must be above 0, got 0.0"):
+    with pytest.raises(ValueError, match=r"scale must be above 0, got 0\.0"):
         data.load(f"{name}?scale=0")

@@ -57,6 +57,7 @@ def test_a_card_trains_each_variant_from_each_seed_and_continues(tiny, tmp_path,
     assert [(o.variant, o.metric, len(o.values)) for o in outcomes] == [
         ("one", "modes", 2),
         ("one", "high_quality", 2),
+        ("two", "modes", 2),
         ("two", "high_quality", 2),
     ]
     assert len(notes) == 4
