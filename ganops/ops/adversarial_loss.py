@@ -88,11 +88,10 @@ def discriminator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    if parameters or not type(kind) is type(reduction) is str or (kind, reduction) not in _DISCRIMINATOR_CHOICES:
+    choice = _DISCRIMINATOR_CHOICES.get((kind, reduction)) if type(kind) is type(reduction) is str else None
+    if parameters or choice is None:
         of_real, of_fake, _ = _parameters("discriminator_loss", kind, reduction, parameters)
         choice = *_DISCRIMINATOR_CHOICES[kind, reduction], of_real, of_fake
-    else:
-        choice = _DISCRIMINATOR_CHOICES[kind, reduction]
     if reduction != "none" and _library.usual(real_logits, fake_logits):
         try:
             return _DiscriminatorLoss.record(real_logits, fake_logits, *choice)
@@ -142,11 +141,10 @@ def generator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    if parameters or not type(kind) is type(reduction) is str or (kind, reduction) not in _GENERATOR_CHOICES:
+    choice = _GENERATOR_CHOICES.get((kind, reduction)) if type(kind) is type(reduction) is str else None
+    if parameters or choice is None:
         *_, parameter = _parameters("generator_loss", kind, reduction, parameters)
         choice = *_GENERATOR_CHOICES[kind, reduction], parameter
-    else:
-        choice = _GENERATOR_CHOICES[kind, reduction]
     if _library.usual(fake_logits, fake_logits):
         try:
             return _Loss.record(fake_logits, *choice)
@@ -220,9 +218,8 @@ class _DiscriminatorLoss(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        real, fake, *ctx.choice = inputs
-        needs_real, needs_fake, *_ = ctx.needs_input_grad
-        ctx.save_for_backward(real if needs_real else None, fake if needs_fake else None)
+        needs, ctx.choice = ctx.needs_input_grad, inputs[2:]
+        ctx.save_for_backward(inputs[0] if needs[0] else None, inputs[1] if needs[1] else None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
