@@ -1,0 +1,46 @@
+"""The scripts in benchmarks/ that are more than a call of ``ganops bench``."""
+
+import json
+import runpy
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def script(pytestconfig):
+    return lambda name: str(pytestconfig.rootpath / "benchmarks" / f"{name}.py")
+
+
+def test_critic_steps_times_every_way(script, capsys, monkeypatch):
+    module = runpy.run_path(script("critic_steps"))
+    monkeypatch.setitem(module["block"].__globals__, "CYCLE", 1)
+    times = module["time_all"]("grid25", 1)
+    assert times.keys() == module["WAYS"].keys()
+    assert min(times.values()) > 0
+
+
+def test_systems_puts_finished_runs_in_the_order_of_the_recipes(script, tmp_path, capsys, monkeypatch):
+    runs = {
+        "wgan": ("wgan", "finished", 0.5),
+        "gan": ("gan", "finished", 0.25),
+        "stopped": ("gan", "interrupted", 0.1),
+    }
+    for name, (recipe, status, quality) in runs.items():
+        (tmp_path / name).mkdir()
+        config = {"recipe": recipe, "data": "ring8", "seed": 3}
+        best = {"step": 40, "high_quality": 0.75}
+        metrics = {"status": status, "step": 80, "modes": 7, "modes_total": 8, "high_quality": quality, "best": best}
+        for file, content in (("config", config), ("metrics", metrics)):
+            (tmp_path / name / f"{file}.json").write_text(json.dumps(content))
+    folders = [str(tmp_path / name) for name in (*runs, "missing")]
+    monkeypatch.setattr(sys, "argv", ["systems.py", *folders])
+    runpy.run_path(script("systems"), run_name="__main__")
+    output, error = capsys.readouterr()
+    assert output.splitlines()[-2:] == [
+        "| `gan` | 80 | 7/8 | 25.0% | 75.0% at 40 | 3 |",
+        "| `wgan` | 80 | 7/8 | 50.0% | 75.0% at 40 | 3 |",
+    ]
+    assert "**ring8**" in output
+    assert "stopped: interrupted" in error
+    assert "missing: No such file" in error
