@@ -26,7 +26,15 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).parent
 TORCH_TARGET_VERSION = "0x020a000000000000"  # 2.10
 DEFAULT_ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
-STEMS = ("adversarial_loss", "interpolate", "gradient_penalty", "clip_weights", "diff_augment", "optimizers")
+STEMS = (
+    "adversarial_loss",
+    "interpolate",
+    "gradient_penalty",
+    "clip_weights",
+    "diff_augment",
+    "minibatch_discrimination",
+    "optimizers",
+)
 
 COMMON = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 # Lets loops become vector code; no result changes by it (no fast-math).

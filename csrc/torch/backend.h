@@ -13,6 +13,7 @@
 #include "../kernels/diff_augment.h"
 #include "../kernels/gradient_penalty.h"
 #include "../kernels/interpolate.h"
+#include "../kernels/minibatch_discrimination.h"
 #include "../kernels/optimizers.h"
 
 #if defined(GANOPS_BACKEND_CUDA)
@@ -26,6 +27,7 @@ extern const GradientPenaltyKernels gradient_penalty;
 extern const ClipWeightsKernels clip_weights;
 extern const DiffAugmentKernels diff_augment;
 extern const OptimizersKernels optimizers;
+extern const MinibatchDiscriminationKernels minibatch_discrimination;
 }  // namespace ganops::cuda
 
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
@@ -40,6 +42,7 @@ GANOPS_CPU_TABLE(GradientPenaltyKernels, gradient_penalty)
 GANOPS_CPU_TABLE(ClipWeightsKernels, clip_weights)
 GANOPS_CPU_TABLE(DiffAugmentKernels, diff_augment)
 GANOPS_CPU_TABLE(OptimizersKernels, optimizers)
+GANOPS_CPU_TABLE(MinibatchDiscriminationKernels, minibatch_discrimination)
 
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 

@@ -54,6 +54,10 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "Tensor(e!)[] momenta, Tensor(f!)[] steps, float lr, float alpha, float eps, float weight_decay, "
       "float momentum, bool maximize, float? clip, bool steps_on_device, Tensor? lr_tensor=None, "
       "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()");
+
+  m.def("minibatch_discrimination(Tensor m, Tensor? tangents=None) -> Tensor");
+  m.def("minibatch_discrimination_backward(Tensor grad, Tensor m, Tensor? tangents=None) -> Tensor");
+  m.def("minibatch_discrimination_double_backward(Tensor grad, Tensor m, Tensor tangents) -> (Tensor, Tensor)");
 }
 
 // What was built, for ganops.build_info().

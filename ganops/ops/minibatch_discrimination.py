@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
 
-from ganops.reference.minibatch_discrimination import minibatch_discrimination as reference_minibatch_discrimination
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from ganops import _library
+from ganops.ops._function import apply, over
+from ganops.reference.minibatch_discrimination import check
+from ganops.reference.minibatch_discrimination import closeness as reference_closeness
+
+_double_backward_op = _library.operator("minibatch_discrimination_double_backward")
 
 
 def minibatch_discrimination(x: Tensor, weight: Tensor) -> Tensor:
@@ -18,10 +27,100 @@ def minibatch_discrimination(x: Tensor, weight: Tensor) -> Tensor:
         weight: (A, B, C) in the same dtype: B comparisons in C dimensions each.
 
     Returns:
-        (N, B) in the dtype of ``x``, each in [0, N − 1]. Differentiable to any order in both. Computed in plain PyTorch
-        in slices: the memory is that of N·N·B numbers, not of N·N·B·C.
+        (N, B) in the dtype of ``x``, each in [0, N − 1]. Differentiable to any order in both, where |·| has the slope 0
+        at 0. The memory is that of M, N·B·C numbers, in every derivative too.
 
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    return reference_minibatch_discrimination(x, weight)
+    check(x, weight)
+    # Samples innermost: what the kernels want, and the faster product and gradients.
+    m = (weight.flatten(1).t() @ x.t()).view(*weight.shape[1:], x.shape[0])
+    return closeness(m.to(x.dtype))  # under autocast the product is in half precision
+
+
+def closeness(m: Tensor) -> Tensor:
+    """Σ_{j≠i} exp(−‖m_bi − m_bj‖₁): (B, C, N) to (N, B)."""
+    if not _library.serves("minibatch_discrimination", m):
+        return reference_closeness(m.permute(2, 0, 1))
+    return apply(_Closeness, m, None)
+
+
+# With d_ij = Σ_c |m_i − m_j| and k = e^−d, let q be the derivative of −d along a tangent of m, and Π the product of q
+# over the tangents. The two operators, which csrc/kernels/minibatch_discrimination.h describes,
+#
+#     closeness_i = Σ_{j≠i} k·Π      slope_ic = Σ_{j≠i} (G_i + G_j)·k·Π·sign(m_jc − m_ic)
+#
+# are each other's derivatives, with one tangent more for each order.
+
+
+def _others(tangents: Tensor, place: int) -> Tensor | None:
+    """The tangents but one."""
+    if len(tangents) == 1:
+        return None
+    return torch.cat([tangents[:place], tangents[place + 1 :]])
+
+
+def _slopes_of_tangents(grad: Tensor, m: Tensor, tangents: Tensor, count: int) -> Tensor:
+    """The gradients of Σ G·closeness with respect to the first ``count`` tangents."""
+    return torch.stack([apply(_Slope, grad, m, _others(tangents, place)) for place in range(count)])
+
+
+@over(_library.operator("minibatch_discrimination"))
+class _Closeness(Function):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        m, tangents = ctx.saved_tensors
+        needs_m, needs_tangents = ctx.needs_input_grad
+        return (
+            apply(_Slope, grad, m, tangents) if needs_m else None,
+            _slopes_of_tangents(grad, m, tangents, len(tangents)) if needs_tangents else None,
+        )
+
+
+@over(_library.operator("minibatch_discrimination_backward"))
+class _Slope(Function):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, tangent: Tensor) -> tuple:
+        grad, m, tangents = ctx.saved_tensors
+        needs_grad, needs_m, needs_tangents = ctx.needs_input_grad
+        along = tangent[None] if tangents is None else torch.cat([tangents, tangent[None]])
+        grad_grad = grad_m = None
+        if needs_grad and needs_m and not torch.is_grad_enabled():
+            grad_grad, grad_m = _double_backward_op(grad, m, along)
+        else:
+            grad_grad = apply(_Closeness, m, along) if needs_grad else None
+            grad_m = apply(_Slope, grad, m, along) if needs_m else None
+        return grad_grad, grad_m, _slopes_of_tangents(grad, m, along, len(tangents)) if needs_tangents else None
+
+
+def _register_fakes() -> None:
+    """Shapes without data, for torch.compile and meta tensors."""
+    fake_of = torch.library.register_fake
+
+    def closeness(m):
+        return m.new_empty(m.shape[2], m.shape[0])
+
+    @fake_of("ganops::minibatch_discrimination")
+    def _(m, tangents=None):
+        return closeness(m)
+
+    @fake_of("ganops::minibatch_discrimination_backward")
+    def _(grad, m, tangents=None):
+        return m.new_empty(m.shape)
+
+    @fake_of("ganops::minibatch_discrimination_double_backward")
+    def _(grad, m, tangents):
+        return closeness(m), m.new_empty(m.shape)
+
+
+if _library.loaded():
+    _register_fakes()

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 
 from ganops import _checks
 from ganops.reference.interpolate import accumulate_dtype
@@ -79,11 +79,24 @@ class _PairsTransposed(Function):
         return None, _Pairs.apply(ctx.saved_tensors[0], t)
 
 
+def _distances(m: Tensor) -> Tensor:
+    """(N, B, C) to (N, N, B)."""
+    if torch.compiler.is_dynamo_compiling() or forward_ad._current_level >= 0:
+        # All differences at once: the compiler makes slices of its own, and tangents pass through PyTorch's operators.
+        return (m[:, None] - m[None]).abs().sum(-1)
+    return _Pairs.apply(m.detach(), m)
+
+
 def minibatch_discrimination(x: Tensor, weight: Tensor) -> Tensor:
     """The same function as :func:`ganops.minibatch_discrimination`, in plain PyTorch."""
     check(x, weight)
-    m = (x @ weight.flatten(1)).reshape(x.shape[0], *weight.shape[1:]).to(accumulate_dtype(x.dtype))
-    near = torch.exp(-_Pairs.apply(m.detach(), m))
+    return closeness((x @ weight.flatten(1)).reshape(x.shape[0], *weight.shape[1:]).to(x.dtype))
+
+
+def closeness(m: Tensor) -> Tensor:
+    """Σ_{j≠i} exp(−‖m_ib − m_jb‖₁): (N, B, C) to (N, B)."""
+    wide = m.to(accumulate_dtype(m.dtype))
+    near = torch.exp(-_distances(wide))
     # The pair (i, i) is left out, rather than its 1 subtracted: next to a 1 the sum of far neighbours would vanish.
-    itself = torch.eye(x.shape[0], dtype=torch.bool, device=x.device)[..., None]
-    return near.masked_fill(itself, 0).sum(1).to(x.dtype)
+    itself = torch.eye(m.shape[0], dtype=torch.bool, device=m.device)[..., None]
+    return near.masked_fill(itself, 0).sum(1).to(m.dtype)

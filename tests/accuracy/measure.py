@@ -272,6 +272,38 @@ def augmentation(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
         note(worst, "diff_augment: gradient", ulps(got, truth, dtype, size))
 
 
+def discrimination(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
+    """A weight of ones and zeros makes the features themselves the points, without a rounding. The exponent is a sum
+    too: what it is off, relative to the result, is in proportion to d."""
+    for samples, comparisons, dimensions in ((33, 3, 5), (66, 2, 1), (5, 1, 19)):
+        random = torch.Generator().manual_seed(samples)
+        shape, size = (samples, comparisons, dimensions), comparisons * dimensions
+        x = (torch.randn(samples, size, generator=random, dtype=torch.float64) / dimensions).to(dtype)
+        tangent, above = (torch.randn(s, generator=random, dtype=torch.float64).to(dtype) for s in (x.shape, shape[:2]))
+        leaf = x.to(device).requires_grad_()
+        weight = torch.eye(size, dtype=dtype, device=device).view(size, comparisons, dimensions)
+        value = module.minibatch_discrimination(leaf, weight)
+        (first,) = torch.autograd.grad(value, leaf, above.to(device), create_graph=True)
+        (second,) = torch.autograd.grad(first, leaf, tangent.to(device))
+        m, t, g = wide(x).reshape(shape), wide(tangent).reshape(shape), wide(above)
+        difference, along = m[:, None] - m, t[:, None] - t
+        d = np.abs(difference).sum(3)
+        k = np.exp(-d) * ~np.eye(samples, dtype=bool)[..., None]
+        both, signs = g[:, None] + g, np.sign(difference)
+        q = -(signs * along).sum(3)
+        note(worst, "discrimination: value", ulps(value, k.sum(1), dtype, (k * (1 + d)).sum(1)))
+        size = (np.abs(both) * k * (1 + d))[..., None]
+        exact = -((both * k)[..., None] * signs).sum(1).reshape(x.shape)
+        note(
+            worst,
+            "discrimination: gradient",
+            ulps(first, exact, dtype, size.sum(1).repeat(dimensions, 2).reshape(x.shape)),
+        )
+        exact = -((both * k * q)[..., None] * signs).sum(1).reshape(x.shape)
+        size = (size * np.abs(along).sum(3, keepdims=True)).sum(1).repeat(dimensions, 2).reshape(x.shape)
+        note(worst, "discrimination: double backward", ulps(second, exact, dtype, size))
+
+
 def clipping(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
     x = numbers(dtype)
     for limit in (0.01, 1 / 3, 3.0):
@@ -291,6 +323,7 @@ def measure(module, device: str, terms: int) -> dict[str, Worst]:
         penalty(module, dtype, device, worst)
         augmentation(module, dtype, device, worst)
         clipping(module, dtype, device, worst)
+        discrimination(module, dtype, device, worst)
     return found
 
 

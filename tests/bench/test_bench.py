@@ -57,6 +57,7 @@ def test_every_family_has_cases_and_floors_and_a_script(pytestconfig):
         "diff_augment",
         "gradient_penalty",
         "interpolate",
+        "minibatch_discrimination",
         "optimizers",
     ]
     for stem in STEMS:

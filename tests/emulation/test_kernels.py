@@ -19,6 +19,7 @@ if os.environ.get("GANOPS_BACKEND") != "emulated":
 
 import ganops
 from emulation.plugin import the_emulator
+from ganops.ops.minibatch_discrimination import closeness
 
 Op = Callable[[Tensor], list[Tensor]]
 
@@ -79,7 +80,13 @@ def augment(x: Tensor) -> list[Tensor]:
     return _with_gradients(lambda images: ganops.diff_augment(images, parameters=u), images)
 
 
-OPS = (discriminator, generator, interpolate, penalty, clip, augment)
+def discrimination(x: Tensor) -> list[Tensor]:
+    # One sample too many for a block, one dimension for the slope's part of them; or a single dimension.
+    points = x[: 2 * 17 * 65].view(2, 17, 65) if x.numel() >= 2 * 17 * 65 else x[:65].view(1, 1, -1)
+    return _with_gradients(closeness, points)
+
+
+OPS = (discriminator, generator, interpolate, penalty, clip, augment, discrimination)
 
 
 def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:

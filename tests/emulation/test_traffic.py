@@ -40,6 +40,7 @@ COUNTED = {
     "gradient_norm_penalty/64x3x128x128/float32": (2, 1, 3),
     "diff_augment/color translation cutout/64x3x64x64/float32": (2, 2, 2),
     "diff_augment/translation cutout/64x3x64x64/float32": (1, 1, 1),
+    "minibatch_discrimination/pairs/64x32x8/float32": (1, 1, 1),
     "clip_weights_/small tensors/*": (1, 0, 0),
     "clip_weights_/residual critic/*": (1, 0, 0),
 }

@@ -100,7 +100,7 @@ def at_scale(
 
 
 def _conforms(case: Case, got: Tensor, plain: Tensor, exact: Tensor, scale: Tensor, ulps: float, what: str) -> None:
-    if case.composite:
-        at_scale(got, plain, exact, what, ulps=COMPOSITE)
+    if case.composite or case.coupled:
+        at_scale(got, plain, exact, what, ulps=COMPOSITE if case.composite else SUM)
     else:
         assert_conforms(got, plain, exact, scale=scale, ulps=ulps, what=what)

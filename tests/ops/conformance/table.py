@@ -15,7 +15,9 @@ from torch import Tensor
 
 import ganops
 from ganops import reference
+from ganops.ops.minibatch_discrimination import closeness
 from ganops.reference.interpolate import accumulate_dtype
+from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
 Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
 
@@ -42,6 +44,7 @@ class Case:
     sums: bool = False  # each element of the gradient goes through a sum
     linear: bool = False  # the gradient does not depend on the input, so that nothing of it is kept
     composite: bool = False  # many steps in the input's dtype, most of them not ours
+    coupled: bool = False  # samples act on each other: errors are those of the largest, and work grows as the square
     in_place: bool = False
     representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
 
@@ -272,13 +275,44 @@ def _augmentations() -> Iterator[Case]:
         )
 
 
-CASES = (*_losses(), *_interpolation(), *_penalties(), *_whole_penalties(), *_clipping(), *_augmentations())
+def points_of(x: Tensor) -> Tensor:
+    """The features of samples of any shape as (comparisons, dimensions, samples). Not in many dimensions: samples there
+    are so far apart that nothing is close."""
+    features = x.flatten(1).t() if x.dim() > 1 else x[None]
+    dimensions = max(n for n in range(1, 6) if len(features) % n == 0)
+    return features.reshape(len(features) // dimensions, dimensions, len(x))
+
+
+def _closeness() -> Iterator[Case]:
+    yield Case(
+        "minibatch_discrimination",
+        lambda x: closeness(points_of(x)),
+        lambda x: reference_closeness(points_of(x).permute(2, 0, 1)),
+        ("sample",),
+        lambda x: reference_closeness(points_of(x).permute(2, 0, 1)),
+        (0,),
+        coupled=True,
+    )
+
+
+CASES = (
+    *_losses(),
+    *_interpolation(),
+    *_penalties(),
+    *_whole_penalties(),
+    *_clipping(),
+    *_augmentations(),
+    *_closeness(),
+)
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
 REPRESENTATIVE = tuple(case for case in CASES if case.representative)
 
 
 def inputs_of(case: Case, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Random contiguous inputs. Logits differ in shape from one another where the op allows it."""
+    """Random contiguous inputs. Logits differ in shape from one another where the op allows it. A coupled case takes a
+    batch of at most 66, of a block and a bit."""
+    if case.coupled:
+        shape = tuple(min(n, 66) for n in shape)
     found = []
     for place, kind in enumerate(case.inputs):
         if kind == "weight":

@@ -57,6 +57,14 @@ def _on_device(x: Tensor) -> tuple[bool, Tensor, Tensor, Tensor]:
     return True, *(torch.full((), value, device=x.device) for value in (0.1, 4.0, 0.0))
 
 
+def _points(x: Tensor) -> Tensor:
+    return (x.flatten(1).t() if x.dim() > 1 else x[None])[None]
+
+
+def _tangents(x: Tensor, count: int) -> Tensor:
+    return _points(x).flip(2).expand(count, *_points(x).shape)
+
+
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
 ARGUMENTS = {
     "adversarial_loss": [
@@ -104,6 +112,12 @@ ARGUMENTS = {
         lambda x, policy=policy, form=form: (images_of(x), _augmentation(x), policy, form)
         for policy, form in ((7, 0), (1, 1), (7, 2), (6, 2))
     ],
+    "minibatch_discrimination": [lambda x: (_points(x),), lambda x: (_points(x), _tangents(x, 2))],
+    "minibatch_discrimination_backward": [
+        lambda x: (_vector(x)[:, None], _points(x)),
+        lambda x: (_vector(x)[:, None], _points(x), _tangents(x, 1)),
+    ],
+    "minibatch_discrimination_double_backward": [lambda x: (_vector(x)[:, None], _points(x), _tangents(x, 1))],
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
     "adam_": [
         lambda x: (*_lists(x, True, True, True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
@@ -221,6 +235,10 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "parameters of too few": ("diff_augment", (images_of(x), _augmentation(half), 7, 0)),
         "too few parameters": ("diff_augment", (images_of(x), _augmentation(x)[:, :6].contiguous(), 7, 0)),
         "parameters' dtype": ("diff_augment", (images_of(x), _augmentation(x).double(), 7, 0)),
+        "points": ("minibatch_discrimination", (x,)),
+        "tangents": ("minibatch_discrimination", (_points(x), _tangents(half, 1))),
+        "tangents' dtype": ("minibatch_discrimination", (_points(x), _tangents(x, 1).half())),
+        "grad of closeness": ("minibatch_discrimination_backward", (x, _points(x))),
         "gaps": ("clip_weights_", ([x[:, ::2]], 0.5)),
         "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], 0.5)),
         "gradient's dtype": ("rmsprop_", _step(x, gradients=[x.half()])),
