@@ -2,6 +2,8 @@
 // partial sum in the workspace, added up in order at the end.
 #include "../math/adversarial_loss.h"
 
+#include <type_traits>
+
 #include "loops.h"
 
 namespace ganops::cpu::GANOPS_ISA {
@@ -17,6 +19,25 @@ int64_t total_count(const LossSegments& segments) {
   int64_t total = 0;
   for (int s = 0; s < segments.count; ++s) total += segments.segment[s].count;
   return total;
+}
+
+// Calls f with the function of i that is the i-th number from `begin` on: a logit or tangent, or the difference of two.
+template <bool paired, class T, class F>
+GANOPS_INLINE void with_numbers(const void* one, const void* other, int64_t begin, const F& f) {
+  using A = Accumulate<T>;
+  const T* x = static_cast<const T*>(one) + begin;
+  if constexpr (paired) {
+    const T* y = static_cast<const T*>(other) + begin;
+    f([=](int64_t i) { return A(widen(x[i])) - A(widen(y[i])); });
+  } else {
+    f([=](int64_t i) { return A(widen(x[i])); });
+  }
+}
+
+// Calls f with whether the segments are paired, known to the compiler.
+template <class F>
+void with_pairing(const LossSegments& segments, const F& f) {
+  segments.paired ? f(std::true_type()) : f(std::false_type());
 }
 
 // body(segment, begin, length, index) for every chunk of every segment.
@@ -89,54 +110,75 @@ void sum(Stream, DType dtype, const LossSegments& segments, void* out, void* wor
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
-    for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t index) {
-      const T* x = static_cast<const T*>(segment.logits) + begin;
-      const A inner = segment.term.inner, offset = segment.term.offset;
-      with_base(segment.term.base, [&](auto base) {
-        partial[index] =
-            segment.term.outer * sum_of<A>(base, length, [=](int64_t i) { return inner * A(widen(x[i])) + offset; });
+    with_pairing(segments, [&](auto paired) {
+      for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t index) {
+        const A inner = segment.term.inner, offset = segment.term.offset;
+        with_numbers<paired(), T>(segment.logits, segments.segment[1].logits, begin, [&](auto x) {
+          with_base<paired()>(segment.term.base, [&](auto base) {
+            partial[index] =
+                segment.term.outer * sum_of<A>(base, length, [=](int64_t i) { return inner * x(i) + offset; });
+          });
+        });
       });
     });
     *static_cast<T*>(out) = narrow<T>(combine(segments, partial));
   });
 }
 
-void value(Stream, DType dtype, const LossSegment& only) {
+void value(Stream, DType dtype, const LossSegments& only) {
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
-    for_chunks({{only}, 1}, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t) {
-      const T* x = static_cast<const T*>(segment.logits) + begin;
-      T* out = static_cast<T*>(segment.out) + begin;
-      const A outer = segment.term.outer, inner = segment.term.inner, offset = segment.term.offset;
-      with_base(segment.term.base, [&](auto base) {
-        store(out, length, segment.count,
-              [=](int64_t i) { return outer * base.value(inner * A(widen(x[i])) + offset); });
+    with_pairing(only, [&](auto paired) {
+      for_chunks(only, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t) {
+        T* out = static_cast<T*>(segment.out) + begin;
+        const A outer = segment.term.outer, inner = segment.term.inner, offset = segment.term.offset;
+        with_numbers<paired(), T>(segment.logits, only.segment[1].logits, begin, [&](auto x) {
+          with_base<paired()>(segment.term.base, [&](auto base) {
+            store(out, length, segment.count, [=](int64_t i) { return outer * base.value(inner * x(i) + offset); });
+          });
+        });
       });
     });
   });
 }
 
 void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradient) {
-  const int64_t written = total_count(segments);
+  const int64_t written = total_count(segments) * (segments.paired ? 2 : 1);
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
-    for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t) {
-      const T* x = static_cast<const T*>(segment.logits) + begin;
-      T* out = static_cast<T*>(segment.out) + begin;
-      const T* g = static_cast<const T*>(gradient.data);
-      const A inner = segment.term.inner, offset = segment.term.offset;
-      const A factor = segment.scale * segment.term.outer * segment.term.inner;
-      with_base(segment.term.base, [&](auto base) {
-        const auto slope = [=](int64_t i) { return base.first(inner * A(widen(x[i])) + offset); };
-        if (gradient.per_element) {
-          g += begin;
-          store(out, length, written, [=](int64_t i) { return factor * A(widen(g[i])) * slope(i); });
-        } else {
-          const A scaled = factor * A(widen(*g));
-          store(out, length, written, [=](int64_t i) { return scaled * slope(i); });
-        }
+    with_pairing(segments, [&](auto paired) {
+      for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t) {
+        const T* g = static_cast<const T*>(gradient.data);
+        const A inner = segment.term.inner, offset = segment.term.offset;
+        const A factor = segment.scale * segment.term.outer * segment.term.inner;
+        with_numbers<paired(), T>(segment.logits, segments.segment[1].logits, begin, [&](auto x) {
+          with_base<paired()>(segment.term.base, [&](auto base) {
+            const auto write = [&](const auto& slope) {
+              T* out = static_cast<T*>(segment.out) + begin;
+              if constexpr (paired()) {
+                T* opposite = static_cast<T*>(segments.segment[1].out) + begin;
+                GANOPS_SIMD
+                for (int64_t i = 0; i < length; ++i) {
+                  const A y = slope(i);
+                  out[i] = narrow<T>(y);
+                  opposite[i] = narrow<T>(-y);
+                }
+              } else {
+                store(out, length, written, slope);
+              }
+            };
+            const auto slope = [=](int64_t i) { return base.first(inner * x(i) + offset); };
+            if (gradient.per_element) {
+              g += begin;
+              write([=](int64_t i) { return factor * A(widen(g[i])) * slope(i); });
+            } else {
+              const A scaled = factor * A(widen(*g));
+              write([=](int64_t i) { return scaled * slope(i); });
+            }
+          });
+        });
       });
     });
   });
@@ -145,35 +187,53 @@ void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradi
 void second(Stream, DType dtype, const LossSegments& segments, LossGradient gradient, void* gradient_out,
             void* workspace) {
   double* partial = static_cast<double*>(workspace);
-  const int64_t written = total_count(segments);
+  const int64_t written = total_count(segments) * (segments.paired ? 2 : 1);
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
-    for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t index) {
-      const T* x = static_cast<const T*>(segment.logits) + begin;
-      const T* t = static_cast<const T*>(segment.tangent) + begin;
-      const T* g = static_cast<const T*>(gradient.data);
-      T* out = static_cast<T*>(segment.out) + begin;
-      const A inner = segment.term.inner, offset = segment.term.offset;
-      const A once = segment.term.outer * segment.term.inner;
-      const A twice = segment.scale * once * inner;
-      with_base(segment.term.base, [&](auto base) {
-        const auto slope = [=](int64_t i) { return base.first(inner * A(widen(x[i])) + offset); };
-        const auto curvature = [=](int64_t i) { return base.second(inner * A(widen(x[i])) + offset); };
-        if (gradient.per_element) {
-          g += begin;
-          T* summand = static_cast<T*>(gradient_out) + begin;
-          GANOPS_SIMD
-          for (int64_t i = 0; i < length; ++i) {
-            const A tangent = widen(t[i]);
-            summand[i] = narrow<T>(once * tangent * slope(i));
-            out[i] = narrow<T>(twice * tangent * A(widen(g[i])) * curvature(i));
-          }
-        } else {
-          const A scaled = twice * A(widen(*g));
-          store(out, length, written, [=](int64_t i) { return scaled * A(widen(t[i])) * curvature(i); });
-          partial[index] = once * accumulate<A>(length, [=](int64_t i) { return A(widen(t[i])) * slope(i); });
-        }
+    with_pairing(segments, [&](auto paired) {
+      for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t index) {
+        const LossSegment& other = segments.segment[1];
+        const T* g = static_cast<const T*>(gradient.data);
+        T* out = static_cast<T*>(segment.out) + begin;
+        [[maybe_unused]] T* opposite = paired() ? static_cast<T*>(other.out) + begin : nullptr;
+        const A inner = segment.term.inner, offset = segment.term.offset;
+        const A once = segment.term.outer * segment.term.inner;
+        const A twice = segment.scale * once * inner;
+        const auto with = [&](auto x, auto t) {
+          with_base<paired()>(segment.term.base, [&](auto base) {
+            const auto slope = [=](int64_t i) { return base.first(inner * x(i) + offset); };
+            const auto curvature = [=](int64_t i) { return base.second(inner * x(i) + offset); };
+            if (gradient.per_element) {
+              g += begin;
+              T* summand = static_cast<T*>(gradient_out) + begin;
+              GANOPS_SIMD
+              for (int64_t i = 0; i < length; ++i) {
+                const A tangent = t(i);
+                const A y = twice * tangent * A(widen(g[i])) * curvature(i);
+                summand[i] = narrow<T>(once * tangent * slope(i));
+                out[i] = narrow<T>(y);
+                if constexpr (paired()) opposite[i] = narrow<T>(-y);
+              }
+            } else {
+              const A scaled = twice * A(widen(*g));
+              if constexpr (paired()) {
+                GANOPS_SIMD
+                for (int64_t i = 0; i < length; ++i) {
+                  const A y = scaled * t(i) * curvature(i);
+                  out[i] = narrow<T>(y);
+                  opposite[i] = narrow<T>(-y);
+                }
+              } else {
+                store(out, length, written, [=](int64_t i) { return scaled * t(i) * curvature(i); });
+              }
+              partial[index] = once * accumulate<A>(length, [=](int64_t i) { return t(i) * slope(i); });
+            }
+          });
+        };
+        with_numbers<paired(), T>(segment.logits, other.logits, begin, [&](auto x) {
+          with_numbers<paired(), T>(segment.tangent, other.tangent, begin, [&](auto t) { with(x, t); });
+        });
       });
     });
     if (!gradient.per_element) *static_cast<T*>(gradient_out) = narrow<T>(combine(segments, partial));

@@ -1,5 +1,6 @@
 // Contract of the adversarial losses. A loss is a sum over at most two segments (real logits, fake logits) of a scalar
-// term, outer · base(inner·x + offset), each segment with a scale (1 or 1/n).
+// term, outer · base(inner·x + offset), each segment with a scale (1 or 1/n). Or over one segment whose logits are
+// paired with those of another: x is then the difference.
 #pragma once
 
 #include "common.h"
@@ -24,9 +25,12 @@ struct LossSegment {
 
 constexpr int max_segments = 2;
 
+// Paired: the count is 1, and x is segment[0]'s logit less segment[1]'s, the tangent likewise; what is written to
+// segment[0] is written to segment[1] with the other sign. The base is the softplus.
 struct LossSegments {
   LossSegment segment[max_segments];
   int count;
+  bool paired = false;
 };
 
 // The gradient that arrives from above: one element, or one per logit (single segment).
@@ -42,8 +46,8 @@ struct AdversarialLossKernels {
   // *out = Σₛ scale Σᵢ f(xᵢ), one element of the logits' dtype.
   void (*sum)(Stream, DType, const LossSegments&, void* out, void* workspace);
 
-  // outᵢ = f(xᵢ)
-  void (*value)(Stream, DType, const LossSegment&);
+  // outᵢ = f(xᵢ), one segment; nothing is written to its partner.
+  void (*value)(Stream, DType, const LossSegments&);
 
   // outᵢ = g·scale·f'(xᵢ)
   void (*first)(Stream, DType, const LossSegments&, LossGradient);

@@ -122,12 +122,25 @@ GANOPS_INLINE void with_base(Base base, F&& f) {
   }
 }
 
+// The base of terms at differences of paired logits: the softplus is the only one that a kind takes.
+template <bool paired, class F>
+GANOPS_INLINE void with_base(Base base, F&& f) {
+  if constexpr (paired) {
+    f(Softplus{});
+  } else {
+    with_base(base, f);
+  }
+}
+
 // The order is that of KINDS in ganops/reference/adversarial_loss.py.
-enum class Kind : int { minimax, non_saturating, kl, mle, least_squares, hinge, wasserstein, count };
+enum class Kind : int { minimax, non_saturating, kl, mle, least_squares, hinge, wasserstein, relativistic, count };
 enum class Role : int { real, fake, generator, count };
 
 // The parameter that a role takes if none is named: least squares' targets 1, 0 and 1, the hinge's margin 1.
 inline double own_parameter(Kind kind, Role role) { return kind == Kind::least_squares && role == Role::fake ? 0 : 1; }
+
+// Whether the kind's terms are at the differences of logits: real's at r − f, the generator's at f − r.
+inline bool is_paired(Kind kind) { return kind == Kind::relativistic; }
 
 // `p` is the parameter that the role takes: a target, or the margin.
 inline Term term(Kind kind, Role role, double p) {
@@ -148,6 +161,7 @@ inline Term term(Kind kind, Role role, double p) {
       /* least_squares  */ {distance, distance, distance},
       /* hinge          */ {hinge_real, hinge_fake, minus},
       /* wasserstein    */ {minus, plus, minus},
+      /* relativistic   */ {logistic_real, logistic_real, logistic_real},
   };
   const Row& row = table[static_cast<int>(kind)];
   return role == Role::real ? row.real : role == Role::fake ? row.fake : row.generator;

@@ -31,6 +31,24 @@ struct Choice {
   }
 };
 
+// The two segments of D's loss; of a paired kind the one, with its partner.
+LossSegments both(const Choice& choice, const Tensor& real, const Tensor& fake, Parameter real_parameter,
+                  Parameter fake_parameter) {
+  const bool paired = is_paired(choice.kind);
+  return {{choice.segment(real, Role::real, real_parameter, "real"),
+           choice.segment(fake, Role::fake, fake_parameter, "fake")},
+          paired ? 1 : 2,
+          paired};
+}
+
+// Whether D's loss is one number an element, as that of pairs may be.
+bool each_pair(const Choice& choice) { return is_paired(choice.kind) && choice.reduction == Reduction::none; }
+
+// The same logits as a dense partner of `real`.
+Tensor beside(const Choice& choice, const Tensor& fake, const Tensor& real) {
+  return is_paired(choice.kind) ? laid_out_as(fake, real) : dense(fake);
+}
+
 // For derivatives: no logits, no contribution, where the mean itself of no logits is NaN.
 LossSegments contributing(LossSegments segments) {
   for (int s = 0; s < segments.count; ++s) {
@@ -61,7 +79,7 @@ Tensor adversarial_loss(const Tensor& logits, int64_t number, Parameter paramete
   if (choice.reduction != Reduction::none) return sum({{segment}, 1}, x, target);
   Tensor result = empty_as(x);
   segment.out = output(result, "loss");
-  if (segment.count > 0) GANOPS_KERNELS(adversarial_loss).value(target.stream(), dtype_of(x), segment);
+  if (segment.count > 0) GANOPS_KERNELS(adversarial_loss).value(target.stream(), dtype_of(x), {{segment}, 1});
   return result;
 }
 
@@ -104,30 +122,34 @@ std::tuple<Tensor, Tensor> adversarial_loss_double_backward(const Tensor& tangen
 Tensor discriminator_loss(const Tensor& real, const Tensor& fake, int64_t number, Parameter real_parameter,
                           Parameter fake_parameter) {
   const Choice choice(number);
-  check_same(real, fake, false);
+  check_same(real, fake, is_paired(choice.kind));
   const Target target("discriminator_loss", real.get_device_index());
-  const Tensor r = dense(real), f = dense(fake);
-  return sum(
-      {{choice.segment(r, Role::real, real_parameter, "real"), choice.segment(f, Role::fake, fake_parameter, "fake")},
-       2},
-      r, target);
+  const Tensor r = dense(real), f = beside(choice, fake, r);
+  LossSegments segments = both(choice, r, f, real_parameter, fake_parameter);
+  if (!each_pair(choice)) return sum(segments, r, target);
+  Tensor result = empty_as(r);
+  segments.segment[0].out = output(result, "loss");
+  if (r.numel() > 0) GANOPS_KERNELS(adversarial_loss).value(target.stream(), dtype_of(r), segments);
+  return result;
 }
 
 std::tuple<Tensor, Tensor> discriminator_loss_backward(const Tensor& grad, const Tensor& real, const Tensor& fake,
                                                        int64_t number, Parameter real_parameter,
                                                        Parameter fake_parameter) {
   const Choice choice(number);
-  check_same(real, fake, false);
-  check_grad(grad, real, false);
+  check_same(real, fake, is_paired(choice.kind));
+  check_grad(grad, real, each_pair(choice));
   const Target target("discriminator_loss_backward", real.get_device_index());
-  const Tensor r = dense(real), f = dense(fake);
-  LossSegments segments{
-      {choice.segment(r, Role::real, real_parameter, "real"), choice.segment(f, Role::fake, fake_parameter, "fake")},
-      2};
+  const Tensor r = dense(real), f = beside(choice, fake, r);
+  const bool per_element = !is_one_number(grad);
+  const Tensor g = per_element ? laid_out_as(grad, r) : grad;
+  LossSegments segments = both(choice, r, f, real_parameter, fake_parameter);
   Tensor grad_real = empty_as(r), grad_fake = empty_as(f);
   segments.segment[0].out = output(grad_real, "grad_real");
   segments.segment[1].out = output(grad_fake, "grad_fake");
-  GANOPS_KERNELS(adversarial_loss).first(target.stream(), dtype_of(r), segments, {input(grad, "grad"), false});
+  if (r.numel() + f.numel() > 0) {
+    GANOPS_KERNELS(adversarial_loss).first(target.stream(), dtype_of(r), segments, {input(g, "grad"), per_element});
+  }
   return {grad_real, grad_fake};
 }
 
@@ -137,24 +159,23 @@ std::tuple<Tensor, Tensor, Tensor> discriminator_loss_double_backward(const Tens
                                                                       int64_t number, Parameter real_parameter,
                                                                       Parameter fake_parameter) {
   const Choice choice(number);
-  check_same(real, fake, false);
-  check_grad(grad, real, false);
+  const bool per_element = each_pair(choice);
+  check_same(real, fake, is_paired(choice.kind));
+  check_grad(grad, real, per_element);
   check_same(tangent_real, real);
   check_same(tangent_fake, fake);
   const Target target("discriminator_loss_double_backward", real.get_device_index());
-  const Tensor r = dense(real), f = dense(fake);
+  const Tensor r = dense(real), f = beside(choice, fake, r), g = per_element ? laid_out_as(grad, r) : grad;
   const Tensor tr = laid_out_as(tangent_real, r), tf = laid_out_as(tangent_fake, f);
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
-  LossSegments segments = contributing(
-      {{choice.segment(r, Role::real, real_parameter, "real"), choice.segment(f, Role::fake, fake_parameter, "fake")},
-       2});
-  Tensor grad_out = empty_scalar(r), real_out = empty_as(r), fake_out = empty_as(f);
+  LossSegments segments = contributing(both(choice, r, f, real_parameter, fake_parameter));
+  Tensor grad_out = per_element ? empty_as(r) : empty_scalar(r), real_out = empty_as(r), fake_out = empty_as(f);
   segments.segment[0].tangent = input(tr, "tangent_real");
   segments.segment[0].out = output(real_out, "grad_real");
   segments.segment[1].tangent = input(tf, "tangent_fake");
   segments.segment[1].out = output(fake_out, "grad_fake");
-  Workspace workspace(r, kernels.workspace(segments));
-  kernels.second(target.stream(), dtype_of(r), segments, {input(grad, "grad"), false}, output(grad_out, "grad_grad"),
+  Workspace workspace(r, per_element ? 0 : kernels.workspace(segments));
+  kernels.second(target.stream(), dtype_of(r), segments, {input(g, "grad"), per_element}, output(grad_out, "grad_grad"),
                  workspace.data());
   return {grad_out, real_out, fake_out};
 }

@@ -34,9 +34,15 @@ class DiscriminatorLoss(_AdversarialLoss):
 class GeneratorLoss(_AdversarialLoss):
     """:func:`ganops.generator_loss` with its settings fixed."""
 
-    def forward(self, fake_logits: Tensor) -> Tensor:
-        """The loss of logits of any shape; see the function."""
-        return ops.generator_loss(fake_logits, self.kind, reduction=self.reduction, **self.parameters_of_kind)
+    def forward(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
+        """The loss of logits of any shape, and for ``relativistic`` the real ones; see the function."""
+        return ops.generator_loss(
+            fake_logits,
+            self.kind,
+            real_logits=real_logits,
+            reduction=self.reduction,
+            **self.parameters_of_kind,
+        )
 
 
 class GradientPenalty(nn.Module):

@@ -15,6 +15,7 @@ from ganops.reference.adversarial_loss import ROLES
 from ganops.reference.interpolate import accumulate_dtype
 
 _KINDS = tuple(reference.KINDS)
+_PAIRED = frozenset(name for name, kind in reference.KINDS.items() if kind.paired)
 _MEAN, _SUM, _NONE = range(3)  # as in _checks.REDUCTIONS
 _REAL, _FAKE, _GENERATOR = range(3)  # as in ROLES
 
@@ -71,19 +72,22 @@ def discriminator_loss(
     least_squares                        mean (r − b)² + mean (f − a)²           Mao et al. 2017
     hinge                                mean relu(m − r) + mean relu(m + f)     Lim & Ye 2017
     wasserstein                          mean f − mean r                         Arjovsky et al. 2017
+    relativistic                         mean sp(−(r − f)), element by element   Jolicoeur-Martineau 2018
     ==================================== ======================================= ==========================
 
     Args:
         real_logits: D's raw outputs (no sigmoid) for real samples, any shape; float16, bfloat16, float32 or float64.
-        fake_logits: The same for generated samples. Shape may differ; dtype and device may not.
+        fake_logits: The same for generated samples. Shape may differ, but for ``relativistic``; dtype and device may
+            not.
         kind: A row of the table.
         reduction: ``"mean"`` over each tensor's elements, ``"sum"``, or ``"none"``.
         **parameters: For ``least_squares``: ``real_target`` b = 1, ``fake_target`` a = 0 (``generator_target`` is
             accepted, so that one set of parameters serves both losses). For ``hinge``: ``margin`` m = 1.
 
     Returns:
-        A tensor of shape () in the logits' dtype; for ``"none"`` the pair of per-element losses. Half-precision logits
-        under ``torch.autocast`` give float32. Differentiable to any order in both arguments.
+        A tensor of shape () in the logits' dtype; for ``"none"`` the pair of per-element losses, or the one of the
+        pairs for ``relativistic``. Half-precision logits under ``torch.autocast`` give float32. Differentiable to any
+        order in both arguments.
 
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
@@ -92,6 +96,8 @@ def discriminator_loss(
     if parameters or choice is None:
         of_real, of_fake, _ = _parameters("discriminator_loss", kind, reduction, parameters)
         choice = *_DISCRIMINATOR_CHOICES[kind, reduction], of_real, of_fake
+    if kind in _PAIRED:
+        return _paired_loss("discriminator_loss", real_logits, fake_logits, kind, reduction, choice)
     if reduction != "none" and _library.usual(real_logits, fake_logits):
         try:
             return _DiscriminatorLoss.record(real_logits, fake_logits, *choice)
@@ -110,8 +116,37 @@ def discriminator_loss(
     return apply(_DiscriminatorLoss, real_logits, fake_logits, *choice)
 
 
+def _paired_loss(
+    function: str, real_logits: Tensor, fake_logits: Tensor, kind: str, reduction: str, choice: Choice
+) -> Tensor:
+    """D's or G's loss of pairs. G's is D's with the parts of the two exchanged."""
+    generates = function == "generator_loss"
+    pair = (fake_logits, real_logits) if generates else (real_logits, fake_logits)
+    if _library.usual(*pair):
+        try:
+            return _PairedLoss.record(*pair, *choice[:1])
+        except RuntimeError:
+            pass  # the checks below say why
+    reference.check_pair(function, real_logits, fake_logits)
+    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
+    if not _library.serves(function, real_logits):
+        if generates:
+            return reference.generator_loss(fake_logits, kind, real_logits=real_logits, reduction=reduction)
+        return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction)
+    pair = (fake_logits, real_logits) if generates else (real_logits, fake_logits)
+    if not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled():
+        # Real logits of torch.inference_mode, say, beside fake ones with a gradient: autograd keeps copies alone.
+        pair = tuple(x.clone() if x.is_inference() else x for x in pair)
+    return apply(_PairedLoss, *pair, *choice[:1])
+
+
 def generator_loss(
-    fake_logits: Tensor, kind: str = "non_saturating", *, reduction: str = "mean", **parameters: float
+    fake_logits: Tensor,
+    kind: str = "non_saturating",
+    *,
+    real_logits: Tensor | None = None,
+    reduction: str = "mean",
+    **parameters: float,
 ) -> Tensor:
     """The loss that the generator minimises.
 
@@ -125,18 +160,20 @@ def generator_loss(
     mle                     mean −exp(f)                                   Goodfellow 2014, tutorial 2017
     least_squares           mean (f − c)²                                  Mao et al. 2017
     kl, hinge, wasserstein  mean −f                                        Lim & Ye 2017, Arjovsky et al. 2017
+    relativistic            mean sp(−(f − r)), element by element          Jolicoeur-Martineau 2018
     ======================= ============================================== ======================================
 
     Args:
         fake_logits: D's raw outputs (no sigmoid) for generated samples, any shape; float16, bfloat16, float32, float64.
         kind: A row of the table.
+        real_logits: For ``relativistic``, and only for it: r, D's outputs for real samples, of the same shape.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         **parameters: For ``least_squares``: ``generator_target`` c = 1. What the discriminator's loss of the same kind
             takes is accepted too.
 
     Returns:
         A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``fake_logits``. Half-precision
-        logits under ``torch.autocast`` give float32. Differentiable to any order.
+        logits under ``torch.autocast`` give float32. Differentiable to any order, in ``real_logits`` too.
 
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
@@ -145,6 +182,9 @@ def generator_loss(
     if parameters or choice is None:
         *_, parameter = _parameters("generator_loss", kind, reduction, parameters)
         choice = *_GENERATOR_CHOICES[kind, reduction], parameter
+    if real_logits is not None or kind in _PAIRED:
+        reference.check_real_logits(kind, real_logits)
+        return _paired_loss("generator_loss", real_logits, fake_logits, kind, reduction, choice)
     if _library.usual(fake_logits, fake_logits):
         try:
             return _Loss.record(fake_logits, *choice)
@@ -254,6 +294,42 @@ class _DiscriminatorLossBackward(Function):
         return *found, *_NONES[: len(ctx.choice)]
 
 
+@over(_library.operator("discriminator_loss"))
+class _PairedLoss(Function):
+    """The loss of a kind that pairs logits: sp(−(x − y)), reduced or not. Its choice has no parameters."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        first, second, ctx.number = inputs
+        ctx.save_for_backward(first, second)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        return *apply(_PairedLossBackward, grad, *ctx.saved_tensors, ctx.number), None
+
+
+@over(_library.operator("discriminator_loss_backward"))
+class _PairedLossBackward(Function):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+        *tensors, ctx.number = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, tangent_first: Tensor, tangent_second: Tensor) -> tuple:
+        grad, first, second = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            wide = accumulate_dtype(first.dtype)
+            tangent, difference = tangent_first.to(wide) - tangent_second.to(wide), first.to(wide) - second.to(wide)
+            grad_out, out = _second_order(tangent, grad, difference, ctx.number)
+            found = grad_out, out.to(first.dtype), -out.to(first.dtype)
+        else:
+            found = _discriminator_loss_double_backward_op(
+                tangent_first, tangent_second, grad, first, second, ctx.number
+            )
+        return *found, None
+
+
 def _register_fakes() -> None:
     """Shapes without data, for torch.compile and meta tensors."""
     fake_of = torch.library.register_fake
@@ -263,6 +339,16 @@ def _register_fakes() -> None:
 
     def check_devices(real, fake):
         torch._check(real.device == fake.device, lambda: "ganops: tensors must be on one device")
+
+    def is_paired(choice):
+        return _KINDS[choice // (len(ROLES) * len(_checks.REDUCTIONS))] in _PAIRED
+
+    def like_loss(real, choice):
+        return torch.empty_like(real) if is_paired(choice) and per_element(choice) else real.new_empty(())
+
+    def like_partner(real, fake, choice):
+        """Partners lie in memory as the real logits do."""
+        return torch.empty_like(real if is_paired(choice) else fake)
 
     @fake_of("ganops::adversarial_loss")
     def _(logits, choice, parameter=None):
@@ -279,17 +365,17 @@ def _register_fakes() -> None:
     @fake_of("ganops::discriminator_loss")
     def _(real, fake, choice, real_parameter=None, fake_parameter=None):
         check_devices(real, fake)
-        return real.new_empty(())
+        return like_loss(real, choice)
 
     @fake_of("ganops::discriminator_loss_backward")
     def _(grad, real, fake, choice, real_parameter=None, fake_parameter=None):
         check_devices(real, fake)
-        return torch.empty_like(real), torch.empty_like(fake)
+        return torch.empty_like(real), like_partner(real, fake, choice)
 
     @fake_of("ganops::discriminator_loss_double_backward")
     def _(tangent_real, tangent_fake, grad, real, fake, choice, real_parameter=None, fake_parameter=None):
         check_devices(real, fake)
-        return real.new_empty(()), torch.empty_like(real), torch.empty_like(fake)
+        return like_loss(real, choice), torch.empty_like(real), like_partner(real, fake, choice)
 
 
 if _library.loaded():

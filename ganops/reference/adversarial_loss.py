@@ -27,7 +27,8 @@ def _softplus(x: Tensor) -> Tensor:
 class Kind:
     """One row of the table of objectives: what D minimises on real and on fake logits, and what G minimises.
 
-    ``takes`` names, for each of the three formulas, the parameter it takes, if any.
+    ``takes`` names, for each of the three formulas, the parameter it takes, if any. ``paired``: the formulas are of
+    differences, D's of r − f and G's of f − r, and ``fake`` is not used.
     """
 
     real: Formula
@@ -35,6 +36,7 @@ class Kind:
     generator: Formula
     takes: tuple[str | None, str | None, str | None] = (None, None, None)
     defaults: dict[str, float] = field(default_factory=dict)
+    paired: bool = False
 
     def formula(self, role: str) -> Formula:
         """The formula of one of ``ROLES``."""
@@ -66,6 +68,9 @@ KINDS: dict[str, Kind] = {
         defaults={"margin": 1.0},
     ),
     "wasserstein": Kind(real=lambda r: -r, fake=lambda f: f, generator=lambda f: -f),
+    "relativistic": Kind(
+        real=lambda d: _softplus(-d), fake=lambda d: _softplus(-d), generator=lambda d: _softplus(-d), paired=True
+    ),
 }
 
 
@@ -108,6 +113,23 @@ def resolve(function: str, kind: str, reduction: str, parameters: dict[str, floa
     return _setting(setting.index, kind, values)
 
 
+def check_pair(function: str, real_logits: object, fake_logits: object) -> None:
+    """Raises unless both are tensors of one shape, dtype and device, as a kind that pairs them takes them."""
+    _checks.tensor(function, "real_logits", real_logits)
+    _checks.tensor(function, "fake_logits", fake_logits)
+    _checks.same_kind(function, "real_logits", real_logits, "fake_logits", fake_logits)
+    _checks.same_shape(function, "real_logits", real_logits, "fake_logits", fake_logits)
+
+
+def check_real_logits(kind: str, real_logits: Tensor | None) -> None:
+    """Raises unless G's loss was given the real logits if its kind pairs them, and only then."""
+    if KINDS[kind].paired and real_logits is None:
+        raise TypeError(f"generator_loss: kind {kind!r} compares with real logits; pass real_logits=…")
+    if not KINDS[kind].paired and real_logits is not None:
+        paired = ", ".join(name for name, row in KINDS.items() if row.paired)
+        raise TypeError(f"generator_loss: kind {kind!r} takes no real_logits; the kinds that do: {paired}")
+
+
 def reduce(values: Tensor, reduction: str) -> Tensor:
     """The mean, the sum, or the values themselves."""
     return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
@@ -123,6 +145,8 @@ def discriminator_loss(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The same function as :func:`ganops.discriminator_loss`, in plain PyTorch."""
     setting = resolve("discriminator_loss", kind, reduction, parameters)
+    if KINDS[kind].paired:
+        return _paired_loss("discriminator_loss", setting, "real", real_logits, fake_logits, reduction)
     _checks.tensor("discriminator_loss", "real_logits", real_logits)
     _checks.tensor("discriminator_loss", "fake_logits", fake_logits)
     real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
@@ -132,11 +156,28 @@ def discriminator_loss(
     return (real, fake) if reduction == "none" else real + fake
 
 
+def _paired_loss(
+    function: str, setting: Setting, role: str, real_logits: Tensor, fake_logits: Tensor, reduction: str
+) -> Tensor:
+    check_pair(function, real_logits, fake_logits)
+    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
+    difference = real_logits - fake_logits if role == "real" else fake_logits - real_logits
+    return reduce(setting.term(role, difference), reduction)
+
+
 def generator_loss(
-    fake_logits: Tensor, kind: str = "non_saturating", *, reduction: str = "mean", **parameters: float
+    fake_logits: Tensor,
+    kind: str = "non_saturating",
+    *,
+    real_logits: Tensor | None = None,
+    reduction: str = "mean",
+    **parameters: float,
 ) -> Tensor:
     """The same function as :func:`ganops.generator_loss`, in plain PyTorch."""
     setting = resolve("generator_loss", kind, reduction, parameters)
+    check_real_logits(kind, real_logits)
+    if real_logits is not None:
+        return _paired_loss("generator_loss", setting, "generator", real_logits, fake_logits, reduction)
     _checks.tensor("generator_loss", "fake_logits", fake_logits)
     fake_logits = _checks.without_autocast(fake_logits)
     return reduce(setting.term("generator", fake_logits), reduction)

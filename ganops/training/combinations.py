@@ -29,7 +29,7 @@ RULES: tuple[Rule, ...] = (
         "batch_size {batch_size} cannot be divided into packs of {pack}; choose a multiple of {pack}",
     ),
     Rule(
-        lambda c: bool(c.penalty) and c.penalty_kind in ("r1", "r2") and c.penalty_target != 1.0,
+        lambda c: bool(c.penalty) and c.penalty_kind in ("r1", "r2", "r1+r2") and c.penalty_target != 1.0,
         "penalty_target {penalty_target} has no meaning for penalty_kind {penalty_kind!r}, which asks for 0; leave it "
         "out, or choose gradient, one-sided or dragan",
     ),
@@ -43,8 +43,8 @@ RULES: tuple[Rule, ...] = (
         "augment_target adapts an augmentation and augment is empty; add one, e.g. augment color,translation,cutout",
     ),
     Rule(
-        lambda c: c.augment_target > 0 and c.loss == "wasserstein",
-        "augment_target asks how often the discriminator is right about real images, and a wasserstein critic's score "
+        lambda c: c.augment_target > 0 and c.loss in ("wasserstein", "relativistic"),
+        "augment_target asks how often the discriminator is right about real images, and the score of a {loss} one "
         "has no zero to be right about; choose another loss, or augment without a target",
     ),
     Rule(

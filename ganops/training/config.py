@@ -14,9 +14,9 @@ from ganops.training import combinations
 
 __all__ = ["Loss", "Optimizer", "PenaltyKind", "TrainingConfig"]
 
-Loss = Literal["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "wasserstein"]
+Loss = Literal["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "relativistic", "wasserstein"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
-PenaltyKind = Literal["gradient", "one-sided", "r1", "r2", "dragan"]
+PenaltyKind = Literal["gradient", "one-sided", "r1", "r2", "r1+r2", "dragan"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class TrainingConfig:
     """Weight (lambda) of the gradient penalty in the discriminator's loss; 0: off."""
     penalty_kind: PenaltyKind = "gradient"
     """Where and what: gradient: (norm - target)^2 between real and fake (WGAN-GP); one-sided: there, and only norms
-    above the target (WGAN-LP); r1, r2: norm^2 at real, at fake samples (R1's gamma is twice the weight); dragan:
-    (norm - target)^2 at noise around real samples."""
+    above the target (WGAN-LP); r1, r2: norm^2 at real, at fake samples (R1's gamma is twice the weight); r1+r2: the sum
+    of both (R3GAN); dragan: (norm - target)^2 at noise around real samples."""
     penalty_target: float = 1.0
     """Gradient norm that gradient, one-sided and dragan ask for."""
     penalty_every: int = 1

@@ -234,9 +234,12 @@ def _separation(r: Tensor, f: Tensor) -> float:
 
 def _slopes(r: Tensor, f: Tensor, loss: str) -> dict[str, float]:
     """How much of the losses' gradient is left at these logits."""
-    r, f = r.clone().requires_grad_(), f.clone().requires_grad_()
+    pairs = loss == "relativistic"
+    count = min(len(r), len(f)) if pairs else None
+    r, f = r[:count].clone().requires_grad_(), f[:count].clone().requires_grad_()
     with torch.enable_grad():
-        (generator,) = torch.autograd.grad(ganops.generator_loss(f, loss, reduction="sum"), f)
+        real = {"real_logits": r.detach()} if pairs else {}
+        (generator,) = torch.autograd.grad(ganops.generator_loss(f, loss, reduction="sum", **real), f)
         discriminator = torch.autograd.grad(ganops.discriminator_loss(r, f, loss, reduction="sum"), (r, f))
     return {
         "generator_slope": generator.abs().mean().item(),

@@ -158,6 +158,12 @@ RECIPES: dict[str, Recipe] = {
             "images": {"penalty": 1.0, "discriminator_norm": "layer"},
         },
     ),
+    "r3gan": Recipe(
+        "relativistic loss of pairs, zero-centred gradient penalties at real and at fake samples",
+        "Huang et al. 2024, arXiv:2501.05441",
+        {"loss": "relativistic", "penalty_kind": "r1+r2", "beta1": 0.0, "beta2": 0.99},
+        on={"points": {"penalty": 0.1}, "images": {"penalty": 1.0, "discriminator_norm": "layer"}},
+    ),
     "dcgan": Recipe(
         "strided convolutions, batch norm, Adam 2e-4 with beta1 0.5, non-saturating loss",
         "Radford et al. 2016, arXiv:1511.06434",

@@ -238,20 +238,24 @@ class Trainer:
     def _penalty(self, judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
         """The weighted penalty at points that depend on `fake` as it does on G: an unrolled G sees this path too."""
         config = self.config
-        if config.penalty_kind == "r1":
-            points = real.detach()
-        elif config.penalty_kind == "r2":
-            points = fake if fake.requires_grad else fake.detach()
+        if config.penalty_kind in ("r1", "r2", "r1+r2"):
+            places = [real.detach()] if "r1" in config.penalty_kind else []
+            if "r2" in config.penalty_kind:
+                places.append(fake if fake.requires_grad else fake.detach())
         elif config.penalty_kind == "dragan":
-            points = around(real, torch.randn(real.shape, generator=self._noise).to(real), _DRAGAN_SCALE)
+            places = [around(real, torch.randn(real.shape, generator=self._noise).to(real), _DRAGAN_SCALE)]
         else:
             weight = torch.rand(len(real), generator=self._noise).to(real)
-            points = ganops.interpolate(real, fake, weight)
-        return config.penalty * ganops.gradient_norm_penalty(
-            slopes("gradient_penalty", judge, points, config.penalty_difference),
-            target=0.0 if config.penalty_kind in ("r1", "r2") else config.penalty_target,
-            one_sided=config.penalty_kind == "one-sided",
-        )
+            places = [ganops.interpolate(real, fake, weight)]
+        penalties = [
+            ganops.gradient_norm_penalty(
+                slopes("gradient_penalty", judge, points, config.penalty_difference),
+                target=0.0 if config.penalty_kind in ("r1", "r2", "r1+r2") else config.penalty_target,
+                one_sided=config.penalty_kind == "one-sided",
+            )
+            for points in places
+        ]
+        return config.penalty * sum(penalties[1:], penalties[0])
 
     def _discriminator_losses(
         self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, condition: Tensor | None, number: int
@@ -308,30 +312,37 @@ class Trainer:
                 ahead.step(_total(adversarial, penalty))
         return ahead
 
-    def generator_step(self, count: int, condition: Tensor | None = None, target: Tensor | None = None) -> Tensor:
+    def generator_step(self, count: int, condition: Tensor | None = None, real: Tensor | None = None) -> Tensor:
         """One update of the generator through the discriminator, on `count` fresh fakes.
 
         Args:
             count: how many.
             condition: of each, in a conditional run.
-            target: what each is compared with, where there is an ``l1_weight``.
+            real: as many real samples under the same conditions: what each fake is compared with, where there is an
+                ``l1_weight`` or the loss is ``relativistic``.
 
         Returns:
             Its loss, ().
         """
         config = self.config
+        pairs = config.loss == "relativistic" and config.adversarial_weight != 0
+        if real is None and (pairs or config.l1_weight):
+            which = "the loss" if pairs else "l1_weight"
+            raise ValueError(f"generator_step: real is missing, and {which} compares the samples with it")
         fake = self.generate(self.latent(count), condition)
         loss = fake.new_zeros(())
         if config.adversarial_weight:
             critic = self._look_ahead() if config.unroll else self.discriminator
-            logits = self.judge_with(critic, condition)(self.show(fake))
-            loss = ganops.generator_loss(logits, config.loss)
+            judge = self.judge_with(critic, condition)
+            logits, compared = judge(self.show(fake)), {}
+            if pairs:
+                with torch.set_grad_enabled(config.unroll > 0):  # D's judgement of these depends on G only if it moves
+                    compared = {"real_logits": judge(self.show(real))}
+            loss = ganops.generator_loss(logits, config.loss, **compared)
             if config.adversarial_weight != 1:
                 loss = config.adversarial_weight * loss
         if config.l1_weight:
-            if target is None:
-                raise ValueError("generator_step: target is missing, and l1_weight compares the samples with it")
-            loss = loss + config.l1_weight * (fake - target).abs().mean()
+            loss = loss + config.l1_weight * (fake - real).abs().mean()
         self.generator_optimizer.zero_grad(set_to_none=True)
         # `inputs` spares the gradients of D's weights: a third of D's backward pass that nobody would use.
         loss.backward(inputs=self._generator_parameters)
@@ -351,7 +362,7 @@ class Trainer:
         for _ in range(self.config.n_critic):
             self._last = real, condition = self.batches.next()
             losses.append(self.discriminator_step(real, condition))
-        generator_loss = self.generator_step(len(real), condition, real if self.config.l1_weight else None)
+        generator_loss = self.generator_step(len(real), condition, real)
         self.step_count += 1
         if self.ema is not None:
             self.ema.update_parameters(self.generator)

@@ -296,6 +296,91 @@ def test_property_any_shape(shape, kind):
     torch.testing.assert_close(ganops.generator_loss(x, kind), value.mean(), equal_nan=True, rtol=1e-5, atol=1e-5)
 
 
+# ---------------------------------------------------------------------------------------------------- pairs
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+def test_the_relativistic_loss_by_hand(module, device):
+    real = torch.tensor([0.0, 2.0, -1.0], dtype=torch.float64, device=device, requires_grad=True)
+    fake = torch.tensor([0.0, -1.0, 3.0], dtype=torch.float64, device=device, requires_grad=True)
+    difference = real.detach() - fake.detach()
+    for loss, sign in (
+        (module.discriminator_loss(real, fake, "relativistic", reduction="none"), 1),
+        (module.generator_loss(fake, "relativistic", real_logits=real, reduction="none"), -1),
+    ):
+        torch.testing.assert_close(loss.detach(), torch.log1p(torch.exp(-sign * difference)))
+        of_real, of_fake = torch.autograd.grad(loss.sum(), (real, fake))
+        torch.testing.assert_close(of_real, -sign * torch.sigmoid(-sign * difference))
+        torch.testing.assert_close(of_fake, -of_real)
+    assert module.discriminator_loss(real, real, "relativistic").item() == pytest.approx(math.log(2))
+
+
+def test_only_differences_count(device):
+    """The same added to all logits changes nothing, where every other kind's D would notice."""
+    real, fake = torch.randn(2, 50, dtype=torch.float64, device=device)
+    found = [ganops.discriminator_loss(real + shift, fake + shift, "relativistic") for shift in (0, 100)]
+    torch.testing.assert_close(*found)
+    large = torch.full((2,), 1e4, device=device)
+    assert ganops.discriminator_loss(-large, large, "relativistic").item() == 2e4
+    assert ganops.discriminator_loss(large, -large, "relativistic").item() == 0
+
+
+def test_partners_may_lie_differently_in_memory(device):
+    real = torch.randn(4, 3, 5, 2, device=device).contiguous(memory_format=torch.channels_last)
+    fake = torch.randn(4, 3, 5, 2, device=device)
+    found, wanted = (
+        module.discriminator_loss(real, fake, "relativistic", reduction="none") for module in (ganops, reference)
+    )
+    torch.testing.assert_close(found, wanted)
+
+
+def test_the_module_takes_the_real_logits(device):
+    real, fake = torch.randn(2, 7, device=device)
+    loss = ganops.nn.GeneratorLoss("relativistic")
+    assert torch.equal(loss(fake, real), ganops.generator_loss(fake, "relativistic", real_logits=real))
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda m: m.discriminator_loss(torch.zeros(3), torch.zeros(2), "relativistic"),
+            ValueError,
+            r"discriminator_loss: real_logits \(3,\) and fake_logits \(2,\) must have the same shape",
+        ),
+        (
+            lambda m: m.generator_loss(torch.zeros(2, 1), "relativistic", real_logits=torch.zeros(2)),
+            ValueError,
+            r"generator_loss: real_logits \(2,\) and fake_logits \(2, 1\) must have the same shape",
+        ),
+        (
+            lambda m: m.generator_loss(torch.zeros(2), "relativistic"),
+            TypeError,
+            "kind 'relativistic' compares with real logits; pass real_logits=",
+        ),
+        (
+            lambda m: m.generator_loss(torch.zeros(2), "hinge", real_logits=torch.zeros(2)),
+            TypeError,
+            "kind 'hinge' takes no real_logits; the kinds that do: relativistic",
+        ),
+        (
+            lambda m: m.generator_loss(torch.zeros(2), "relativistic", real_logits=torch.zeros(2).double()),
+            TypeError,
+            "must have the same dtype",
+        ),
+        (
+            lambda m: m.discriminator_loss(torch.zeros(2), torch.zeros(2), "relativistic", margin=1.0),
+            TypeError,
+            "parameter 'margin' is unknown for kind 'relativistic'; it takes none",
+        ),
+    ],
+)
+def test_bad_pairs(module, call, error, text):
+    with pytest.raises(error, match=text):
+        call(module)
+
+
 # ---------------------------------------------------------------------------------------------------- bad input
 
 X = torch.zeros(3)

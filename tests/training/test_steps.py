@@ -249,7 +249,10 @@ def test_learning_rates_fall_in_a_straight_line_at_the_end():
     torch.testing.assert_close(torch.tensor(rates), torch.tensor([[0.1 * s, 0.2 * s] for s in share]))
 
 
-@pytest.mark.parametrize("loss", ["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "wasserstein"])
+LOSSES = ["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "relativistic", "wasserstein"]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_losses_are_those_of_ganops(loss):
     trainer, reference = make(loss=loss), make(loss=loss)
     real = POINTS[:8]
@@ -258,6 +261,29 @@ def test_losses_are_those_of_ganops(loss):
     wanted = ganops.reference.discriminator_loss(critic(real), critic(fake), loss)
     torch.testing.assert_close(adversarial, wanted.detach())
     assert penalty == 0
+
+
+def test_a_relativistic_generator_is_compared_with_the_real_batch():
+    trainer, reference = make(loss="relativistic"), make(loss="relativistic")
+    real = POINTS[:8]
+    found = trainer.generator_step(8, real=real)
+    critic, fake = reference.discriminator, reference.generator(reference.latent(8))
+    wanted = ganops.reference.generator_loss(critic(fake), "relativistic", real_logits=critic(real))
+    torch.testing.assert_close(found, wanted.detach())
+    assert all(p.grad is None for p in trainer.discriminator.parameters())
+    with pytest.raises(ValueError, match="generator_step: real is missing, and the loss compares"):
+        trainer.generator_step(8)
+
+
+def test_r1_and_r2_together_are_their_sum():
+    real, fake = POINTS[:8], POINTS[8:16] + 0.5
+    both, one, other = (
+        make(penalty=3.0, penalty_kind=kind)._penalty(make().discriminator, real, fake)
+        for kind in ("r1+r2", "r1", "r2")
+    )
+    torch.testing.assert_close(both, one + other)
+    assert one > 0
+    assert other > 0
 
 
 def test_two_learning_rates():

@@ -1,4 +1,4 @@
-"""D's and G's losses on raw logits: all seven kinds, from a vector of 64 to maps beyond the last-level cache."""
+"""D's and G's losses on raw logits: all kinds, from a vector of 64 to maps beyond the last-level cache."""
 
 from __future__ import annotations
 
@@ -53,6 +53,10 @@ def _wasserstein_d(r: Tensor, f: Tensor) -> Tensor:
     return f.mean() - r.mean()
 
 
+def _relativistic_d(r: Tensor, f: Tensor) -> Tensor:
+    return F.softplus(-(r - f)).mean()
+
+
 # The strongest eager forms found. A mean's backward writes a full tensor of 1/n before the next factor reads it, a
 # sum's backward is a view: sums divided at the end save that. Where the two sides have one shape, adding them
 # first saves a reduction, which wins while calls and not bytes are the cost.
@@ -91,6 +95,14 @@ def _wasserstein_joint(r: Tensor, f: Tensor) -> Tensor:
     return (f - r).mean()
 
 
+def _relativistic_sums(r: Tensor, f: Tensor) -> Tensor:
+    return F.softplus(f - r).sum() / r.numel()
+
+
+def _relativistic_bce(r: Tensor, f: Tensor, ones: Tensor, zeros: Tensor) -> Tensor:
+    return F.binary_cross_entropy_with_logits(r - f, ones)
+
+
 def _without_targets(call: Formula) -> Formula:
     return lambda r, f, ones, zeros: call(r, f)
 
@@ -104,6 +116,7 @@ _D_POPULAR: dict[str, tuple[str, Formula]] = {
     "least_squares": ("((r - 1) ** 2).mean() + (f ** 2).mean()", _least_squares_d),
     "hinge": ("relu(1 - r).mean() + relu(1 + f).mean()", _hinge_d),
     "wasserstein": ("f.mean() - r.mean()", _wasserstein_d),
+    "relativistic": ("softplus(-(r - f)).mean()", _relativistic_d),
 }
 _D_EAGER: dict[str, tuple[Rival, ...]] = {
     **dict.fromkeys(
@@ -122,6 +135,10 @@ _D_EAGER: dict[str, tuple[Rival, ...]] = {
     "wasserstein": (
         _eager("sums", "f.sum() / n - r.sum() / n", _wasserstein_sums),
         _eager("joint", "(f - r).mean()", _wasserstein_joint),
+    ),
+    "relativistic": (
+        _eager("sums", "softplus(f - r).sum() / n", _relativistic_sums),
+        _eager("bce", "bce_with_logits(r - f, ones)", _relativistic_bce, targets=True),
     ),
 }
 
@@ -156,7 +173,7 @@ _EXPONENTIAL = "arithmetic: an exponential for each logit, and a logarithm for e
 def _bounds(kind: str, shape: tuple[int, ...]) -> dict[str, str]:
     if torch.Size(shape).numel() < 1 << 16:
         return dict.fromkeys((FORWARD, BACKWARD, BOTH), CALL)
-    return dict.fromkeys((FORWARD, BACKWARD, BOTH), _EXPONENTIAL) if kind in _LOGISTIC else {}
+    return dict.fromkeys((FORWARD, BACKWARD, BOTH), _EXPONENTIAL) if kind in (*_LOGISTIC, "relativistic") else {}
 
 
 def _discriminator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite], dtype=torch.float32) -> Case:
@@ -247,6 +264,8 @@ def cases() -> Iterator[Case]:
         # The four logistic kinds are one kernel: once is enough where only bytes count.
         if kind in ("non_saturating", "least_squares", "hinge", "wasserstein"):
             yield _discriminator(kind, LARGE, {FORWARD: full, BACKWARD: full, BOTH: parts})
+    yield _discriminator("relativistic", (256, 1), {BOTH: default})
+    yield _discriminator("relativistic", MAPS, {FORWARD: default, BACKWARD: default, BOTH: default})
     yield _discriminator("hinge", HUGE, {FORWARD: full, BACKWARD: full, BOTH: full})
     yield _discriminator("non_saturating", HUGE, {BOTH: full})
     yield _discriminator("hinge", MAPS, {BOTH: full}, torch.bfloat16)

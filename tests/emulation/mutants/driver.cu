@@ -34,7 +34,8 @@ std::vector<double> value() {
   const ganops_emulation::Op scope("value");
   constexpr int count = 9001;
   Floats logits("logits", Floats::input, count, -3, 0.001f), loss("loss", Floats::output, count);
-  cuda::adversarial_loss.value(nullptr, DType::float32, {logits.data, count, {Base::square, 1, 1, 0}, 1, loss.data});
+  const LossSegment segment{logits.data, count, {Base::square, 1, 1, 0}, 1, loss.data};
+  cuda::adversarial_loss.value(nullptr, DType::float32, {{segment}, 1});
   return loss.values();
 }
 

@@ -115,6 +115,46 @@ def _losses() -> Iterator[Case]:
         )
 
 
+def paired(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """What the two have in common, for the suite's logits differ in shape."""
+    if real.dim() != fake.dim():
+        real, fake = real.flatten(), fake.flatten()
+    common = tuple(slice(min(pair)) for pair in zip(real.shape, fake.shape, strict=True))
+    return real[common], fake[common]
+
+
+def _relativistic() -> Iterator[Case]:
+    for reduction in REDUCTIONS:
+        given = {"kind": "relativistic", "reduction": reduction}
+
+        def of(module, generates, given=given):
+            def loss(real, fake):
+                real, fake = paired(real, fake)
+                if generates:
+                    return module.generator_loss(fake, real_logits=real, **given)
+                return module.discriminator_loss(real, fake, **given)
+
+            return loss
+
+        for generates, function in enumerate(("discriminator_loss", "generator_loss")):
+
+            def positive(real, fake, sign=1 - 2 * generates, reduction=reduction):
+                real, fake = paired(real, fake)
+                # The difference itself may cancel.
+                values = torch.nn.functional.softplus(sign * (fake - real)) + real.abs() + fake.abs()
+                return _reduce(values, reduction)
+
+            yield Case(
+                f"{function}-relativistic-{reduction}",
+                of(ganops, generates),
+                of(reference, generates),
+                ("logits", "logits"),
+                positive,
+                (0, 1),
+                representative=reduction != "sum" and not generates,
+            )
+
+
 PENALTIES = {
     "two_sided": {"target": 1.0},
     "one_sided": {"target": 1.0, "one_sided": True},
@@ -297,6 +337,7 @@ def _closeness() -> Iterator[Case]:
 
 CASES = (
     *_losses(),
+    *_relativistic(),
     *_interpolation(),
     *_penalties(),
     *_whole_penalties(),

@@ -206,7 +206,7 @@ def _step(
 def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
     whole, half = _number(x), x[: len(x) // 2]
     return {
-        "choice": ("adversarial_loss", (x, _choice(0, 0, kind=7))),
+        "choice": ("adversarial_loss", (x, _choice(0, 0, kind=8))),
         "negative choice": ("adversarial_loss", (x, -1)),
         "reduction": ("gradient_norm_penalty", (x, 1.0, False, 3)),
         "dtype": ("interpolate", (x, x.half(), _weight(x))),
