@@ -29,9 +29,8 @@ struct Table {
   const float *lr_at, *grad_scale, *found_inf;
 };
 
-template <template <class> class Rule, class T, int capacity>
-__global__ void GANOPS_BOUNDS update_kernel(const __grid_constant__ Table<T, capacity> table,
-                                            const Rule<Accumulate<T>> update) {
+template <class Update, class T, int capacity>
+__global__ void GANOPS_BOUNDS update_kernel(const __grid_constant__ Table<T, capacity> table, const Update update) {
   using A = Accumulate<T>;
   if (table.found_inf != nullptr && *table.found_inf != 0) return;
   const int tile = blockIdx.x;
@@ -87,28 +86,30 @@ __global__ void GANOPS_BOUNDS update_kernel(const __grid_constant__ Table<T, cap
       });
 }
 
+template <int capacity>
 struct Steps {
-  static constexpr int capacity = 1024;
   float* at[capacity];
   const float* found_inf;
   int count;
 };
 
 // One thread a step.
-__global__ void GANOPS_BOUNDS advance_kernel(const __grid_constant__ Steps steps) {
+template <int capacity>
+__global__ void GANOPS_BOUNDS advance_kernel(const __grid_constant__ Steps<capacity> steps) {
   const int i = blockIdx.x * block_size + threadIdx.x;
   if (i >= steps.count || (steps.found_inf != nullptr && *steps.found_inf != 0)) return;
   *steps.at[i] += 1;
 }
 
 void advance(Stream stream, const OptimizerTensor* tensors, int64_t count, const float* found_inf) {
-  Steps steps;
+  constexpr int capacity = 1024;
+  Steps<capacity> steps;
   steps.found_inf = found_inf;
   steps.count = 0;
   for (int64_t t = 0; t < count; ++t) {
     if (tensors[t].device_step != nullptr) steps.at[steps.count++] = tensors[t].device_step;
-    if (steps.count == Steps::capacity || (t == count - 1 && steps.count > 0)) {
-      launch(advance_kernel, divide_up(steps.count, block_size), block_size, stream, steps);
+    if (steps.count == capacity || (t == count - 1 && steps.count > 0)) {
+      launch(advance_kernel<capacity>, divide_up(steps.count, block_size), block_size, stream, steps);
       steps.count = 0;
     }
   }
@@ -130,7 +131,7 @@ void update_some(Stream stream, const OptimizerTensor* tensors, int64_t count, c
   int64_t tiles = 0;
   const auto flush = [&] {
     if (table.tensors > 0) {
-      launch(update_kernel<Rule, T, capacity>, tiles, block_size, stream, table, Rule<A>::from(settings));
+      launch(update_kernel<Rule<A>, T, capacity>, tiles, block_size, stream, table, Rule<A>::from(settings));
     }
     table.tensors = 0;
     tiles = 0;

@@ -313,6 +313,35 @@ def clipping(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
         note(worst, "clip_weights_", ulps(got, wide(x).clip(-nearest, nearest), dtype))
 
 
+def optimizers(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
+    """The seventh step, from averages that earlier ones may have left."""
+    lr, step, eps, limit = 0.01, 7, 1e-8, 1.0
+    for weights, slopes, state in zip(batches(dtype, 4), batches(dtype, 5), batches(dtype, 6), strict=True):
+        first, second = state, state.double().square().to(dtype)
+        p, g, m, v = (wide(x) for x in (weights, slopes, first, second))
+        for kind, names in (("RMSprop", ("square_avg",)), ("Adam", ("exp_avg_sq", "exp_avg"))):
+            weight = torch.nn.Parameter(weights.to(device, copy=True))
+            optimiser = getattr(module.optimizers, kind)([weight], lr=lr, eps=eps, clip=limit)
+            kept = {name: x.to(device, copy=True) for name, x in zip(names, (second, first), strict=False)}
+            optimiser.state[weight] = {"step": torch.tensor(step - 1.0), **kept}
+            weight.grad = slopes.to(device)
+            optimiser.step()
+            if kind == "Adam":
+                beta1, beta2 = np.longdouble(0.9), np.longdouble(0.999)
+                mean, terms = (beta1 * a + (1 - beta1) * b for a, b in ((m, g), (np.abs(m), np.abs(g))))
+                note(worst, "Adam: mean", ulps(kept["exp_avg"], mean, dtype, terms))
+                terms = np.maximum(terms, torch.finfo(dtype).tiny)  # below, the mean itself has fewer bits
+                move, terms = mean / (1 - beta1**step), terms / (1 - beta1**step)
+                decay, bias = beta2, 1 - beta2**step
+            else:
+                move, terms, decay, bias = g, np.abs(g), np.longdouble(0.99), 1
+            square = decay * v + (1 - decay) * g * g
+            note(worst, f"{kind}: square", ulps(kept[names[0]], square, dtype))
+            rate = lr / (np.sqrt(square / bias) + eps)
+            truth = (p - rate * move).clip(-limit, limit)
+            note(worst, f"{kind}: weight", ulps(weight, truth, dtype, np.abs(p) + rate * terms))
+
+
 def measure(module, device: str, terms: int) -> dict[str, Worst]:
     found: dict[str, Worst] = {}
     for dtype in DTYPES:
@@ -324,6 +353,7 @@ def measure(module, device: str, terms: int) -> dict[str, Worst]:
         augmentation(module, dtype, device, worst)
         clipping(module, dtype, device, worst)
         discrimination(module, dtype, device, worst)
+        optimizers(module, dtype, device, worst)
     return found
 
 

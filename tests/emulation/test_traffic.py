@@ -43,6 +43,7 @@ COUNTED = {
     "minibatch_discrimination/pairs/64x32x8/float32": (1, 1, 1),
     "clip_weights_/small tensors/*": (1, 0, 0),
     "clip_weights_/residual critic/*": (1, 0, 0),
+    "optimizers.*/small tensors/*": (1, 0, 0),
 }
 # Kinds that share a kernel with one that is counted.
 SAME = ("minimax", "kl", "mle")
@@ -77,10 +78,12 @@ class Operators(TorchDispatchMode):
         schema = function._schema
         name = schema.name.partition("::")[2]
         view = any(r.alias_info is not None and not r.alias_info.is_write for r in schema.returns)
-        if schema.name.startswith("ganops::") or view or name in self.FREE:
+        read = [x for x in tree_leaves((arguments, named)) if isinstance(x, Tensor)]
+        # Optimisers count their steps on the host.
+        counting = name == "_local_scalar_dense" or (name == "add_" and read[0].dim() == 0)
+        if schema.name.startswith(("ganops::", "profiler::")) or view or name in self.FREE or counting:
             return result
         self.count.launches += 1
-        read = [x for x in tree_leaves((arguments, named)) if isinstance(x, Tensor)]
         written = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
         if not written:  # in place on a list
             written = read

@@ -44,11 +44,11 @@ def _rmsprop_formula(parameters: list[Tensor], made: dict[str, Any]) -> None:
 
 @torch.no_grad()
 def _adam_formula(parameters: list[Tensor], made: dict[str, Any]) -> None:
-    """The same; the number of the step is fixed at 1, else each would be compiled anew."""
+    """The same; the number of the step is fixed at 2, else each would be compiled anew."""
     for p, m, v in zip(parameters, *made["averages"], strict=True):
         m.lerp_(p.grad, 0.5)
         v.mul_(0.9).addcmul_(p.grad, p.grad, value=0.1)
-        p.addcdiv_(m, v.sqrt().div_(0.1**0.5).add_(1e-8), value=-1e-4 / 0.5).clamp_(-LIMIT, LIMIT)
+        p.addcdiv_(m, v.sqrt().div_((1 - 0.9**2) ** 0.5).add_(1e-8), value=-1e-4 / (1 - 0.5**2)).clamp_(-LIMIT, LIMIT)
 
 
 FORMULAS = {"RMSprop": _rmsprop_formula, "Adam": _adam_formula}
@@ -72,10 +72,14 @@ def _case(kind: str, variant: str, shapes: list[tuple[int, ...]], suite: Suite) 
         random = generator(device, seed)
         parameters = [nn.Parameter(torch.randn(s, device=device, generator=random).mul_(LIMIT)) for s in shapes]
         for parameter in parameters:
-            parameter.grad = torch.randn(parameter.shape, device=device, generator=random)
+            parameter.grad = torch.zeros_like(parameter)
         made: dict[str, Any] = {"ours": getattr(optimizers, kind)(parameters, clip=LIMIT, **SETTINGS[kind])}
         for way, how in WAYS[kind].items():
             made[way] = getattr(torch.optim, kind)(parameters, **how, **SETTINGS[kind])
+        for optimiser in made.values():
+            optimiser.step()  # without a gradient: the state is there, and nothing has moved
+        for parameter in parameters:
+            parameter.grad.normal_(generator=random)
         made["averages"] = [[torch.zeros_like(p) for p in parameters] for _ in range(read - 2)]
         return Inputs((parameters, made))
 
