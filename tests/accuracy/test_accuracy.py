@@ -73,8 +73,8 @@ def two_digits(error: float) -> str:
 def shown(error: float) -> str:
     """Rounded up: 0.5, 1.77, 23, 1.7e+07. Half a unit is a perfect rounding, and the truth's own last bits may say a
     little more."""
-    if error == 0:
-        return "0"
+    if error in (0, math.inf):
+        return f"{error:g}"
     if error <= 0.502:
         return "0.5"
     if error >= 1000:
