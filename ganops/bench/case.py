@@ -112,6 +112,11 @@ class Floor:
 CALL = "the call itself: operators' dispatch and, for a gradient, an autograd node in Python"
 
 
+def call_bound(numbers: int) -> dict[str, str]:
+    """The bounds of a case that is its call and little else; none where there are many numbers."""
+    return dict.fromkeys((FORWARD, BACKWARD, BOTH), CALL) if numbers < 1 << 16 else {}
+
+
 def size_of(shape: tuple[int, ...]) -> str:
     """``64x3x32x32``."""
     return "x".join(map(str, shape))

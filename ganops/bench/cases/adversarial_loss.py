@@ -12,7 +12,6 @@ import ganops
 from ganops.bench.case import (
     BACKWARD,
     BOTH,
-    CALL,
     COMPILE,
     EAGER,
     FORWARD,
@@ -23,6 +22,7 @@ from ganops.bench.case import (
     Rival,
     Suite,
     Traffic,
+    call_bound,
     generator,
     size_of,
 )
@@ -171,9 +171,9 @@ _EXPONENTIAL = "arithmetic: an exponential for each logit, and a logarithm for e
 
 
 def _bounds(kind: str, shape: tuple[int, ...]) -> dict[str, str]:
-    if torch.Size(shape).numel() < 1 << 16:
-        return dict.fromkeys((FORWARD, BACKWARD, BOTH), CALL)
-    return dict.fromkeys((FORWARD, BACKWARD, BOTH), _EXPONENTIAL) if kind in (*_LOGISTIC, "relativistic") else {}
+    exponential = kind in (*_LOGISTIC, "relativistic")
+    arithmetic = dict.fromkeys((FORWARD, BACKWARD, BOTH), _EXPONENTIAL) if exponential else {}
+    return call_bound(torch.Size(shape).numel()) or arithmetic
 
 
 def _discriminator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite], dtype=torch.float32) -> Case:

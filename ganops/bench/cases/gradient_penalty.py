@@ -21,6 +21,7 @@ from ganops.bench.case import (
     Rival,
     Suite,
     Traffic,
+    call_bound,
     generator,
     size_of,
 )
@@ -70,6 +71,7 @@ def _norm_case(shape: tuple[int, ...], phases: dict[str, Suite], dtype: torch.dt
             BACKWARD: Traffic(2 * tensor, 2 * tensor),
             BOTH: Traffic(3 * tensor, 2 * tensor),
         },
+        bounds=call_bound(torch.Size(shape).numel()),
     )
 
 

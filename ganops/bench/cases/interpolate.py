@@ -21,6 +21,7 @@ from ganops.bench.case import (
     Rival,
     Suite,
     Traffic,
+    call_bound,
     generator,
     size_of,
 )
@@ -68,6 +69,7 @@ def _case(shape: tuple[int, ...], phases: dict[str, Suite], dtype: torch.dtype =
             BACKWARD: Traffic(3 * tensor, 3 * tensor),
             BOTH: Traffic(6 * tensor, 6 * tensor),
         },
+        bounds=call_bound(torch.Size(shape).numel()),
     )
 
 
