@@ -136,13 +136,19 @@ def usual(first: Tensor, second: Tensor) -> bool:
     )
 
 
+def _vectorising() -> bool:
+    """Whether ``torch.vmap`` is at work. Kernels know nothing of its batch: they would run once for each member."""
+    functorch = torch._C._functorch
+    return any(level.key() == functorch.TransformType.Vmap for level in functorch.get_interpreter_stack())
+
+
 def serves(function: str, tensor: Tensor) -> bool:
     """Whether a kernel takes this tensor. If not, says why, once per cause, unless no build could change it."""
     if forward_ad._current_level >= 0:
         return False  # tangents go through PyTorch's own operators; inside torch.func.jvp too
-    if _transforms_active() and _is_compiling():
-        # torch.compile differentiates an autograd Function inside torch.func.grad by its forward, not by its backward
-        # (seen in torch 2.13), which an operator does not survive. The compiler fuses the reference there.
+    # torch.compile differentiates an autograd Function inside torch.func.grad by its forward, not by its backward (seen
+    # in torch 2.13), which an operator does not survive. The compiler fuses the reference there.
+    if _transforms_active() and (_is_compiling() or _vectorising()):
         return False
     if tensor.device.type in _SERVED and tensor.dtype in _DTYPES:
         return True

@@ -40,12 +40,21 @@ def over(operator: Any) -> Callable[[type[Function]], type[Function]]:
     return decorate
 
 
+def _apart(arguments: tuple[Any, ...]) -> list[Any]:
+    """No tensor twice: the compiler takes no Function of x and x. Of the second place it gets a view."""
+    seen: list[Any] = []
+    for x in arguments:
+        again = isinstance(x, Tensor) and any(x is y for y in seen)
+        seen.append(x.view_as(x) if again else x)
+    return seen
+
+
 def apply(function: Any, *arguments: Any) -> Any:
     """``function.apply(*arguments)`` of a Function under :func:`over`, at the price of what is needed of it."""
     if _is_compiling():
         # Where no graph is recorded, the compiler would take a forward of `*arguments` for one that wants a context.
         recorded = _grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
-        return function.apply(*arguments) if recorded else function.forward(*arguments)
+        return function.apply(*_apart(arguments)) if recorded else function.forward(*arguments)
     if _transforms_active():
         return function.apply(*arguments)
     if _grad_enabled():

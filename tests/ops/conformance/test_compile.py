@@ -57,6 +57,18 @@ def test_generated(case, device):
     _compare(case, "inductor", device)
 
 
+@pytest.mark.parametrize("kind", ["hinge", "relativistic"])
+def test_one_tensor_for_both(kind, device):
+    """Of real and of fake logits, say, where a critic is tried on real samples alone."""
+    x = torch.randn(7, dtype=torch.float64, device=device, requires_grad=True)
+
+    def loss(x):
+        return ganops.discriminator_loss(x, x, kind)
+
+    found, wanted = (torch.autograd.grad(f(x), x)[0] for f in (_compiled(loss), loss))
+    torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.parametrize("case", ONE_OF_EACH, ids=lambda case: case.op)
 def test_dynamic_shapes(case, device):
     compiled = _compiled(case.fused, dynamic=True)
