@@ -136,8 +136,14 @@ void update_some(Stream stream, const OptimizerTensor* tensors, int64_t count, c
     table.tensors = 0;
     tiles = 0;
   };
+  double number = 0;  // of the last step that was looked up, nearly always that of all tensors; they count from 1
+  StepSize<A> step{};
   for (int64_t t = 0; t < count; ++t) {
     const OptimizerTensor& tensor = tensors[t];
+    if (tensor.device_step == nullptr && tensor.step != number) {
+      number = tensor.step;
+      step = exact.at(settings.lr, number).template as<A>();
+    }
     for (int64_t done = 0; done < tensor.count;) {
       const int64_t part = smaller(tensor.count - done, most), more = divide_up(part, tile_size<T>);
       if (table.tensors == capacity || tiles + more > max_blocks) flush();
@@ -150,10 +156,7 @@ void update_some(Stream stream, const OptimizerTensor* tensors, int64_t count, c
       table.c[place] = at(tensor.state[2]);
       table.count[place] = part;
       table.device_step[place] = tensor.device_step;
-      if (tensor.device_step == nullptr) {
-        const bool again = place > 0 && t > 0 && tensor.step == tensors[t - 1].step;  // as nearly always
-        table.step[place] = again ? table.step[place - 1] : exact.at(settings.lr, tensor.step).template as<A>();
-      }
+      table.step[place] = step;
       tiles += more;
       table.end[place] = static_cast<int>(tiles);
       done += part;

@@ -85,6 +85,7 @@ class Clipping:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            self._checked_clip(group["clip"])  # it may have been changed since
             lists: Lists = tuple([] for _ in range(self._lists))
             complex_weights = self._init_group(group, *lists)
             if lists[0]:

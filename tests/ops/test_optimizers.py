@@ -590,6 +590,23 @@ def test_numbers_on_the_device(kind, dtype, found, device):
         _close(found_state, wanted, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.skipif(not _library.loaded(), reason="no kernels")
+def test_an_empty_weight_between_two_counts_of_steps(device):
+    """The weight before it is at another step than the weight behind it."""
+    shapes, counts = ((3,), (0,), (3,)), (9.0, 1.0, 1.0)
+    mine, theirs = _weights(torch.float32, device, shapes), _weights(torch.float32, device, shapes)
+    found = []
+    for weights, make in ((mine, optimizers), (theirs, torch.optim)):
+        optimiser = make.Adam(weights, lr=0.1)
+        for weight, count in zip(weights, counts, strict=True):
+            kept = {name: torch.full_like(weight, 0.25) for name in ("exp_avg", "exp_avg_sq")}
+            optimiser.state[weight] = {"step": torch.tensor(count), **kept}
+        _feed(weights, 0)
+        optimiser.step()
+        found.append(weights)
+    _close(*found, rtol=1e-5, atol=1e-7)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @both
 def test_captured_in_a_graph(kind):
@@ -648,6 +665,18 @@ BAD = [
 def test_bad_input(module, kind, params, settings, error, text):
     with pytest.raises(error, match=text):
         getattr(module, kind)(params, **settings)
+
+
+@pytest.mark.parametrize("module", [optimizers, reference.optimizers], ids=["fused", "reference"])
+@both
+def test_a_limit_that_was_changed_is_checked_at_the_step(module, kind):
+    weight = nn.Parameter(torch.ones(2))
+    weight.grad = torch.ones(2)
+    optimiser = getattr(module, kind)([weight], clip=2.0)
+    optimiser.param_groups[0]["clip"] = -1.0
+    with pytest.raises(ValueError, match=f"^{kind}: clip must be finite and above 0, got -1.0"):
+        optimiser.step()
+    assert weight.tolist() == [1, 1]
 
 
 @both
