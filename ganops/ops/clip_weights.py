@@ -45,9 +45,11 @@ def _clip_at_once(tensors: list[Tensor], limit: float) -> bool:
     if not tensors or BACKEND == "reference" or not _library.loaded() or torch.compiler.is_compiling():
         return False
     try:
+        if any(map(Tensor.is_inference, tensors)):
+            return False  # which the operator does not see, and which are not to be changed everywhere
         with torch.no_grad():
             _clip_weights_op(tensors, limit)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         return False
     torch.autograd.graph.increment_version(tensors)
     return True

@@ -41,8 +41,14 @@ def collect(parameters: nn.Module | Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 def check(tensors: list[Tensor]) -> None:
     """Raises unless every tensor can be clipped."""
+    frozen = not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled()
     for place, value in enumerate(tensors):
         _checks.tensor("clip_weights_", f"parameters[{place}]", value)
+        if frozen and value.is_inference():
+            raise ValueError(
+                f"clip_weights_: parameters[{place}] was made in torch.inference_mode(), where alone it may be "
+                "changed; clip it there, or pass a clone()"
+            )
         if any(size > 1 and stride == 0 for size, stride in zip(value.shape, value.stride(), strict=True)):
             raise ValueError(
                 f"clip_weights_: parameters[{place}] of shape {tuple(value.shape)} is an expanded tensor, whose "

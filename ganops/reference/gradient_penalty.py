@@ -86,6 +86,8 @@ def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor, function:
             "use torch.no_grad() to evaluate it"
         )
     differentiable = torch.is_grad_enabled()
+    if points.is_inference():  # samples made in inference mode are penalised outside of it
+        points = points.clone()
     points.requires_grad_()
     gradient = None
     with torch.enable_grad():

@@ -228,6 +228,24 @@ def test_inference_tensors(device):
         weight = torch.randn(50, device=device) * 3
         ganops.clip_weights_([weight], 0.5)
         assert weight.abs().max() == 0.5
+    before = weight.clone()
+    for module in (ganops, reference):
+        with pytest.raises(ValueError, match=r"^clip_weights_: parameters\[1\] was made in torch.inference_mode"):
+            module.clip_weights_([torch.zeros(2, device=device), weight], 0.1)
+    assert torch.equal(weight, before), "as torch's own operators, none is changed outside"
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_under_vmap(device):
+    """A weight of each member, and one that all share."""
+    weights, shared = torch.full((4, 3), 2.0, device=device), torch.full((3,), 2.0, device=device)
+
+    def total(weight):
+        ganops.clip_weights_([weight, shared], 0.5)
+        return (weight + shared).sum()
+
+    assert torch.func.vmap(total)(weights).tolist() == [3] * 4
+    assert weights.unique().tolist() == shared.unique().tolist() == [0.5]
 
 
 def test_a_clipped_critic_meets_the_generator(device):

@@ -113,6 +113,20 @@ def test_whatever_made_the_samples_is_left_alone(device):
         assert made.grad is None
 
 
+@MODULES
+def test_samples_made_in_inference_mode(module, device):
+    critic = _critic(3, device)
+    with torch.inference_mode():
+        x = _double(4, 3, device=device)
+    for settings in ({}, {"finite_difference": 0.01}):
+        for value in (module.r1_penalty(critic, x, **settings), module.gradient_penalty(critic, x, x, **settings)):
+            value.backward()
+        torch.testing.assert_close(
+            module.r2_penalty(critic, x, **settings), module.r2_penalty(critic, x.clone(), **settings)
+        )
+    assert not x.requires_grad
+
+
 # --------------------------------------------------------------------------------------------- finite differences
 
 
