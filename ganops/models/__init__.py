@@ -16,7 +16,7 @@ from ganops import _checks
 from ganops.models.conditional import LabelledGenerator, ProjectionDiscriminator
 from ganops.models.dcgan import dcgan
 from ganops.models.layers import NORMS, UPSAMPLINGS, Norm, Upsampling
-from ganops.models.mlp import maxout, mlp
+from ganops.models.mlp import maxout, mlp, shallow
 from ganops.models.unet import PatchDiscriminator, UNet, unet
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "maxout",
     "mlp",
     "refusal",
+    "shallow",
     "unet",
 ]
 
@@ -44,12 +45,14 @@ MODELS: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {
     "dcgan": dcgan,
     "unet": unet,
     "maxout": maxout,
+    "shallow": shallow,
 }
 
 #: Why a model has no such option.
 _LACKS = {
     ("mlp", "upsample"): "its dense layers enlarge nothing",
     ("maxout", "upsample"): "its dense layers enlarge nothing",
+    ("shallow", "upsample"): "its dense layers enlarge nothing",
     ("unet", "pack"): "its discriminator sees each image beside its own condition, and packs would mix them",
     ("unet", "minibatch_discrimination"): "its discriminator judges patches and has no features of whole samples",
     ("unet", "minibatch_stddev"): "its discriminator judges patches and has no features of whole samples",

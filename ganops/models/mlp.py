@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from ganops.models.conditional import LabelledGenerator, label_width
 from ganops.models.layers import Norm, judge, normalised
 
-__all__ = ["Maxout", "maxout", "mlp"]
+__all__ = ["Maxout", "maxout", "mlp", "shallow"]
 
 
 class Maxout(nn.Module):
@@ -24,6 +25,20 @@ class Maxout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_features) to (N, out_features)."""
         return self.linear(x).unflatten(1, (-1, self.pieces)).amax(dim=2)
+
+
+class _Times(nn.Module):
+    """`factor` times its input."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+    def extra_repr(self) -> str:
+        return f"{self.factor:g}"
 
 
 def _features(shape: tuple[int, ...], name: str) -> int:
@@ -114,9 +129,53 @@ def maxout(
         minibatch_discrimination=minibatch_discrimination,
         minibatch_stddev=minibatch_stddev,
     )
-    for network in (generator, discriminator):
-        for module in network.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, 0.0, 0.02)
-                nn.init.zeros_(module.bias)
+    for module in _dense(generator, discriminator):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        nn.init.zeros_(module.bias)
     return generator, discriminator
+
+
+def shallow(
+    shape: tuple[int, ...],
+    *,
+    latent_dim: int,
+    width: int = 128,
+    discriminator_width: int | None = None,
+    generator_norm: Norm = "none",
+    discriminator_norm: Norm = "none",
+    pack: int = 1,
+    classes: int | None = None,
+    minibatch_discrimination: bool = False,
+    minibatch_stddev: bool = False,
+) -> tuple[nn.Module, nn.Module]:
+    """The networks of Unrolled GAN's ring (Metz et al. 2017, appendix A): G of two hidden layers, D of one, ReLU in
+    both; D divides what it sees by 4, which brings a ring of radius 2 into [-1, 1].
+
+    `width` units in each hidden layer, in D `discriminator_width` where that is given. Weights orthogonal times 0.8,
+    biases 0.
+    """
+    units = discriminator_width or width
+    generator = _generator(shape, latent_dim, width, 2, generator_norm, classes)
+    layer = nn.Linear(pack * _features(shape, "shallow"), units)
+    hidden = [nn.Flatten(), _Times(0.25), *normalised(layer, units, discriminator_norm), nn.ReLU()]
+    discriminator = judge(
+        hidden,
+        units,
+        discriminator_norm,
+        classes=classes,
+        pack=pack,
+        minibatch_discrimination=minibatch_discrimination,
+        minibatch_stddev=minibatch_stddev,
+    )
+    for module in _dense(generator, discriminator):
+        nn.init.orthogonal_(module.weight, 0.8)
+        nn.init.zeros_(module.bias)
+    return generator, discriminator
+
+
+def _dense(*networks: nn.Module) -> Iterator[nn.Linear]:
+    """Their dense layers, but those whose weight is computed from another tensor (spectral norm)."""
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, nn.Linear) and not hasattr(module, "parametrizations"):
+                yield module

@@ -66,7 +66,8 @@ class TrainingConfig:
     pack: int = 1
     """Samples that the discriminator sees at once (PacGAN); 1: each alone."""
     unroll: int = 0
-    """Discriminator steps that the generator looks ahead and differentiates through (unrolled GAN); 0: none."""
+    """Discriminator steps that the generator looks ahead and differentiates through (unrolled GAN); 0: none. With loss
+    minimax it descends the whole value of the game, as in the paper: real samples' half depends on it through D."""
     conditional: bool = False
     """Both networks are told the sample's class, or with paired data the image that it is to be made from."""
     l1_weight: float = 0.0

@@ -36,9 +36,10 @@ class RunConfig(TrainingConfig):
     data: str = "mnist"
     """Data set: mnist, ring8, ...; ganops recipes lists them."""
     model: str = "dcgan"
-    """Networks: dcgan, mlp, unet (image to image) or maxout (PacGAN's toys)."""
+    """Networks: dcgan, mlp, unet (image to image), maxout (PacGAN's toys) or shallow (Unrolled GAN's ring)."""
     width: int | None = None
-    """Units per hidden layer (mlp, 256) or channels beside the image (dcgan and unet, 32); None: the model's own."""
+    """Units per hidden layer (mlp, 256; shallow, 128) or channels beside the image (dcgan and unet, 32); None: the
+    model's own."""
     discriminator_width: int | None = None
     """The same for the discriminator alone; None: as width."""
     generator_norm: Norm = "batch"

@@ -319,15 +319,17 @@ class Trainer:
             count: how many.
             condition: of each, in a conditional run.
             real: as many real samples under the same conditions: what each fake is compared with, where there is an
-                ``l1_weight`` or the loss is ``relativistic``.
+                ``l1_weight`` or the loss is ``relativistic``; and the real half of the value of an unrolled ``minimax``
+                game, which depends on G through D's steps (Metz et al. 2017, eq. 7).
 
         Returns:
             Its loss, ().
         """
         config = self.config
         pairs = config.loss == "relativistic" and config.adversarial_weight != 0
-        if real is None and (pairs or config.l1_weight):
-            which = "the loss" if pairs else "l1_weight"
+        value = config.loss == "minimax" and config.adversarial_weight != 0 and config.unroll > 0
+        if real is None and (pairs or value or config.l1_weight):
+            which = "the loss" if pairs or value else "l1_weight"
             raise ValueError(f"generator_step: real is missing, and {which} compares the samples with it")
         fake = self.generate(self.latent(count), condition)
         loss = fake.new_zeros(())
@@ -338,7 +340,10 @@ class Trainer:
             if pairs:
                 with torch.set_grad_enabled(config.unroll > 0):  # D's judgement of these depends on G only if it moves
                     compared = {"real_logits": judge(self.show(real))}
-            loss = ganops.generator_loss(logits, config.loss, **compared)
+            if value:  # G descends what the moved D ascends, all of it: its real half is constant only while D is
+                loss = -ganops.discriminator_loss(judge(self.show(real)), logits, "minimax")
+            else:
+                loss = ganops.generator_loss(logits, config.loss, **compared)
             if config.adversarial_weight != 1:
                 loss = config.adversarial_weight * loss
         if config.l1_weight:

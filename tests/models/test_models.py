@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -48,7 +49,7 @@ def test_batch_norm_does_tie_samples_together():
     assert not torch.allclose(critic(images)[:2], critic(images[:2]), rtol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["mlp", "maxout", "dcgan", "unet"])
+@pytest.mark.parametrize("name", ["mlp", "maxout", "shallow", "dcgan", "unet"])
 def test_a_discriminator_of_another_width(name):
     """D's own width changes D and leaves G alone; without it both have the model's."""
     given = {"latent_dim": 3, "width": 8, **({"condition_shape": (1, 8, 8)} if name == "unet" else {})}
@@ -135,7 +136,7 @@ def test_patches_see_as_much_as_they_should():
     assert (seen.amax(0) - seen.amin(0) + 1).tolist() == [18, 18]
 
 
-@pytest.mark.parametrize("model", ["mlp", "dcgan", "maxout"])
+@pytest.mark.parametrize("model", ["mlp", "dcgan", "maxout", "shallow"])
 @pytest.mark.parametrize("pack", [1, 2])
 @pytest.mark.parametrize("minibatch", [False, True])
 def test_labels_packs_and_minibatch_layers_in_one(model, pack, minibatch):
@@ -154,6 +155,22 @@ def test_labels_packs_and_minibatch_layers_in_one(model, pack, minibatch):
     if pack == 2 and not minibatch:  # each place in the pack has vectors of its own
         swapped = discriminator(packed, packed_labels.flip(1))
         assert not torch.allclose(logits, swapped)
+
+
+def test_the_shallow_ring_networks_are_the_papers():
+    """Metz et al. 2017, appendix A: 256-128-128-2 and 2-128-1, orthogonal weights times 0.8, D's input over 4."""
+    generator, critic = models.build("shallow", (2,), latent_dim=256)
+    layers = [[m for m in network.modules() if isinstance(m, nn.Linear)] for network in (generator, critic)]
+    assert [[tuple(m.weight.shape) for m in part] for part in layers] == [
+        [(128, 256), (128, 128), (2, 128)],
+        [(128, 2), (1, 128)],
+    ]
+    for module in itertools.chain(*layers):
+        assert module.bias.count_nonzero() == 0
+        torch.testing.assert_close(torch.linalg.svdvals(module.weight), torch.full((min(module.weight.shape),), 0.8))
+    x = torch.randn(5, 2)
+    first, last = layers[1]
+    torch.testing.assert_close(critic(x), last(torch.relu(first(x / 4))))
 
 
 def test_resize_convolution_makes_no_checkerboard():
