@@ -31,12 +31,22 @@ class FigureOptions:
     """Seed, for pictures with chance in them; None: 0."""
     run: Path | None = None
     """A run's folder, for pictures of what a generator has learnt."""
+    twin: Path | None = None
+    """Another run's folder, for image-to-image: a row of its images as well."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Draw the picture that the arguments name, and print its numbers; without arguments list all. Returns 0."""
     if not arguments:
-        print("\n".join(["usage: ganops figure NAME [--out FILE] [--steps N] [--seed S] [--run DIR]", "", *_listed()]))
+        print(
+            "\n".join(
+                [
+                    "usage: ganops figure NAME [--out FILE] [--steps N] [--seed S] [--run DIR] [--twin DIR]",
+                    "",
+                    *_listed(),
+                ]
+            )
+        )
         return 0
     options = tyro.cli(
         FigureOptions,
@@ -48,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     draw = FIGURES[options.name].draw
     known = inspect.signature(draw).parameters
     chosen = {}
-    for name in ("steps", "seed", "run"):
+    for name in ("steps", "seed", "run", "twin"):
         value = getattr(options, name)
         if value is None:
             if name in known and known[name].default is inspect.Parameter.empty:

@@ -196,28 +196,48 @@ def latent_arithmetic(run: str | Path, *, seed: int = 0) -> Picture:
 
 
 @styled
-def image_to_image(run: str | Path, *, seed: int = 0) -> Picture:
+def image_to_image(run: str | Path, *, twin: str | Path | None = None, seed: int = 0) -> Picture:
     """Triples of an image-to-image run: what the generator is given, what it makes of it, and the truth.
 
     All are of pairs that were held out of the training.
 
     Args:
         run: folder of a run of recipe pix2pix.
+        twin: folder of another one on the same data, say with ``--adversarial-weight 0``; its images get a row too.
         seed: which pairs of the data are shown.
     """
-    found = _load(run, "image-to-image")
-    if found.dataset.conditions is None or not found.config.conditional:
-        raise ValueError(f"image-to-image: {run} makes images from noise; train one with: ganops train pix2pix")
+    found = _paired(run)
+    others = [] if twin is None else [_paired(twin)]
+    for other in others:
+        if other.config.data != found.config.data:
+            raise ValueError(
+                f"image-to-image: twin {twin} was trained on {other.config.data} and {run} on {found.config.data}; "
+                "both must have the same data"
+            )
     columns = 10
     random = torch.Generator().manual_seed(seed)
     _, unseen = found.dataset.split()
     unseen = unseen.part(torch.randperm(len(unseen), generator=random)[:500])
     given, truth = unseen.conditions, unseen.samples
-    images = draw(found.generator, found.noise(len(given), seed), given)
-    l1 = (images - truth).abs().mean().item()
-    figure, axes = new_figure(size=(9.6, 3.8))
-    show_images(axes, torch.cat([given[:columns], images[:columns], truth[:columns]]), columns)
-    height = images.shape[2] + 1
-    axes.set_yticks([height * (i + 0.5) for i in range(3)], ["given", "generated", "truth"])
-    axes.set_title(f"mean |generated − truth| = {l1:.3f} for pixels in [−1, 1]", color=GREY)
-    return Picture(figure, {"l1": l1})
+    made = [draw(each.generator, each.noise(len(given), seed), given) for each in (*others, found)]
+    rows = [given, *made, truth]
+    figure, axes = new_figure(size=(9.6, 1 + 0.94 * len(rows)))
+    show_images(axes, torch.cat([row[:columns] for row in rows]), columns)
+    height = truth.shape[2] + 1
+    names = [
+        "given",
+        *(["L1 alone" if o.config.adversarial_weight == 0 else "twin" for o in others]),
+        "generated",
+        "truth",
+    ]
+    axes.set_yticks([height * (i + 0.5) for i in range(len(rows))], names)
+    errors = [(images - truth).abs().mean().item() for images in made]
+    axes.set_title(f"mean |generated − truth| = {errors[-1]:.3f} for pixels in [−1, 1]", color=GREY)
+    return Picture(figure, {"l1": errors[-1], **({"twin_l1": errors[0]} if others else {})})
+
+
+def _paired(run: str | Path) -> _Run:
+    found = _load(run, "image-to-image")
+    if found.dataset.conditions is None or not found.config.conditional:
+        raise ValueError(f"image-to-image: {run} makes images from noise; train one with: ganops train pix2pix")
+    return found

@@ -200,7 +200,10 @@ RECIPES: dict[str, Recipe] = {
             "batch_size": 16,
             "steps": 2000,
         },
-        data="mnist_outline",
+        # Where half of the image is open, L1 wants the mean of all that it could be, and at 100 it has the say: lower,
+        # the strokes are sharp (Frechet distance 10.5 against 16.0; L1 alone: 27.4).
+        on={"mnist_half": {"l1_weight": 10.0}},
+        data="mnist_half",
         kinds=("images",),
     ),
     "unrolled": Recipe(

@@ -83,6 +83,7 @@ def runs(tmp_path_factory):
         "plain": settings("hinge", "digits", **tiny),
         "classes": settings("cgan", "digits", **tiny),
         "pairs": settings("pix2pix", "mnist_half", **tiny),
+        "other-pairs": settings("pix2pix", "mnist_outline", **tiny),
         "points": settings("hinge", "ring8", **tiny),
     }.items():
         trainer = build_trainer(config, folder / name)
@@ -132,7 +133,14 @@ def test_arithmetic_in_an_ideal_latent_space_works_out(monkeypatch):
 
 
 def test_triples_of_an_image_to_image_run(runs):
-    assert 0 < draw("image-to-image", run=runs / "pairs")["l1"] < 2
+    alone = draw("image-to-image", run=runs / "pairs")
+    assert 0 < alone["l1"] < 2
+    assert draw("image-to-image", run=runs / "pairs", twin=runs / "pairs") == alone | {"twin_l1": alone["l1"]}
+
+
+def test_a_twin_on_other_data_is_refused(runs):
+    with pytest.raises(ValueError, match="both must have the same data"):
+        draw("image-to-image", run=runs / "pairs", twin=runs / "other-pairs")
 
 
 @pytest.mark.parametrize(
