@@ -1,8 +1,8 @@
-"""What a penalty costs and what it does: a whole critic step of the trainer with each, timed, and trained on 25 modes.
+"""What a penalty costs and what it does: a whole critic step of the trainer with each, timed, and trained.
 
-    python benchmarks/critic_steps.py                       # the times alone
-    python benchmarks/critic_steps.py --train 2000          # and 2,000 steps on grid25 with each
-    python benchmarks/critic_steps.py --data mnist
+    python benchmarks/critic_steps.py                       # the times alone, on grid25
+    python benchmarks/critic_steps.py --train 2000          # and 2,000 generator steps with each
+    python benchmarks/critic_steps.py --data mnist --train 300 --rounds 0 --seeds 2    # no times, two runs of each
 
 A critic step is the fakes, the loss, the penalty, backward and Adam (`Trainer.discriminator_step`). The rounds are
 interleaved: what slows the machine slows all. A lazy penalty is timed over whole cycles and divided by their length.
@@ -16,8 +16,8 @@ import time
 
 import torch
 
-from ganops import metrics
-from ganops.training import Trainer, build_trainer, settings
+from ganops.data import source
+from ganops.training import Trainer, build_trainer, evaluation, settings
 
 WAYS: dict[str, dict[str, object]] = {
     "none": {"penalty": 0.0},
@@ -56,30 +56,47 @@ def time_all(data: str, rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def train(steps: int, way: dict[str, object], seed: int) -> str:
-    """Modes, quality and distance on grid25, as cells of the table."""
-    trainer = build_trainer(settings("wgan-gp", "grid25", steps=steps, seed=seed, **way))
-    for _ in range(steps):
-        trainer.step()
-    found = metrics.evaluate(trainer.sample(2500), trainer.dataset)
-    return f"{found['modes']} | {found['high_quality']:.1%} | {found['sliced_wasserstein']:.3f}"
+#: What is said of a training, by kind of data: metric, title, format.
+COLUMNS = {
+    "points": (
+        ("modes", "modes", ".0f"), ("high_quality", "within 3σ", ".1%"), ("sliced_wasserstein", "sliced W₁", ".3f"),
+    ),
+    "images": (("frechet_distance", "Fréchet", ".1f"), ("precision", "precision", ".2f"), ("recall", "recall", ".2f")),
+}  # fmt: skip
+
+
+def train(data: str, steps: int, way: dict[str, object], seeds: int) -> str:
+    """The data's metrics after so many generator steps from each seed, as cells of the table."""
+    found = []
+    for seed in range(seeds):
+        trainer = build_trainer(settings("wgan-gp", data, steps=steps, seed=seed, **way))
+        for _ in range(steps):
+            trainer.step()
+        found.append(evaluation.metrics(trainer))
+    columns = COLUMNS[source(data).kind]
+    return " | ".join(", ".join(format(metrics[name], form) for metrics in found) for name, _, form in columns)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="grid25", help="what the timed critics are for (default: grid25)")
+    parser.add_argument("--data", default="grid25", help="data set (default: grid25)")
     parser.add_argument("--rounds", type=int, default=5, help="blocks of 16 critic steps for each (default: 5)")
-    parser.add_argument("--train", type=int, default=0, metavar="STEPS", help="generator steps on grid25; 0: none")
-    parser.add_argument("--seed", type=int, default=0, help="of the trainings")
+    parser.add_argument("--train", type=int, default=0, metavar="STEPS", help="generator steps with each; 0: none")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings with each (default: 1)")
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=list(WAYS), help="which (default: all)")
     options = parser.parse_args()
     times = time_all(options.data, options.rounds) if options.rounds else {}
+    titles = ["penalty", *(["ms", "to none"] if times else [])]
+    titles += [title for _, title, _ in COLUMNS[source(options.data).kind]] if options.train else []
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, {options.data}")
-    print("| penalty | ms | to none |" + " modes of 25 | within 3σ | sliced W₁ |" * bool(options.train))
-    print("|---|---|---|" + "---|---|---|" * bool(options.train))
-    for name, way in WAYS.items():
-        ms, ratio = (f"{times[name]:.2f}", f"{times[name] / times['none']:.2f}") if times else ("", "")
-        cells = f" {train(options.train, way, options.seed)} |" if options.train else ""
-        print(f"| {name} | {ms} | {ratio} |{cells}", flush=True)
+    print(f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|")
+    for name in options.ways:
+        cells = [name]
+        if times:
+            cells += [f"{times[name]:.2f}", f"{times[name] / times['none']:.2f}"]
+        if options.train:
+            cells.append(train(options.data, options.train, WAYS[name], options.seeds))
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ from ganops.training.run import RunConfig, train
 
 __all__ = ["CARDS", "Card", "Outcome", "run_card", "table"]
 
-Range = tuple[float, float]
+#: Both ends included. In place of an end may stand another variant: its mean, for one method that is to beat another.
+Range = tuple[float | str, float | str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +66,9 @@ class Outcome:
     variant: str
     metric: str
     values: list[float]
-    expected: Range | None
+    expected: tuple[float, float] | None
     published: tuple[float, float | None] | None
+    rivals: tuple[str, ...] = ()  # the variants whose means are ends of `expected`
 
     @property
     def mean(self) -> float:
@@ -338,6 +340,15 @@ def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
     return train(config, folder, resume=(folder / "checkpoint.pt").exists())
 
 
+def _outcome(card: Card, variant: str, metric: str, values: dict[str, dict[str, list[float]]]) -> Outcome:
+    """What came out of all `values` for one of them: by variant and metric, one for each seed."""
+    ends = card.expected.get(variant, {}).get(metric)
+    rivals = tuple(end for end in ends or () if isinstance(end, str))
+    if ends is not None:
+        ends = tuple(statistics.fmean(values[end][metric]) if isinstance(end, str) else end for end in ends)
+    return Outcome(variant, metric, values[variant][metric], ends, card.published.get(variant, {}).get(metric), rivals)
+
+
 def run_card(
     name: str,
     seeds: int | None = None,
@@ -363,7 +374,7 @@ def run_card(
         raise ValueError(f"card: seeds must be at least 1, got {seeds}")
     out = Path("runs") / "cards" / name if out is None else Path(out)
     report.check_folder(out)
-    outcomes, metrics = [], _metrics(card)
+    values, metrics = {}, _metrics(card)
     for variant in card.variants:
         found: dict[str, list[float]] = {metric: [] for metric in metrics}
         for seed in range(seeds):
@@ -372,10 +383,8 @@ def run_card(
                 value = result[metric]
                 found[metric].append(math.inf if value is None else float(value))
             note(f"{variant}, seed {seed}: " + ", ".join(f"{metric} {found[metric][-1]:.3g}" for metric in metrics))
-        for metric in metrics:
-            expected = card.expected.get(variant, {}).get(metric)
-            published = card.published.get(variant, {}).get(metric)
-            outcomes.append(Outcome(variant, metric, found[metric], expected, published))
+        values[variant] = found
+    outcomes = [_outcome(card, variant, metric, values) for variant in card.variants for metric in metrics]
     rows = [{**vars(outcome), "mean": outcome.mean, "passed": outcome.passed} for outcome in outcomes]
     report.write_json(out / "card.json", {"card": name, "paper": card.paper, "seeds": seeds, "outcomes": rows})
     return outcomes
@@ -390,7 +399,8 @@ def table(outcomes: list[Outcome]) -> str:
 
     rows = [("", "metric", "here", "expected", "published", "")]
     for o in outcomes:
-        expected = "" if o.expected is None else f"{o.expected[0]:g} to {o.expected[1]:g}"
+        expected = "" if o.expected is None else f"{o.expected[0]:.3g} to {o.expected[1]:.3g}"
+        expected += f" ({', '.join(o.rivals)}'s)" if o.rivals else ""
         published = "" if o.published is None else number(*o.published)
         verdict = "" if o.expected is None else "pass" if o.passed else "FAIL"
         rows.append((o.variant, o.metric, number(o.mean, o.error), expected, published, verdict))

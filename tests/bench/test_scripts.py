@@ -20,6 +20,15 @@ def test_critic_steps_times_every_way(script, capsys, monkeypatch):
     assert min(times.values()) > 0
 
 
+def test_critic_steps_trains_the_ways_that_are_named(script, capsys, monkeypatch):
+    options = ["--data", "ring8?size=500", "--train", "1", "--rounds", "0", "--ways", "R1", "--seeds", "2"]
+    monkeypatch.setattr(sys, "argv", ["critic_steps.py", *options])
+    runpy.run_path(script("critic_steps"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "| penalty | modes | within 3σ | sliced W₁ |"
+    assert [len(cell.split(", ")) for cell in lines[3].split(" | ")] == [1, 2, 2, 2]
+
+
 def test_systems_puts_finished_runs_in_the_order_of_the_recipes(script, tmp_path, capsys, monkeypatch):
     runs = {
         "wgan": ("wgan", "finished", 0.5),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -37,8 +38,10 @@ def test_every_card_is_a_runnable_set_of_settings(name):
     assert card.expected.keys() | card.published.keys() <= card.variants.keys()
     assert card.expected  # it can fail
     for ranges in card.expected.values():
-        for low, high in ranges.values():
-            assert low <= high
+        for ends in ranges.values():
+            numbers = [end for end in ends if not isinstance(end, str)]
+            assert numbers == sorted(numbers)
+            assert {end for end in ends if isinstance(end, str)} <= card.variants.keys()
     assert card.seeds >= 1
     assert card.minutes >= 1
 
@@ -70,6 +73,22 @@ def test_a_card_trains_each_variant_from_each_seed_and_continues(tiny, tmp_path,
     again = run_card("tiny", seeds=3, out=tmp_path)
     assert [config.seed for config in trained] == [2, 2]  # the third seed of each variant; the others are read
     assert again[0].values[:2] == outcomes[0].values
+
+
+def test_one_variant_has_to_beat_another(tmp_path, monkeypatch):
+    """A variant's name is its mean: here of numbers that no training makes."""
+    expected = {"one": {"high_quality": (0.0, "two")}, "two": {"high_quality": ("one", 1.0)}}
+    monkeypatch.setitem(CARDS, "tiny", replace(TINY, expected=expected))
+    means = {"one": 0.25, "two": 0.5}
+    monkeypatch.setattr(cards, "_run", lambda config, folder: {"modes": 8, "high_quality": means[folder.name[:3]]})
+    outcomes = [o for o in run_card("tiny", out=tmp_path) if o.metric == "high_quality"]
+    assert [(o.expected, o.passed, o.rivals) for o in outcomes] == [
+        ((0.0, 0.5), True, ("two",)),
+        ((0.25, 1.0), True, ("one",)),
+    ]
+    assert "0 to 0.5 (two's)" in table(outcomes)
+    means["one"] = 0.75
+    assert not any(o.passed for o in run_card("tiny", out=tmp_path) if o.metric == "high_quality")
 
 
 def test_runs_of_another_card_are_not_taken_for_this_ones(tiny, tmp_path):
