@@ -12,7 +12,7 @@ from torch.autograd import Function
 from ganops import _checks, _library
 from ganops.ops._function import apply, over
 from ganops.ops.interpolate import empty_by_sample, interpolate
-from ganops.reference.gradient_penalty import check_gradient, check_samples, check_settings, slopes
+from ganops.reference.gradient_penalty import WholePenalty, check_gradient, check_settings
 from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
 from ganops.reference.interpolate import accumulate_dtype
 
@@ -46,6 +46,9 @@ def gradient_norm_penalty(
     if not _library.serves("gradient_norm_penalty", gradient):
         return reference_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
     return apply(_Penalty, gradient, target, bool(one_sided), _REDUCTION[reduction])[0]
+
+
+FUSED = WholePenalty(interpolate, gradient_norm_penalty)
 
 
 def gradient_penalty(
@@ -88,11 +91,8 @@ def gradient_penalty(
         ValueError, TypeError: Naming the argument, what came and what is wanted; also where the critic's output does
             not depend on its input.
     """
-    check_settings("gradient_penalty", target, reduction, finite_difference)
-    check_samples("gradient_penalty", real=real, fake=fake)
-    points = interpolate(real.detach(), fake.detach(), weight)
-    gradient = slopes("gradient_penalty", critic, points, finite_difference)
-    return gradient_norm_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
+    settings = {"target": target, "one_sided": one_sided, "reduction": reduction}
+    return FUSED.between("gradient_penalty", critic, real, fake, weight, finite_difference, **settings)
 
 
 def _second_order(

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from ganops.ops.gradient_penalty import gradient_norm_penalty, gradient_penalty
-from ganops.reference.gradient_penalty import check_samples, check_settings, slopes
-from ganops.reference.penalties import around
+from ganops.ops.gradient_penalty import FUSED
+from ganops.reference.penalties import near_real, zero_centred
 
 
 def r1_penalty(
@@ -30,10 +29,7 @@ def r1_penalty(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    check_settings("r1_penalty", 0.0, reduction, finite_difference)
-    check_samples("r1_penalty", real=real)
-    gradient = slopes("r1_penalty", critic, real.detach(), finite_difference)
-    return gradient_norm_penalty(gradient, target=0.0, reduction=reduction)
+    return zero_centred(FUSED, "r1_penalty", critic, finite_difference, reduction, real=real)
 
 
 def r2_penalty(
@@ -42,10 +38,7 @@ def r2_penalty(
     """R2: E ‖∇ critic(x)‖² at generated samples (Mescheder et al. 2018, equation 10). Otherwise as
     :func:`ganops.r1_penalty`; whatever made ``fake`` is left alone.
     """
-    check_settings("r2_penalty", 0.0, reduction, finite_difference)
-    check_samples("r2_penalty", fake=fake)
-    gradient = slopes("r2_penalty", critic, fake.detach(), finite_difference)
-    return gradient_norm_penalty(gradient, target=0.0, reduction=reduction)
+    return zero_centred(FUSED, "r2_penalty", critic, finite_difference, reduction, fake=fake)
 
 
 def lp_penalty(
@@ -61,16 +54,8 @@ def lp_penalty(
     """WGAN-LP's one-sided penalty: E max(‖∇ critic(x̂)‖ − target, 0)² between real and fake (Petzka et al. 2018,
     arXiv:1709.08894, equation 8). It is :func:`ganops.gradient_penalty` with ``one_sided=True``, which see.
     """
-    return gradient_penalty(
-        critic,
-        real,
-        fake,
-        target=target,
-        one_sided=True,
-        weight=weight,
-        finite_difference=finite_difference,
-        reduction=reduction,
-    )
+    settings = {"target": target, "one_sided": True, "reduction": reduction}
+    return FUSED.between("lp_penalty", critic, real, fake, weight, finite_difference, **settings)
 
 
 def dragan_penalty(
@@ -101,7 +86,4 @@ def dragan_penalty(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    target = check_settings("dragan_penalty", target, reduction, finite_difference)
-    check_samples("dragan_penalty", real=real)
-    gradient = slopes("dragan_penalty", critic, around(real, noise, scale), finite_difference)
-    return gradient_norm_penalty(gradient, target=target, reduction=reduction)
+    return near_real(FUSED, critic, real, noise, scale, target, finite_difference, reduction)

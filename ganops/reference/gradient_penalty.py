@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,10 +32,13 @@ def check_gradient(gradient: Tensor) -> None:
 
 
 def check_samples(function: str, **samples: Tensor) -> None:
-    """Checks the samples of a whole penalty, by name; that two have one shape is ``interpolate``'s to check."""
+    """Checks the samples of a whole penalty, by name: batches of one shape, dtype and device."""
+    (first_name, first), *_ = samples.items()
     for name, value in samples.items():
         _checks.tensor(function, name, value)
         _checks.batched(function, name, value)
+        _checks.same_kind(function, first_name, first, name, value)
+        _checks.same_shape(function, first_name, first, name, value)
 
 
 def gradient_norm_penalty(
@@ -136,6 +141,52 @@ def slopes(function: str, critic: Callable[[Tensor], Tensor], points: Tensor, fi
     return input_gradient(critic, points, function)
 
 
+@dataclass(frozen=True)
+class WholePenalty:
+    """The whole penalties, made of two functions, fused or in plain PyTorch, and of a critic's gradient at some points.
+
+    ``function`` is who the errors speak for; ``settings`` are those of ``gradient_norm_penalty``.
+    """
+
+    interpolate: Callable[..., Tensor]
+    gradient_norm_penalty: Callable[..., Tensor]
+
+    def at(
+        self,
+        function: str,
+        critic: Callable[[Tensor], Tensor],
+        finite_difference: float,
+        points: Callable[..., Tensor],
+        samples: dict[str, Tensor],
+        **settings: Any,
+    ) -> Tensor:
+        """At the points that ``points`` makes of ``samples``, which are named as the errors are to name them."""
+        check_settings(function, settings["target"], settings["reduction"], finite_difference)
+        check_samples(function, **samples)
+        where = points(*(value.detach() for value in samples.values()))
+        return self.gradient_norm_penalty(slopes(function, critic, where, finite_difference), **settings)
+
+    def between(
+        self,
+        function: str,
+        critic: Callable[[Tensor], Tensor],
+        real: Tensor,
+        fake: Tensor,
+        weight: Tensor | None,
+        finite_difference: float,
+        **settings: Any,
+    ) -> Tensor:
+        """On the lines between real and fake."""
+
+        def points(real: Tensor, fake: Tensor) -> Tensor:
+            return self.interpolate(real, fake, weight)
+
+        return self.at(function, critic, finite_difference, points, {"real": real, "fake": fake}, **settings)
+
+
+PLAIN = WholePenalty(interpolate, gradient_norm_penalty)
+
+
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor],
     real: Tensor,
@@ -148,8 +199,5 @@ def gradient_penalty(
     reduction: str = "mean",
 ) -> Tensor:
     """The same function as :func:`ganops.gradient_penalty`, in plain PyTorch."""
-    check_settings("gradient_penalty", target, reduction, finite_difference)
-    check_samples("gradient_penalty", real=real, fake=fake)
-    points = interpolate(real.detach(), fake.detach(), weight)
-    gradient = slopes("gradient_penalty", critic, points, finite_difference)
-    return gradient_norm_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
+    settings = {"target": target, "one_sided": one_sided, "reduction": reduction}
+    return PLAIN.between("gradient_penalty", critic, real, fake, weight, finite_difference, **settings)

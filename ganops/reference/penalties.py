@@ -8,33 +8,37 @@ import torch
 from torch import Tensor
 
 from ganops import _checks
-from ganops.reference.gradient_penalty import (
-    check_samples,
-    check_settings,
-    gradient_norm_penalty,
-    gradient_penalty,
-    slopes,
-)
+from ganops.reference.gradient_penalty import PLAIN, WholePenalty
+
+
+def zero_centred(
+    of: WholePenalty,
+    function: str,
+    critic: Callable[[Tensor], Tensor],
+    finite_difference: float,
+    reduction: str,
+    **samples: Tensor,
+) -> Tensor:
+    """‖∇D‖² at the samples, R1 and R2: one batch by its name."""
+
+    def points(samples: Tensor) -> Tensor:
+        return samples
+
+    return of.at(function, critic, finite_difference, points, samples, target=0.0, reduction=reduction)
 
 
 def r1_penalty(
     critic: Callable[[Tensor], Tensor], real: Tensor, *, finite_difference: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
     """The same function as :func:`ganops.r1_penalty`, in plain PyTorch."""
-    check_settings("r1_penalty", 0.0, reduction, finite_difference)
-    check_samples("r1_penalty", real=real)
-    gradient = slopes("r1_penalty", critic, real.detach(), finite_difference)
-    return gradient_norm_penalty(gradient, target=0.0, reduction=reduction)
+    return zero_centred(PLAIN, "r1_penalty", critic, finite_difference, reduction, real=real)
 
 
 def r2_penalty(
     critic: Callable[[Tensor], Tensor], fake: Tensor, *, finite_difference: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
     """The same function as :func:`ganops.r2_penalty`, in plain PyTorch."""
-    check_settings("r2_penalty", 0.0, reduction, finite_difference)
-    check_samples("r2_penalty", fake=fake)
-    gradient = slopes("r2_penalty", critic, fake.detach(), finite_difference)
-    return gradient_norm_penalty(gradient, target=0.0, reduction=reduction)
+    return zero_centred(PLAIN, "r2_penalty", critic, finite_difference, reduction, fake=fake)
 
 
 def lp_penalty(
@@ -48,29 +52,35 @@ def lp_penalty(
     reduction: str = "mean",
 ) -> Tensor:
     """The same function as :func:`ganops.lp_penalty`, in plain PyTorch."""
-    return gradient_penalty(
-        critic,
-        real,
-        fake,
-        target=target,
-        one_sided=True,
-        weight=weight,
-        finite_difference=finite_difference,
-        reduction=reduction,
-    )
+    settings = {"target": target, "one_sided": True, "reduction": reduction}
+    return PLAIN.between("lp_penalty", critic, real, fake, weight, finite_difference, **settings)
 
 
 def around(real: Tensor, noise: Tensor | None, scale: float) -> Tensor:
-    """DRAGAN's points: ``real`` + scale · (standard deviation of all its elements) · noise."""
-    _checks.number("dragan_penalty", "scale", scale, minimum=0)
+    """DRAGAN's points: ``real`` + scale · (standard deviation of all its elements) · noise; None: N(0, 1)."""
     real = real.detach()
-    if noise is None:
-        noise = torch.randn_like(real)
-    else:
-        _checks.tensor("dragan_penalty", "noise", noise)
-        _checks.same_kind("dragan_penalty", "real", real, "noise", noise)
-        _checks.same_shape("dragan_penalty", "real", real, "noise", noise)
-    return real + scale * real.std(correction=0) * noise.detach()
+    noise = torch.randn_like(real) if noise is None else noise.detach()
+    return real + scale * real.std(correction=0) * noise
+
+
+def near_real(
+    of: WholePenalty,
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    noise: Tensor | None,
+    scale: float,
+    target: float,
+    finite_difference: float,
+    reduction: str,
+) -> Tensor:
+    """DRAGAN's penalty."""
+    _checks.number("dragan_penalty", "scale", scale, minimum=0)
+    samples = {"real": real} if noise is None else {"real": real, "noise": noise}
+
+    def points(real: Tensor, noise: Tensor | None = None) -> Tensor:
+        return around(real, noise, scale)
+
+    return of.at("dragan_penalty", critic, finite_difference, points, samples, target=target, reduction=reduction)
 
 
 def dragan_penalty(
@@ -84,7 +94,4 @@ def dragan_penalty(
     reduction: str = "mean",
 ) -> Tensor:
     """The same function as :func:`ganops.dragan_penalty`, in plain PyTorch."""
-    target = check_settings("dragan_penalty", target, reduction, finite_difference)
-    check_samples("dragan_penalty", real=real)
-    gradient = slopes("dragan_penalty", critic, around(real, noise, scale), finite_difference)
-    return gradient_norm_penalty(gradient, target=target, reduction=reduction)
+    return near_real(PLAIN, critic, real, noise, scale, target, finite_difference, reduction)
