@@ -55,9 +55,9 @@ class _Fused(Clipping):
     def _by_kinds(self, group: dict[str, Any], lists: Lists) -> None:
         """One call for each dtype and device, and the reference for what the kernels do not take."""
         kinds: dict[Any, list[int]] = {}
-        shared = _shared(lists[0])
+        following = _sharing_storage(lists[0])
         for place, weight in enumerate(lists[0]):
-            served = _library.serves(self._function, weight) and place not in shared
+            served = _library.serves(self._function, weight) and place not in following
             alike = all(
                 type(x) in _PLAIN and x.dtype == weight.dtype and x.device == weight.device and x.shape == weight.shape
                 for x in (weight, *(tensors[place] for tensors in lists[1:-1] if tensors))
@@ -91,24 +91,18 @@ class _Fused(Clipping):
             scale = scale.to(device, torch.float32)
         if found_inf is not None:
             found_inf = found_inf.to(device, torch.float32)
-        self._call(group, lists, float(lr), on_device, lr_tensor, scale, found_inf)
+        operator, tensors, settings = self._kernel(group, lists)
+        of_all = group["maximize"], group["clip"], on_device, lr_tensor, scale, found_inf
+        operator(*tensors, float(lr), *settings, *of_all)
         torch.autograd.graph.increment_version(weights if scale is None else [*weights, *gradients])
 
-    def _call(
-        self,
-        group: dict[str, Any],
-        lists: Lists,
-        lr: float,
-        steps_on_device: bool,
-        lr_tensor: Tensor | None,
-        grad_scale: Tensor | None,
-        found_inf: Tensor | None,
-    ) -> None:
+    def _kernel(self, group: dict[str, Any], lists: Lists) -> tuple[Any, Lists, tuple[float, ...]]:
+        """The operator, the lists in its order, and the settings that it alone has."""
         raise NotImplementedError
 
 
-def _shared(weights: list[Tensor]) -> set[int]:
-    """Places of weights that may share memory: views of one storage. Their steps follow each other."""
+def _sharing_storage(weights: list[Tensor]) -> set[int]:
+    """Places of weights that are views of one storage, and may overlap: their steps follow each other."""
     seen: dict[int, list[int]] = {}
     for place, weight in enumerate(weights):
         storage = 0 if type(weight) not in _PLAIN else weight.untyped_storage().data_ptr()
@@ -149,36 +143,10 @@ class RMSprop(_Fused, reference.RMSprop):
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
 
-    def _call(
-        self,
-        group: dict[str, Any],
-        lists: Lists,
-        lr: float,
-        steps_on_device: bool,
-        lr_tensor: Tensor | None,
-        grad_scale: Tensor | None,
-        found_inf: Tensor | None,
-    ) -> None:
+    def _kernel(self, group: dict[str, Any], lists: Lists) -> tuple[Any, Lists, tuple[float, ...]]:
         weights, gradients, squares, momenta, averages, steps = lists
-        _rmsprop_op(
-            weights,
-            gradients,
-            squares,
-            averages,
-            momenta,
-            steps,
-            lr,
-            group["alpha"],
-            group["eps"],
-            group["weight_decay"],
-            group["momentum"],
-            group["maximize"],
-            group["clip"],
-            steps_on_device,
-            lr_tensor,
-            grad_scale,
-            found_inf,
-        )
+        settings = group["alpha"], group["eps"], group["weight_decay"], group["momentum"]
+        return _rmsprop_op, (weights, gradients, squares, averages, momenta, steps), settings
 
 
 class Adam(_Fused, reference.Adam):
@@ -203,32 +171,8 @@ class Adam(_Fused, reference.Adam):
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
 
-    def _call(
-        self,
-        group: dict[str, Any],
-        lists: Lists,
-        lr: float,
-        steps_on_device: bool,
-        lr_tensor: Tensor | None,
-        grad_scale: Tensor | None,
-        found_inf: Tensor | None,
-    ) -> None:
-        beta1, beta2 = group["betas"]
-        _adam_op(
-            *lists,
-            lr,
-            beta1,
-            beta2,
-            group["eps"],
-            group["weight_decay"],
-            group["decoupled_weight_decay"],
-            group["maximize"],
-            group["clip"],
-            steps_on_device,
-            lr_tensor,
-            grad_scale,
-            found_inf,
-        )
+    def _kernel(self, group: dict[str, Any], lists: Lists) -> tuple[Any, Lists, tuple[float, ...]]:
+        return _adam_op, lists, (*group["betas"], group["eps"], group["weight_decay"], group["decoupled_weight_decay"])
 
 
 if _library.loaded():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from numbers import Real
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import adam as _adam
 from torch.optim import rmsprop as _rmsprop
-from torch.optim.optimizer import ParamsT, _use_grad_for_differentiable
+from torch.optim.optimizer import _use_grad_for_differentiable
 
 from ganops import _checks
 
@@ -27,31 +28,55 @@ def _setting(function: str, name: str, value: object) -> None:
     _checks.number(function, name, float(value) if plain else value, minimum=0)
 
 
+def _betas(function: str, betas: object) -> None:
+    """Raises unless ``betas`` are two numbers of at least 0 and below 1, or tensors of one."""
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise TypeError(f"{function}: betas must be a pair of numbers, got {betas!r}")
+    for place, beta in enumerate(betas):
+        _setting(function, f"betas[{place}]", beta)
+        if not isinstance(beta, Tensor) and beta >= 1:
+            raise ValueError(f"{function}: betas[{place}] must be at least 0 and below 1, got {beta!r}")
+
+
+def _constructor(base: type[torch.optim.Optimizer]) -> Callable[..., None]:
+    """That of ``base`` with ``clip`` as one more keyword. It checks what torch's would let pass, or would complain of
+    with less to go by."""
+    own = inspect.signature(base.__init__)
+
+    def __init__(self: Clipping, params: Any, *arguments: Any, clip: float | None = None, **settings: Any) -> None:
+        if isinstance(params, nn.Module):
+            raise TypeError(
+                f"{self._function}: params must be an iterable of tensors or of dicts, got {type(params).__name__}; "
+                "pass its .parameters()"
+            )
+        try:
+            given = own.bind(self, params, *arguments, **settings).arguments
+        except TypeError as error:
+            raise TypeError(f"{self._function}: {error}") from None
+        for name in ("lr", "alpha", "eps", "weight_decay", "momentum"):
+            if name in given:
+                _setting(self._function, name, given[name])
+        if "betas" in given:
+            _betas(self._function, given["betas"])
+        self._checked_clip(clip)
+        base.__init__(self, params, *arguments, **settings)
+        self.defaults["clip"] = clip
+        for group in self.param_groups:
+            self._settle_group(group)
+
+    more = inspect.Parameter("clip", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="float | None")
+    __init__.__signature__ = own.replace(parameters=[*own.parameters.values(), more])
+    return __init__
+
+
 class Clipping:
     """What the optimisers share: ``clip`` as a setting of each group, and the step that looks after it."""
 
     _function: str  # how messages name the optimiser
     _lists: int  # those that the optimiser's _init_group fills: weights, gradients, state, steps
 
-    def _begin(self, params: Any, clip: object, **settings: object) -> None:
-        """Checks what torch's constructor would let pass or complain of with less to go by."""
-        if isinstance(params, nn.Module):
-            raise TypeError(
-                f"{self._function}: params must be an iterable of tensors or of dicts, got {type(params).__name__}; "
-                "pass its .parameters()"
-            )
-        for name, value in settings.items():
-            _setting(self._function, name, value)
-        self._checked_clip(clip)
-
     def _checked_clip(self, clip: object) -> float | None:
         return None if clip is None else _checks.number(self._function, "clip", clip, above=0)
-
-    def _settle(self, clip: float | None) -> None:
-        """The last thing that a constructor does."""
-        self.defaults["clip"] = self._checked_clip(clip)
-        for group in self.param_groups:
-            self._settle_group(group)
 
     def _settle_group(self, group: dict[str, Any]) -> None:
         group["clip"] = self._checked_clip(group.get("clip", self.defaults["clip"]))
@@ -137,38 +162,7 @@ class RMSprop(Clipping, torch.optim.RMSprop):
 
     _function = "RMSprop"
     _lists = 6
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-2,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-        momentum: float = 0,
-        centered: bool = False,
-        capturable: bool = False,
-        foreach: bool | None = None,
-        maximize: bool = False,
-        differentiable: bool = False,
-        *,
-        clip: float | None = None,
-    ) -> None:
-        self._begin(params, clip, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum)
-        super().__init__(
-            params,
-            lr,
-            alpha,
-            eps,
-            weight_decay,
-            momentum,
-            centered,
-            capturable=capturable,
-            foreach=foreach,
-            maximize=maximize,
-            differentiable=differentiable,
-        )
-        self._settle(clip)
+    __init__ = _constructor(torch.optim.RMSprop)
 
     def _torch_step(
         self,
@@ -189,46 +183,7 @@ class Adam(Clipping, torch.optim.Adam):
 
     _function = "Adam"
     _lists = 6
-
-    def __init__(
-        self,
-        params: ParamsT,
-        lr: float | Tensor = 1e-3,
-        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0,
-        amsgrad: bool = False,
-        *,
-        foreach: bool | None = None,
-        maximize: bool = False,
-        capturable: bool = False,
-        differentiable: bool = False,
-        fused: bool | None = None,
-        decoupled_weight_decay: bool = False,
-        clip: float | None = None,
-    ) -> None:
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise TypeError(f"{self._function}: betas must be a pair of numbers, got {betas!r}")
-        pair = {f"betas[{place}]": beta for place, beta in enumerate(betas)}
-        self._begin(params, clip, lr=lr, eps=eps, weight_decay=weight_decay, **pair)
-        for place, beta in enumerate(betas):
-            if not isinstance(beta, Tensor) and beta >= 1:
-                raise ValueError(f"{self._function}: betas[{place}] must be at least 0 and below 1, got {beta!r}")
-        super().__init__(
-            params,
-            lr,
-            tuple(betas),
-            eps,
-            weight_decay,
-            amsgrad,
-            foreach=foreach,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            fused=fused,
-            decoupled_weight_decay=decoupled_weight_decay,
-        )
-        self._settle(clip)
+    __init__ = _constructor(torch.optim.Adam)
 
     def _torch_step(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import pickle
 from collections.abc import Callable
@@ -384,6 +385,14 @@ def test_groups_have_their_own_settings(kind, device):
 
 
 @both
+def test_the_constructor_shows_torchs_arguments(kind):
+    theirs = inspect.signature(getattr(torch.optim, kind)).parameters
+    mine = inspect.signature(getattr(optimizers, kind)).parameters
+    assert list(mine) == [*theirs, "clip"]
+    assert all(mine[name] == theirs[name] for name in theirs)
+
+
+@both
 def test_schedulers_and_hooks(kind, device):
     weights = _weights(torch.float32, device, ((3,),))
     optimiser = getattr(optimizers, kind)(weights, lr=1.0)
@@ -633,6 +642,7 @@ def test_captured_in_a_graph(kind):
 
 X = [nn.Parameter(torch.zeros(2))]
 BAD = [
+    ("both", X, {"rate": 1.0}, TypeError, "got an unexpected keyword argument 'rate'"),
     ("both", X, {"lr": -1.0}, ValueError, "lr must be finite and at least 0, got -1.0"),
     ("both", X, {"lr": math.nan}, ValueError, "lr must be finite and at least 0, got nan"),
     ("both", X, {"lr": "fast"}, TypeError, "lr must be a number, got str"),
