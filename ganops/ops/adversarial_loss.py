@@ -16,7 +16,7 @@ from ganops.reference.interpolate import accumulate_dtype
 
 _KINDS = tuple(reference.KINDS)
 _PAIRED = frozenset(name for name, kind in reference.KINDS.items() if kind.paired)
-_MEAN, _SUM, _NONE = range(3)  # as in _checks.REDUCTIONS
+_MEAN, _NONE = map(_checks.REDUCTIONS.index, ("mean", "none"))
 _REAL, _FAKE, _GENERATOR = range(3)  # as in ROLES
 
 # What travels with every call: one number for kind, role and reduction, then the parameters of the roles that take

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import ganops
 from ganops.data import Dataset
+from ganops.reference.clip_weights import collect
 from ganops.reference.gradient_penalty import slopes
 from ganops.reference.optimizers import Clipping
 from ganops.reference.penalties import around
@@ -113,7 +114,7 @@ class Trainer:
         combinations.check_discriminator(config, discriminator)
         self._generator_parameters = _trainable(generator, "generator")
         self._discriminator_parameters = _trainable(discriminator, "discriminator")
-        self._clipped = [p for p in _outside_norms(discriminator) if p.requires_grad] if config.clip else []
+        self._clipped = [p for p in collect(discriminator) if p.requires_grad] if config.clip else []
         # StyleGAN2 (Karras et al. 2020, arXiv:1912.04958, appendix B): k + 1 updates where there were k.
         k = config.penalty_every if config.penalty else 1
         slowed = 1.0 if k == 1 else k / (k + 1)
@@ -700,14 +701,6 @@ def _trainable(network: nn.Module, name: str) -> list[nn.Parameter]:
     if not parameters:
         raise ValueError(f"{name} has no trainable parameters")
     return parameters
-
-
-def _outside_norms(network: nn.Module) -> Iterator[nn.Parameter]:
-    """The parameters of all modules but normalisation layers: clipping a scale of 1 to 0.01 would silence its layer."""
-    norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-    for module in network.modules():
-        if not isinstance(module, norms):
-            yield from module.parameters(recurse=False)
 
 
 def _total(loss: Tensor | None, more: Tensor | None) -> Tensor:
