@@ -29,6 +29,26 @@ def test_critic_steps_trains_the_ways_that_are_named(script, capsys, monkeypatch
     assert [len(cell.split(", ")) for cell in lines[3].split(" | ")] == [1, 2, 2, 2]
 
 
+def test_cards_shows_each_seed_and_the_verdict(script, tmp_path, capsys, monkeypatch):
+    rows = [
+        {"metric": "modes", "values": [7.0, 8.0], "expected": [7.5, 8], "published": [7.9, 0.1], "passed": True},
+        {"metric": "reverse_kl", "values": [0.1, None], "expected": [0, None], "published": None, "passed": False,
+         "rivals": ["GAN"]},
+        {"metric": "high_quality", "values": [0.5, 0.25], "expected": None, "published": None, "passed": True},
+    ]  # fmt: skip
+    content = {"card": "c", "seeds": 2, "outcomes": [{"variant": "V", **row} for row in rows]}
+    (tmp_path / "card.json").write_text(json.dumps(content))
+    monkeypatch.setattr(sys, "argv", ["cards.py", str(tmp_path), str(tmp_path / "missing")])
+    runpy.run_path(script("cards"), run_name="__main__")
+    output, error = capsys.readouterr()
+    assert output.splitlines()[-3:] == [
+        "| V | modes | 7.5 (7, 8) | 7.5 to 8 | 7.9 ± 0.1 | pass |",
+        "| V | reverse_kl | ∞ (0.100, none) | 0.000 to ∞ (GAN's) |  | **FAIL** |",
+        "| V | high_quality | 37.5% (50.0%, 25.0%) |  |  |  |",
+    ]
+    assert "missing" in error
+
+
 def test_systems_puts_finished_runs_in_the_order_of_the_recipes(script, tmp_path, capsys, monkeypatch):
     runs = {
         "wgan": ("wgan", "finished", 0.5),
