@@ -34,6 +34,24 @@ GANOPS_INLINE void with_numbers(const void* one, const void* other, int64_t begi
   }
 }
 
+// outᵢ = value(i) in the chunk of a segment that begins there; to the partner with the other sign.
+template <bool paired, class T, class Value>
+GANOPS_INLINE void write(const LossSegments& segments, const LossSegment& segment, int64_t begin, int64_t length,
+                         const Value& value) {
+  T* out = static_cast<T*>(segment.out) + begin;
+  if constexpr (paired) {
+    T* opposite = static_cast<T*>(segments.segment[1].out) + begin;
+    GANOPS_SIMD
+    for (int64_t i = 0; i < length; ++i) {
+      const auto y = value(i);
+      out[i] = narrow<T>(y);
+      opposite[i] = narrow<T>(-y);
+    }
+  } else {
+    store(out, length, total_count(segments), value);
+  }
+}
+
 // Calls f with whether the segments are paired, known to the compiler.
 template <class F>
 void with_pairing(const LossSegments& segments, const F& f) {
@@ -51,34 +69,43 @@ void for_chunks(const LossSegments& segments, const Body& body) {
   });
 }
 
-// Σ base(argument(i)) for i in [0, count).
-template <class A, class Base, class Argument>
-GANOPS_INLINE double sum_of(Base base, int64_t count, const Argument& argument) {
-  return accumulate<A>(count, [=](int64_t i) { return base.value(argument(i)); });
+// Σ base(argument(i)) for i in [0, count). `slopes`, where it is a function, is called with the derivative at i.
+struct None {};
+
+template <class A, class Base, class Argument, class Slopes>
+GANOPS_INLINE double sum_of(Base base, int64_t count, const Argument& argument, const Slopes& slopes) {
+  const double sum = accumulate<A>(count, [=](int64_t i) { return base.value(argument(i)); });
+  if constexpr (!std::is_same_v<Slopes, None>) slopes([=](int64_t i) { return base.first(argument(i)); });
+  return sum;
 }
 
 // Lane by lane: a lane takes part in at most chunk/lanes = 64 products, each of a factor of at most 2, and eight lanes
-// in one of their doubles. 2^512 is in its range.
-template <class A, class Argument>
-GANOPS_INLINE double sum_of(Softplus base, int64_t count, const Argument& argument) {
+// in one of their doubles. 2^512 is in its range. The derivative takes the factors, which are exponentials, from here.
+template <class A, class Argument, class Slopes>
+GANOPS_INLINE double sum_of(Softplus base, int64_t count, const Argument& argument, const Slopes& slopes) {
+  constexpr bool keep = !std::is_same_v<Slopes, None>;
   constexpr int64_t lanes = 64, logarithms = 8;
   static_assert(chunk / lanes <= 64, "the product of a lane must stay finite in float");
   A linear[lanes] = {}, product[lanes] = {};
+  alignas(64) A factors[keep ? chunk : 1];
   int64_t row = 0;
   for (; row + lanes <= count; row += lanes) {
     GANOPS_SIMD
     for (int64_t lane = 0; lane < lanes; ++lane) {
-      const A u = argument(row + lane);
+      const A u = argument(row + lane), e = base.factor(u);
+      if constexpr (keep) factors[row + lane] = e;
       linear[lane] += base.positive_part(u);
-      product[lane] = base.product(product[lane], base.factor(u));
+      product[lane] = base.product(product[lane], e);
     }
   }
   GANOPS_SIMD
   for (int64_t lane = 0; lane < count - row; ++lane) {
-    const A u = argument(row + lane);
+    const A u = argument(row + lane), e = base.factor(u);
+    if constexpr (keep) factors[row + lane] = e;
     linear[lane] += base.positive_part(u);
-    product[lane] = base.product(product[lane], base.factor(u));
+    product[lane] = base.product(product[lane], e);
   }
+  if constexpr (keep) slopes([&](int64_t i) { return base.first(argument(i), factors[i]); });
   double joined[logarithms] = {}, sum[logarithms] = {};
   for (int64_t lane = 0; lane < lanes; lane += logarithms) {
     GANOPS_SIMD
@@ -105,24 +132,49 @@ double combine(const LossSegments& segments, const double* partial) {
 
 int64_t workspace(const LossSegments& segments) { return total_chunks(segments) * sizeof(double); }
 
-void sum(Stream, DType dtype, const LossSegments& segments, void* out, void* workspace) {
+// What a chunk of a segment adds to the loss, without the scale; and its gradient for g = 1, where it is wanted.
+template <bool gradient, bool paired, class T>
+GANOPS_INLINE double sum_of_chunk(const LossSegments& segments, const LossSegment& segment, int64_t begin,
+                                  int64_t length) {
+  using A = Accumulate<T>;
+  const A inner = segment.term.inner, offset = segment.term.offset;
+  double result = 0;
+  with_numbers<paired, T>(segment.logits, segments.segment[1].logits, begin, [&](auto x) {
+    with_base<paired>(segment.term.base, [&](auto base) {
+      const auto argument = [=](int64_t i) { return inner * x(i) + offset; };
+      if constexpr (gradient) {
+        const A factor = segment.scale * segment.term.outer * segment.term.inner;
+        result = sum_of<A>(base, length, argument, [&](const auto& slope) {
+          write<paired, T>(segments, segment, begin, length, [=](int64_t i) { return factor * slope(i); });
+        });
+      } else {
+        result = sum_of<A>(base, length, argument, None());
+      }
+    });
+  });
+  return segment.term.outer * result;
+}
+
+template <bool gradient>
+void sum_and_perhaps_first(DType dtype, const LossSegments& segments, void* out, void* workspace) {
   double* partial = static_cast<double*>(workspace);
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
-    using A = Accumulate<T>;
     with_pairing(segments, [&](auto paired) {
       for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t index) {
-        const A inner = segment.term.inner, offset = segment.term.offset;
-        with_numbers<paired(), T>(segment.logits, segments.segment[1].logits, begin, [&](auto x) {
-          with_base<paired()>(segment.term.base, [&](auto base) {
-            partial[index] =
-                segment.term.outer * sum_of<A>(base, length, [=](int64_t i) { return inner * x(i) + offset; });
-          });
-        });
+        partial[index] = sum_of_chunk<gradient, paired(), T>(segments, segment, begin, length);
       });
     });
     *static_cast<T*>(out) = narrow<T>(combine(segments, partial));
   });
+}
+
+void sum(Stream, DType dtype, const LossSegments& segments, void* out, void* workspace) {
+  sum_and_perhaps_first<false>(dtype, segments, out, workspace);
+}
+
+void sum_and_first(Stream, DType dtype, const LossSegments& segments, void* out, void* workspace) {
+  sum_and_perhaps_first<true>(dtype, segments, out, workspace);
 }
 
 void value(Stream, DType dtype, const LossSegments& only) {
@@ -144,7 +196,6 @@ void value(Stream, DType dtype, const LossSegments& only) {
 }
 
 void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradient) {
-  const int64_t written = total_count(segments) * (segments.paired ? 2 : 1);
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
@@ -155,27 +206,14 @@ void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradi
         const A factor = segment.scale * segment.term.outer * segment.term.inner;
         with_numbers<paired(), T>(segment.logits, segments.segment[1].logits, begin, [&](auto x) {
           with_base<paired()>(segment.term.base, [&](auto base) {
-            const auto write = [&](const auto& slope) {
-              T* out = static_cast<T*>(segment.out) + begin;
-              if constexpr (paired()) {
-                T* opposite = static_cast<T*>(segments.segment[1].out) + begin;
-                GANOPS_SIMD
-                for (int64_t i = 0; i < length; ++i) {
-                  const A y = slope(i);
-                  out[i] = narrow<T>(y);
-                  opposite[i] = narrow<T>(-y);
-                }
-              } else {
-                store(out, length, written, slope);
-              }
-            };
             const auto slope = [=](int64_t i) { return base.first(inner * x(i) + offset); };
             if (gradient.per_element) {
               g += begin;
-              write([=](int64_t i) { return factor * A(widen(g[i])) * slope(i); });
+              write<paired(), T>(segments, segment, begin, length,
+                                 [=](int64_t i) { return factor * A(widen(g[i])) * slope(i); });
             } else {
               const A scaled = factor * A(widen(*g));
-              write([=](int64_t i) { return scaled * slope(i); });
+              write<paired(), T>(segments, segment, begin, length, [=](int64_t i) { return scaled * slope(i); });
             }
           });
         });
@@ -187,7 +225,6 @@ void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradi
 void second(Stream, DType dtype, const LossSegments& segments, LossGradient gradient, void* gradient_out,
             void* workspace) {
   double* partial = static_cast<double*>(workspace);
-  const int64_t written = total_count(segments) * (segments.paired ? 2 : 1);
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
@@ -217,16 +254,8 @@ void second(Stream, DType dtype, const LossSegments& segments, LossGradient grad
               }
             } else {
               const A scaled = twice * A(widen(*g));
-              if constexpr (paired()) {
-                GANOPS_SIMD
-                for (int64_t i = 0; i < length; ++i) {
-                  const A y = scaled * t(i) * curvature(i);
-                  out[i] = narrow<T>(y);
-                  opposite[i] = narrow<T>(-y);
-                }
-              } else {
-                store(out, length, written, [=](int64_t i) { return scaled * t(i) * curvature(i); });
-              }
+              write<paired(), T>(segments, segment, begin, length,
+                                 [=](int64_t i) { return scaled * t(i) * curvature(i); });
               partial[index] = once * accumulate<A>(length, [=](int64_t i) { return t(i) * slope(i); });
             }
           });
@@ -242,6 +271,6 @@ void second(Stream, DType dtype, const LossSegments& segments, LossGradient grad
 
 }  // namespace
 
-extern const AdversarialLossKernels adversarial_loss{workspace, sum, value, first, second};
+extern const AdversarialLossKernels adversarial_loss{workspace, sum, value, first, second, sum_and_first};
 
 }  // namespace ganops::cpu::GANOPS_ISA

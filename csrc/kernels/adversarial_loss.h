@@ -54,6 +54,10 @@ struct AdversarialLossKernels {
 
   // outᵢ = tᵢ·g·scale·f''(xᵢ), and for g: Σₛ scale Σᵢ tᵢ f'(xᵢ), or the summands where g is per element.
   void (*second)(Stream, DType, const LossSegments&, LossGradient, void* gradient_out, void* workspace);
+
+  // `sum`, and in the same pass what `first` writes for g = 1. On the CPU alone: that g is 1 can be seen there before
+  // the gradient is handed on; on a GPU one would have to wait for it.
+  void (*sum_and_first)(Stream, DType, const LossSegments&, void* out, void* workspace) = nullptr;
 };
 
 }  // namespace ganops

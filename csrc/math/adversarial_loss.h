@@ -32,9 +32,12 @@ struct Softplus {
     return positive_part(u) + log1p_unit(factor(u));
   }
   template <class A>
-  static GANOPS_INLINE A first(A u) {
-    const A e = factor(u);
+  static GANOPS_INLINE A first(A u, A e) {
     return (u < 0 ? e : A(1)) * reciprocal_unit(1 + e);
+  }
+  template <class A>
+  static GANOPS_INLINE A first(A u) {
+    return first(u, factor(u));
   }
   template <class A>
   static GANOPS_INLINE A second(A u) {

@@ -63,11 +63,14 @@ void check_grad(const Tensor& grad, const Tensor& logits, bool per_element) {
   STD_TORCH_CHECK(per_element || grad.numel() == 1, "ganops: the gradient of a reduced loss must have one element");
 }
 
-Tensor sum(const LossSegments& segments, const Tensor& like, const Target& target) {
+using Sum = decltype(AdversarialLossKernels::sum);
+
+Tensor sum(const LossSegments& segments, const Tensor& like, const Target& target,
+           Sum AdversarialLossKernels::* kernel = &AdversarialLossKernels::sum) {
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
   Tensor result = empty_scalar(like);
   Workspace workspace(like, kernels.workspace(segments));
-  kernels.sum(target.stream(), dtype_of(like), segments, output(result, "loss"), workspace.data());
+  (kernels.*kernel)(target.stream(), dtype_of(like), segments, output(result, "loss"), workspace.data());
   return result;
 }
 
@@ -180,9 +183,43 @@ std::tuple<Tensor, Tensor, Tensor> discriminator_loss_double_backward(const Tens
   return {grad_out, real_out, fake_out};
 }
 
+#ifndef GANOPS_BACKEND_CUDA
+
+std::tuple<Tensor, Tensor> adversarial_loss_and_gradient(const Tensor& logits, int64_t number, Parameter parameter) {
+  const Choice choice(number);
+  STD_TORCH_CHECK(choice.reduction != Reduction::none, "ganops: the gradient beside a loss is that of a reduced one");
+  const Target target("adversarial_loss_and_gradient", logits.get_device_index());
+  const Tensor x = dense(logits);
+  LossSegment segment = choice.segment(x, choice.role, parameter, "logits");
+  Tensor grad_logits = empty_as(x);
+  segment.out = output(grad_logits, "grad_logits");
+  return {sum({{segment}, 1}, x, target, &AdversarialLossKernels::sum_and_first), grad_logits};
+}
+
+std::tuple<Tensor, Tensor, Tensor> discriminator_loss_and_gradients(const Tensor& real, const Tensor& fake,
+                                                                    int64_t number, Parameter real_parameter,
+                                                                    Parameter fake_parameter) {
+  const Choice choice(number);
+  STD_TORCH_CHECK(choice.reduction != Reduction::none, "ganops: the gradient beside a loss is that of a reduced one");
+  check_same(real, fake, is_paired(choice.kind));
+  const Target target("discriminator_loss_and_gradients", real.get_device_index());
+  const Tensor r = dense(real), f = beside(choice, fake, r);
+  LossSegments segments = both(choice, r, f, real_parameter, fake_parameter);
+  Tensor grad_real = empty_as(r), grad_fake = empty_as(f);
+  segments.segment[0].out = output(grad_real, "grad_real");
+  segments.segment[1].out = output(grad_fake, "grad_fake");
+  return {sum(segments, r, target, &AdversarialLossKernels::sum_and_first), grad_real, grad_fake};
+}
+
+#endif
+
 }  // namespace
 
 GANOPS_REGISTER(m) {
+#ifndef GANOPS_BACKEND_CUDA
+  m.impl("adversarial_loss_and_gradient", TORCH_BOX(&adversarial_loss_and_gradient));
+  m.impl("discriminator_loss_and_gradients", TORCH_BOX(&discriminator_loss_and_gradients));
+#endif
   m.impl("adversarial_loss", TORCH_BOX(&adversarial_loss));
   m.impl("adversarial_loss_backward", TORCH_BOX(&adversarial_loss_backward));
   m.impl("adversarial_loss_double_backward", TORCH_BOX(&adversarial_loss_double_backward));

@@ -24,6 +24,11 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "discriminator_loss_double_backward(Tensor tangent_real, Tensor tangent_fake, Tensor grad, Tensor real, "
       "Tensor fake, int choice, float? real_parameter=None, float? fake_parameter=None) "
       "-> (Tensor, Tensor, Tensor)");
+  // With the gradients for an upstream gradient of one. There are kernels for the CPU alone.
+  m.def("adversarial_loss_and_gradient(Tensor logits, int choice, float? parameter=None) -> (Tensor, Tensor)");
+  m.def(
+      "discriminator_loss_and_gradients(Tensor real, Tensor fake, int choice, float? real_parameter=None, "
+      "float? fake_parameter=None) -> (Tensor, Tensor, Tensor)");
 
   m.def("interpolate(Tensor real, Tensor fake, Tensor weight) -> Tensor");
   m.def("interpolate_backward(Tensor grad, Tensor weight, bool real, bool fake) -> (Tensor, Tensor)");

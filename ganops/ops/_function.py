@@ -9,18 +9,28 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from ganops._library import BACKEND
+
 _grad_enabled = torch.is_grad_enabled
 _transforms_active = torch._C._are_functorch_transforms_active
 _is_compiling = torch.compiler.is_dynamo_compiling
+_dispatch_modes = torch._C._len_torch_dispatch_stack
 
 
-def over(operator: Any) -> Callable[[type[Function]], type[Function]]:
+# So many numbers at most are kept from a loss to its backward. The CUDA kernels, emulated ones too, keep none.
+AHEAD = 1 << 22 if BACKEND == "compiled" else -1
+
+
+def over(operator: Any, with_gradients: Any = None) -> Callable[[type[Function]], type[Function]]:
     """Makes ``operator`` the forward of an autograd Function, which defines ``setup_context`` and ``backward``.
 
-    Besides ``forward``, for ``torch.func`` and ``torch.compile``, the class gets two shortcuts for all other calls:
+    Besides ``forward``, for ``torch.func`` and ``torch.compile``, the class gets shortcuts for all other calls:
     ``direct``, the operator without a graph, and ``record``, the operator and a node of the graph. Beside a kernel for
     64 numbers each Python frame is felt, and these have none: they call what an ``OpOverload`` calls, and they leave
     out ``Function.apply``, which binds the arguments with ``inspect.signature`` for the transforms' sake.
+
+    ``with_gradients`` returns what ``operator`` does and the gradients of the leading arguments for an upstream
+    gradient of one; ``ahead`` is then ``record`` by it.
     """
 
     def decorate(function: type[Function]) -> type[Function]:
@@ -35,9 +45,56 @@ def over(operator: Any) -> Callable[[type[Function]], type[Function]]:
         plain = type(function.__name__, (function,), {"forward": staticmethod(operator._op)})
         function.direct = staticmethod(operator._op)
         function.record = staticmethod(super(Function, plain).apply)
+        if with_gradients is not None:
+            function.ahead = staticmethod(_ahead(function, with_gradients._op))
         return function
 
     return decorate
+
+
+def _ahead(function: type[Function], compute: Callable[..., Any]) -> Callable[..., Any]:
+    """A gradient of one is what ``loss.backward()`` sends, to each term of a sum too: the backward then hands over what
+    the forward found while it had the logits at hand. Any other gradient, a second backward and one that is to be
+    differentiated go the way of ``function``.
+    """
+    setup_context = function.setup_context
+
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        loss, *ctx.gradients = compute(*arguments)
+        setup_context(ctx, arguments, loss)
+        return loss
+
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        gradients = ctx.gradients
+        if gradients is None or not _is_one(grad):
+            return function.backward(ctx, grad)
+        ctx.gradients = None  # whoever gets them may write to them
+        return *gradients, None, None, None  # None too many does no harm
+
+    methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
+    return super(Function, type(function.__name__, (Function,), methods)).apply
+
+
+def keeps(first: Tensor, second: Tensor) -> bool:
+    """Whether ``ahead`` serves a loss of these: both want a gradient, few bytes are kept, and whether a number is one
+    can be seen without waiting for a device."""
+    return (
+        first.requires_grad
+        and second.requires_grad
+        and first.is_cpu
+        and first.numel() + second.numel() <= AHEAD
+        and _grad_enabled()
+    )
+
+
+def _is_one(grad: Tensor) -> bool:
+    """Whether a gradient is one, and a mere number: not recorded, transformed, compiled or traced."""
+    if _grad_enabled() or type(grad) is not Tensor or _transforms_active() or _is_compiling() or _dispatch_modes():
+        return False
+    try:
+        return grad.item() == 1
+    except RuntimeError:  # one of many at a time, by is_grads_batched
+        return False
 
 
 def _apart(arguments: tuple[Any, ...]) -> list[Any]:

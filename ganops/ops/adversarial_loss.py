@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _checks, _library
-from ganops.ops._function import apply, over
+from ganops.ops._function import apply, keeps, over
 from ganops.reference import adversarial_loss as reference
 from ganops.reference.adversarial_loss import ROLES
 from ganops.reference.interpolate import accumulate_dtype
@@ -92,7 +92,10 @@ def discriminator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    choice = _DISCRIMINATOR_CHOICES.get((kind, reduction)) if type(kind) is type(reduction) is str else None
+    try:
+        choice = _DISCRIMINATOR_CHOICES[kind, reduction]
+    except (KeyError, TypeError):
+        choice = None  # the checks below say why
     if parameters or choice is None:
         of_real, of_fake, _ = _parameters("discriminator_loss", kind, reduction, parameters)
         choice = *_DISCRIMINATOR_CHOICES[kind, reduction], of_real, of_fake
@@ -100,7 +103,8 @@ def discriminator_loss(
         return _paired_loss("discriminator_loss", real_logits, fake_logits, kind, reduction, choice)
     if reduction != "none" and _library.usual(real_logits, fake_logits):
         try:
-            return _DiscriminatorLoss.record(real_logits, fake_logits, *choice)
+            record = _DiscriminatorLoss.ahead if keeps(real_logits, fake_logits) else _DiscriminatorLoss.record
+            return record(real_logits, fake_logits, *choice)
         except RuntimeError:
             pass  # the checks below say why
     _checks.tensor("discriminator_loss", "real_logits", real_logits)
@@ -124,7 +128,8 @@ def _paired_loss(
     pair = (fake_logits, real_logits) if generates else (real_logits, fake_logits)
     if _library.usual(*pair):
         try:
-            return _PairedLoss.record(*pair, *choice[:1])
+            record = _PairedLoss.ahead if reduction != "none" and keeps(*pair) else _PairedLoss.record
+            return record(*pair, *choice[:1])
         except RuntimeError:
             pass  # the checks below say why
     reference.check_pair(function, real_logits, fake_logits)
@@ -178,7 +183,10 @@ def generator_loss(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    choice = _GENERATOR_CHOICES.get((kind, reduction)) if type(kind) is type(reduction) is str else None
+    try:
+        choice = _GENERATOR_CHOICES[kind, reduction]
+    except (KeyError, TypeError):
+        choice = None
     if parameters or choice is None:
         *_, parameter = _parameters("generator_loss", kind, reduction, parameters)
         choice = *_GENERATOR_CHOICES[kind, reduction], parameter
@@ -187,7 +195,8 @@ def generator_loss(
         return _paired_loss("generator_loss", real_logits, fake_logits, kind, reduction, choice)
     if _library.usual(fake_logits, fake_logits):
         try:
-            return _Loss.record(fake_logits, *choice)
+            record = _Loss.ahead if reduction != "none" and keeps(fake_logits, fake_logits) else _Loss.record
+            return record(fake_logits, *choice)
         except RuntimeError:
             pass
     _checks.tensor("generator_loss", "fake_logits", fake_logits)
@@ -223,7 +232,7 @@ def _second_order(
 _NONES = (None, None, None)
 
 
-@over(_library.operator("adversarial_loss"))
+@over(_library.operator("adversarial_loss"), _library.operator("adversarial_loss_and_gradient"))
 class _Loss(Function):
     """One tensor of logits, one formula of the table. The choice is its number, and its parameter if one is named."""
 
@@ -252,7 +261,7 @@ class _LossBackward(Function):
         return *second_order(tangent, grad, logits, *ctx.choice), *_NONES[: len(ctx.choice)]
 
 
-@over(_library.operator("discriminator_loss"))
+@over(_library.operator("discriminator_loss"), _library.operator("discriminator_loss_and_gradients"))
 class _DiscriminatorLoss(Function):
     """Both tensors of logits, reduced to one number. The choice is (number) or (number, real's parameter, fake's)."""
 
@@ -294,7 +303,7 @@ class _DiscriminatorLossBackward(Function):
         return *found, *_NONES[: len(ctx.choice)]
 
 
-@over(_library.operator("discriminator_loss"))
+@over(_library.operator("discriminator_loss"), _library.operator("discriminator_loss_and_gradients"))
 class _PairedLoss(Function):
     """The loss of a kind that pairs logits: sp(−(x − y)), reduced or not. Its choice has no parameters."""
 
@@ -366,6 +375,15 @@ def _register_fakes() -> None:
     def _(real, fake, choice, real_parameter=None, fake_parameter=None):
         check_devices(real, fake)
         return like_loss(real, choice)
+
+    @fake_of("ganops::adversarial_loss_and_gradient")
+    def _(logits, choice, parameter=None):
+        return logits.new_empty(()), torch.empty_like(logits)
+
+    @fake_of("ganops::discriminator_loss_and_gradients")
+    def _(real, fake, choice, real_parameter=None, fake_parameter=None):
+        check_devices(real, fake)
+        return real.new_empty(()), torch.empty_like(real), like_partner(real, fake, choice)
 
     @fake_of("ganops::discriminator_loss_backward")
     def _(grad, real, fake, choice, real_parameter=None, fake_parameter=None):

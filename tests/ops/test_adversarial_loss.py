@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 import ganops
-from ganops import reference
+from ganops import _library, reference
+from ganops.ops import _function
 
 from .conformance.table import KINDS, REDUCTIONS
 from .properties import given, st
@@ -507,3 +508,108 @@ def test_second_order_in_half_precision_is_as_good_with_a_graph_as_without(devic
     ]
     torch.testing.assert_close(second[1], second[0], rtol=2e-3, atol=0)
     assert second[0].abs().max() > 1e-2
+
+
+# What the forward computes ahead for the backward
+
+
+class _Losses:
+    """A loss with a gradient that a forward on the CPU computes ahead, and the same by way of the reduction none."""
+
+    def __init__(self, kind: str, generator: bool, sizes: tuple[int, int], dtype: torch.dtype, device: torch.device):
+        self.kind, self.generator = kind, generator
+        paired = kind == "relativistic"
+        self.logits = [
+            torch.linspace(-3, 2, size, dtype=dtype, device=device).requires_grad_()
+            for size in ((sizes[0],) * 2 if paired else sizes)
+        ]
+        self.wrt = self.logits[1:] if generator and not paired else self.logits
+
+    def __call__(self, reduction: str = "mean") -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        real, fake = self.logits
+        if not self.generator:
+            return ganops.discriminator_loss(real, fake, self.kind, reduction=reduction)
+        real_logits = real if self.kind == "relativistic" else None
+        return ganops.generator_loss(fake, self.kind, real_logits=real_logits, reduction=reduction)
+
+
+@pytest.fixture(params=[(kind, generator) for kind in KINDS for generator in (False, True)], ids=str)
+def losses(request, device):
+    return lambda sizes=(5, 3), dtype=torch.float32: _Losses(*request.param, sizes, dtype, device)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("sizes", [(1, 1), (5, 3), (70, 64), (4097, 1), (9000, 4096)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_gradients_computed_ahead_are_the_backwards_to_the_bit(losses, reduction, sizes, dtype):
+    given = losses(sizes, dtype)
+    ahead = torch.autograd.grad(given(reduction), given.wrt)
+    loss = given(reduction)
+    with torch.no_grad():
+        assert torch.equal(given(reduction), loss)
+    recorded = torch.autograd.grad(loss, given.wrt, create_graph=True)  # which has to be computed
+    assert all(torch.equal(a, b) for a, b in zip(ahead, recorded, strict=True))
+
+
+def test_a_second_backward_is_computed_anew(losses):
+    given = losses()
+    loss = given()
+    first = torch.autograd.grad(loss, given.wrt, retain_graph=True)
+    kept = [g.clone() for g in first]
+    for g in first:
+        g.zero_()
+    assert all(torch.equal(a, b) for a, b in zip(torch.autograd.grad(loss, given.wrt), kept, strict=True))
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(loss, given.wrt)
+
+
+@pytest.mark.parametrize("scale", [0.0, -3.0, 65536.0])
+def test_other_gradients_from_above(losses, scale):
+    given = losses(dtype=torch.float64)
+    one = torch.autograd.grad(given(), given.wrt)
+    scaled = torch.autograd.grad(scale * given(), given.wrt)
+    torch.testing.assert_close(scaled, tuple(scale * g for g in one))
+    nan = torch.autograd.grad(math.nan * given(), given.wrt)
+    assert all(g.isnan().all() or not one[i].any() for i, g in enumerate(nan))
+
+
+def test_a_loss_in_a_sum_of_losses(losses):
+    given = losses(dtype=torch.float64)
+    one = torch.autograd.grad(given(), given.wrt)
+    penalty = sum(x.square().sum() for x in given.wrt)
+    found = torch.autograd.grad(given() + 2.0 * penalty, given.wrt)
+    torch.testing.assert_close(found, tuple(g + 4 * x.detach() for g, x in zip(one, given.wrt, strict=True)))
+
+
+def test_many_gradients_from_above_at_once(losses):
+    given = losses(dtype=torch.float64)
+    ones = torch.ones(3, dtype=torch.float64, device=given.logits[0].device)
+    found = torch.autograd.grad(given(), given.wrt, ones, is_grads_batched=True)
+    one = torch.autograd.grad(given(), given.wrt)
+    torch.testing.assert_close(found, tuple(g.expand(3, *g.shape) for g in one))
+
+
+def test_logits_may_be_overwritten_once_the_gradient_is_there(losses):
+    """As an operation allows that saves what it needs; a backward that needs the logits says that they changed."""
+    given = losses()
+    expected = torch.autograd.grad(given(), given.wrt)
+    logits = [x * 1 for x in given.logits]
+    leaves, given.logits = given.logits, logits
+    loss = given()
+    for x in logits:
+        x.detach().zero_()
+    if leaves[0].is_cpu and _library.BACKEND == "compiled":
+        found = torch.autograd.grad(loss, given.wrt, retain_graph=True)
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, given.wrt)
+
+
+def test_many_logits_are_not_kept_twice(monkeypatch, losses):
+    monkeypatch.setattr(_function, "AHEAD", 7)
+    given = losses((4, 4))  # G's count twice
+    loss = given()
+    assert getattr(loss.grad_fn, "gradients", None) is None
+    torch.autograd.backward(loss)
+    few = losses((1, 1))
+    assert (few().grad_fn.gradients is not None) == (few.logits[0].is_cpu and _library.BACKEND == "compiled")
