@@ -42,7 +42,8 @@ def main() -> None:
         except OSError as error:
             print(f"{folder}: {error.strerror}", file=sys.stderr)
             continue
-        print(f"\n**{card['card']}**, seeds 0 to {card['seeds'] - 1}\n")
+        seeds = "seed 0" if card["seeds"] == 1 else f"seeds 0 to {card['seeds'] - 1}"
+        print(f"\n**{card['card']}**, {seeds}\n")
         print("| | metric | here: mean (each seed) | expected | published | |\n|---|---|---|---|---|---|")
         for row in card["outcomes"]:
             print(line(row))

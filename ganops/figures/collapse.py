@@ -59,7 +59,7 @@ def unrolled(*, steps: int = 600, seed: int = 0) -> Picture:
     """Samples over time on the ring of eight, the generator looking k = 0, 1 and 5 discriminator steps ahead.
 
     As Figure 2 of Unrolled GANs (Metz et al. 2017, arXiv:1611.02163), with a generator that learns ten times as fast as
-    its discriminator, as there: without looking ahead it runs from mode to mode.
+    its discriminator, as in the authors' demonstration: without looking ahead it runs from mode to mode.
 
     Args:
         steps: generator steps; five moments of them are shown.

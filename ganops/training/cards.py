@@ -202,10 +202,11 @@ CARDS: dict[str, Card] = {
         always={"steps": 3000},
         variants={"GAN": {"pack": 1}, "PacGAN2": {"pack": 2}},
         published={name: _RING_PUBLISHED[name] for name in ("GAN", "PacGAN2")},
-        # So early the modes are still wide: an even spread over all of them is what packing is judged by.
-        expected={"PacGAN2": {"modes": (7.5, 8), "high_quality": (0.5, 1), "reverse_kl": (0, 0.2)}},
-        seeds=3,
-        minutes=8,
+        # So early the modes are still wide (after 8,000 steps 86 % of PacGAN2's samples lie within 3 sigma): packing is
+        # judged by the even spread over all of them.
+        expected={"PacGAN2": {"modes": (7.5, 8), "high_quality": (0.3, 1), "reverse_kl": (0, "GAN")}},
+        seeds=5,
+        minutes=12,
     ),
     "unrolled-ring": Card(
         summary="unrolled GAN on the ring of 8 at full length: no more chasing around the ring",
