@@ -15,7 +15,7 @@ from torch import nn
 from ganops import _checks
 from ganops.models.conditional import LabelledGenerator, ProjectionDiscriminator
 from ganops.models.dcgan import dcgan
-from ganops.models.layers import NORMS, UPSAMPLINGS, Norm, Upsampling
+from ganops.models.layers import NORMS, UPSAMPLINGS, Norm, Scaled, Upsampling
 from ganops.models.mlp import maxout, mlp, shallow
 from ganops.models.unet import PatchDiscriminator, UNet, unet
 
@@ -82,6 +82,7 @@ def build(
     upsample: Upsampling = "transposed",
     minibatch_discrimination: bool = False,
     minibatch_stddev: bool = False,
+    lipschitz: float = 1.0,
 ) -> tuple[nn.Module, nn.Module]:
     """A generator and a discriminator for samples of one shape.
 
@@ -101,6 +102,7 @@ def build(
             (samples, images).
         upsample: one of `UPSAMPLINGS`, how G enlarges its maps.
         minibatch_discrimination, minibatch_stddev: give D that layer before its last one.
+        lipschitz: D's logits are multiplied by this: with ``discriminator_norm="spectral"`` the bound of its slope.
 
     Raises:
         ValueError: an unknown name, a shape that the model cannot serve, or an option that it cannot have.
@@ -123,7 +125,9 @@ def build(
         reason = refusal(name, option)
         if reason is not None:
             raise ValueError(f"models.build: {reason}")
-    return MODELS[name](
+    if not lipschitz > 0:
+        raise ValueError(f"models.build: lipschitz must be above 0, got {lipschitz}")
+    generator, discriminator = MODELS[name](
         shape,
         latent_dim=latent_dim,
         discriminator_width=discriminator_width,
@@ -131,3 +135,4 @@ def build(
         discriminator_norm=discriminator_norm,
         **chosen,
     )
+    return generator, discriminator if lipschitz == 1 else Scaled(discriminator, lipschitz)

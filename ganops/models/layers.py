@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ganops.models.conditional import ProjectionDiscriminator
 from ganops.nn import MinibatchDiscrimination, MinibatchStddev
 
-__all__ = ["NORMS", "UPSAMPLINGS", "Norm", "Upsampling", "judge", "normalised", "upsampling"]
+__all__ = ["NORMS", "UPSAMPLINGS", "Norm", "Scaled", "Upsampling", "judge", "normalised", "upsampling"]
 
 Norm = Literal["none", "batch", "layer", "instance", "spectral"]
 NORMS: tuple[str, ...] = get_args(Norm)
 
 Upsampling = Literal["transposed", "resize"]
 UPSAMPLINGS: tuple[str, ...] = get_args(Upsampling)
+
+
+class Scaled(nn.Module):
+    """`factor` times what a network gives: of a spectrally normalised one, whose slope is at most 1, the bound.
+
+    Args:
+        network: takes what this module is called with.
+        factor: above 0.
+    """
+
+    def __init__(self, network: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.network = network
+        self.factor = factor
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """The network's output times `factor`."""
+        return self.factor * self.network(*inputs)
 
 
 def normalised(layer: nn.Module, features: int, norm: Norm) -> list[nn.Module]:

@@ -87,6 +87,11 @@ MODEL_RULES: tuple[Rule, ...] = (
         "clip would clamp the weights that spectral norm divides by their norm anyway; leave one of them out",
     ),
     Rule(
+        lambda c: c.lipschitz != 1 and c.norm_of_discriminator != "spectral",
+        "lipschitz {lipschitz} bounds the slope of a spectrally normalised discriminator; add spectral_norm, or leave "
+        "it out",
+    ),
+    Rule(
         lambda c: c.minibatch_stddev and c.batch_size // c.pack > 4 and (c.batch_size // c.pack) % 4 != 0,
         "minibatch_stddev takes groups of 4, and batch_size {batch_size} in packs of {pack} cannot be divided into "
         "them; choose a multiple of 4 times pack",

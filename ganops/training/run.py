@@ -48,6 +48,9 @@ class RunConfig(TrainingConfig):
     """Normalisation in the discriminator; a gradient penalty and unrolling forbid batch."""
     spectral_norm: bool = False
     """Spectral normalisation of the discriminator's weights, in place of its discriminator_norm."""
+    lipschitz: float = 1.0
+    """With spectral_norm, what the logits are multiplied by: the bound of the discriminator's slope, which 1 makes too
+    flat where the data is finer than the loss's margin."""
     minibatch_discrimination: bool = False
     """Tell the discriminator's last layer how close the samples of its batch are to each other."""
     minibatch_stddev: bool = False
@@ -62,6 +65,8 @@ class RunConfig(TrainingConfig):
         _checks.choice("train", "generator_norm", self.generator_norm, models.NORMS)
         _checks.choice("train", "discriminator_norm", self.discriminator_norm, models.NORMS)
         _checks.choice("train", "upsample", self.upsample, models.UPSAMPLINGS)
+        if not self.lipschitz > 0:
+            raise ValueError(f"lipschitz must be above 0, got {self.lipschitz!r}")
         combinations.check_model(self)
 
     @property
@@ -92,6 +97,7 @@ def _build(
         upsample=config.upsample,
         minibatch_discrimination=config.minibatch_discrimination,
         minibatch_stddev=config.minibatch_stddev,
+        lipschitz=config.lipschitz,
     )
 
 

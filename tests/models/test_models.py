@@ -157,6 +157,20 @@ def test_labels_packs_and_minibatch_layers_in_one(model, pack, minibatch):
         assert not torch.allclose(logits, swapped)
 
 
+def test_lipschitz_bounds_the_slope_of_a_spectrally_normalised_discriminator():
+    torch.manual_seed(0)
+    _, critic = models.build("mlp", (2,), latent_dim=2, width=16, discriminator_norm="spectral", lipschitz=30.0)
+    for _ in range(50):  # power iterations
+        critic(torch.zeros(2, 2))
+    critic.eval()
+    x = torch.randn(64, 2, requires_grad=True)
+    (slope,) = torch.autograd.grad(critic(x).sum(), x)
+    assert 1 < slope.norm(dim=1).max() <= 30 * (1 + 1e-3)
+    torch.testing.assert_close(critic(x), 30 * critic.network(x))
+    with pytest.raises(ValueError, match=r"lipschitz must be above 0, got -1\.0"):
+        models.build("mlp", (2,), latent_dim=2, lipschitz=-1.0)
+
+
 def test_the_shallow_ring_networks_are_the_papers():
     """Metz et al. 2017, appendix A: 256-128-128-2 and 2-128-1, orthogonal weights times 0.8, D's input over 4."""
     generator, critic = models.build("shallow", (2,), latent_dim=256)

@@ -15,7 +15,7 @@ OPTIONS = {
     "pack": {"pack": 2},
     "unroll": {"unroll": 1},
     "conditional": {"conditional": True},
-    "spectral-norm": {"spectral_norm": True},
+    "spectral-norm": {"spectral_norm": True, "lipschitz": 3.0},
     "augment": {"augment": "color,translation,cutout"},
     "augment-target": {"augment": "color,translation,cutout", "augment_target": 0.6},
     "minibatch-discrimination": {"minibatch_discrimination": True},
@@ -150,6 +150,8 @@ def test_the_table_of_refusals_has_no_idle_row():
         ("nsgan", {"penalty_kind": "r3"}, "penalty_kind 'r3' is unknown"),
         ("wgan-gp", {"penalty_every": 0}, "penalty_every must be at least 1, got 0"),
         ("wgan-gp", {"penalty_difference": -0.1}, "penalty_difference must be at least 0, got -0.1"),
+        ("hinge", {"lipschitz": 30.0}, "lipschitz 30.0 bounds the slope of a spectrally normalised discriminator"),
+        ("sngan", {"lipschitz": 0.0}, "lipschitz must be above 0, got 0.0"),
         ("nsgan", {"lr_decay": 1.5}, r"lr_decay must be in \[0, 1\], got 1.5"),
     ],
 )
