@@ -33,6 +33,7 @@ STEMS = (
     "clip_weights",
     "diff_augment",
     "minibatch_discrimination",
+    "minibatch_stddev",
     "optimizers",
 )
 

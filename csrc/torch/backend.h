@@ -14,6 +14,7 @@
 #include "../kernels/gradient_penalty.h"
 #include "../kernels/interpolate.h"
 #include "../kernels/minibatch_discrimination.h"
+#include "../kernels/minibatch_stddev.h"
 #include "../kernels/optimizers.h"
 
 #if defined(GANOPS_BACKEND_CUDA)
@@ -28,6 +29,7 @@ extern const ClipWeightsKernels clip_weights;
 extern const DiffAugmentKernels diff_augment;
 extern const OptimizersKernels optimizers;
 extern const MinibatchDiscriminationKernels minibatch_discrimination;
+extern const MinibatchStddevKernels minibatch_stddev;
 }  // namespace ganops::cuda
 
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
@@ -43,6 +45,7 @@ GANOPS_CPU_TABLE(ClipWeightsKernels, clip_weights)
 GANOPS_CPU_TABLE(DiffAugmentKernels, diff_augment)
 GANOPS_CPU_TABLE(OptimizersKernels, optimizers)
 GANOPS_CPU_TABLE(MinibatchDiscriminationKernels, minibatch_discrimination)
+GANOPS_CPU_TABLE(MinibatchStddevKernels, minibatch_stddev)
 
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 

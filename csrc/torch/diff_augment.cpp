@@ -7,19 +7,6 @@ namespace {
 // Bits of `policy`, as in ganops/ops/diff_augment.py.
 constexpr int64_t colour = 1, translation = 2, cutout = 4, every = 7;
 
-// Whether the channels of a pixel lie side by side, pixel after pixel, row after row; strides of a single place count
-// for nothing.
-bool is_channels_last(const Tensor& images) {
-  const auto sizes = images.sizes(), strides = images.strides();
-  int64_t expected = 1;
-  for (const int dimension : {1, 3, 2, 0}) {
-    if (sizes[dimension] == 1) continue;
-    if (strides[dimension] != expected) return false;
-    expected *= sizes[dimension];
-  }
-  return true;
-}
-
 Tensor diff_augment(const Tensor& images, const Tensor& parameters, int64_t policy, int64_t form) {
   STD_TORCH_CHECK(images.dim() == 4, "ganops: images must be (N, C, H, W)");
   STD_TORCH_CHECK((policy & ~every) == 0 && form >= 0 && form < static_cast<int64_t>(Form::count),

@@ -63,6 +63,10 @@ STABLE_TORCH_LIBRARY(ganops, m) {
   m.def("minibatch_discrimination(Tensor m, Tensor? tangents=None) -> Tensor");
   m.def("minibatch_discrimination_backward(Tensor grad, Tensor m, Tensor? tangents=None) -> Tensor");
   m.def("minibatch_discrimination_double_backward(Tensor grad, Tensor m, Tensor tangents) -> (Tensor, Tensor)");
+
+  m.def("minibatch_stddev(Tensor x, int group) -> Tensor");
+  m.def("minibatch_stddev_backward(Tensor grad, Tensor x, int group) -> Tensor");
+  m.def("minibatch_stddev_double_backward(Tensor tangent, Tensor grad, Tensor x, int group) -> (Tensor, Tensor)");
 }
 
 // What was built, for ganops.build_info().

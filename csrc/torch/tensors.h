@@ -61,6 +61,22 @@ inline bool is_dense_by_sample(const Tensor& tensor) {
   return is_dense(tensor) && (samples <= 1 || tensor.stride(0) == tensor.numel() / samples);
 }
 
+// Whether the channels of an image or a volume's place lie side by side, place after place; strides of a single place
+// count for nothing.
+inline bool is_channels_last(const Tensor& tensor) {
+  const auto sizes = tensor.sizes(), strides = tensor.strides();
+  const int64_t dim = tensor.dim();
+  if (dim != 4 && dim != 5) return false;
+  int64_t expected = 1;
+  for (int64_t i = 0; i < dim; ++i) {
+    const int64_t dimension = i == 0 ? 1 : i == dim - 1 ? 0 : dim - i;
+    if (sizes[dimension] == 1) continue;
+    if (strides[dimension] != expected) return false;
+    expected *= sizes[dimension];
+  }
+  return true;
+}
+
 // A tensor read as (samples, size).
 struct Batch {
   int64_t samples, size;

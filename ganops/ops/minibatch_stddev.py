@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
 
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from ganops import _library
+from ganops.ops._function import apply, over
+from ganops.reference.interpolate import accumulate_dtype
+from ganops.reference.minibatch_stddev import EPS, check
 from ganops.reference.minibatch_stddev import minibatch_stddev as reference_minibatch_stddev
+
+_double_backward_op = _library.operator("minibatch_stddev_double_backward")
 
 
 def minibatch_stddev(x: Tensor, group_size: int = 4) -> Tensor:
@@ -12,16 +22,97 @@ def minibatch_stddev(x: Tensor, group_size: int = 4) -> Tensor:
 
     The batch is cut into groups; sample i belongs to group i mod (N / group_size). Of each feature (and pixel) the
     standard deviation over the group is taken, √(variance + 1e-8), and the mean of these is appended to every sample of
-    the group, the same at every pixel (Karras et al. 2018, arXiv:1710.10196, section 3).
+    the group, the same at every pixel (Karras et al. 2018, arXiv:1710.10196, section 3). The 1e-8, which is that of
+    their code and of StyleGAN's, makes all derivatives finite where the samples of a group are alike.
 
     Args:
         x: Features (N, F) or (N, C, …); float16, bfloat16, float32 or float64.
         group_size: Samples per group; it must divide N. A batch that is smaller is one group.
 
     Returns:
-        (N, F + 1) or (N, C + 1, …), in the dtype of ``x``. Differentiable to any order. Computed in plain PyTorch.
+        (N, F + 1) or (N, C + 1, …), in the dtype of ``x``, under ``torch.autocast`` too, and with its channels last if
+        those of ``x`` are. Sums are in float32 for half precision. Differentiable to any order.
 
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    return reference_minibatch_stddev(x, group_size)
+    group = check(x, group_size)
+    if not _library.serves("minibatch_stddev", x):
+        return reference_minibatch_stddev(x, group_size)
+    return apply(_Stddev, x, group)
+
+
+@over(_library.operator("minibatch_stddev"))
+class _Stddev(Function):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        x, ctx.group = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple:
+        (x,) = ctx.saved_tensors
+        return apply(_StddevBackward, grad, x, ctx.group), None
+
+
+@over(_library.operator("minibatch_stddev_backward"))
+class _StddevBackward(Function):
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        grad, x, ctx.group = inputs
+        ctx.save_for_backward(grad, x)
+
+    @staticmethod
+    def backward(ctx: Any, tangent: Tensor) -> tuple:
+        grad, x = ctx.saved_tensors
+        second = _second_order if torch.is_grad_enabled() else _double_backward_op
+        return *second(tangent, grad, x, ctx.group), None
+
+
+def _second_order(tangent: Tensor, grad: Tensor, x: Tensor, group: int) -> tuple[Tensor, Tensor]:
+    """What the fused double backward computes, in operations that autograd differentiates again.
+
+    With c = x − mean x, σ = √(mean c² + ε) over a group and d the mean of σ over S features, the backward of a gradient
+    with the part G at x and the sum h at d is G + h·c/(group·S·σ). In direction t, with τ = t − mean t, its derivatives
+    are (t, mean σ') with respect to the gradient, σ' = mean(c·t)/σ, and h·(τ − c·σ'/σ)/(group·S·σ) with respect to x.
+    """
+    if x.numel() == 0:
+        return torch.cat([tangent, tangent.new_zeros(len(x), 1, *x.shape[2:])], dim=1), torch.zeros_like(x)
+    wide, count, size = accumulate_dtype(x.dtype), len(x) // group, x.numel() // len(x)
+    features, t = (v.to(wide).reshape(group, count, size) for v in (x, tangent))
+    h = grad[:, -1].to(wide).reshape(group, count, -1).sum((0, 2))[:, None]
+    c, shifted = (v - v.mean(0) for v in (features - features[:1].detach(), t))
+    deviation = (c.square().mean(0) + EPS).sqrt()
+    along = (c * t).mean(0) / deviation
+    curvature = h * (shifted - c * (along / deviation)) / (group * size * deviation)
+    column = along.mean(1).repeat(group).reshape(len(x), 1, *(1 for _ in x.shape[2:])).expand(len(x), 1, *x.shape[2:])
+    grad_out = torch.cat([tangent, column.to(tangent.dtype)], dim=1)
+    return grad_out, curvature.reshape(x.shape).to(x.dtype)
+
+
+def _register_fakes() -> None:
+    """Shapes without data, for torch.compile and meta tensors."""
+    fake_of = torch.library.register_fake
+
+    def like(x, channels):
+        layout = torch.contiguous_format
+        by_dimension = {4: torch.channels_last, 5: torch.channels_last_3d}
+        if x.dim() in by_dimension and not x.is_contiguous() and x.is_contiguous(memory_format=by_dimension[x.dim()]):
+            layout = by_dimension[x.dim()]
+        return torch.empty((x.shape[0], channels, *x.shape[2:]), dtype=x.dtype, device=x.device, memory_format=layout)
+
+    @fake_of("ganops::minibatch_stddev")
+    def _(x, group):
+        return like(x, x.shape[1] + 1)
+
+    @fake_of("ganops::minibatch_stddev_backward")
+    def _(grad, x, group):
+        return like(x, x.shape[1])
+
+    @fake_of("ganops::minibatch_stddev_double_backward")
+    def _(tangent, grad, x, group):
+        return like(x, x.shape[1] + 1), like(x, x.shape[1])
+
+
+if _library.loaded():
+    _register_fakes()

@@ -8,7 +8,7 @@ from torch import Tensor
 from ganops import _checks
 from ganops.reference.interpolate import accumulate_dtype
 
-_EPS = 1e-8  # under the square root, as in the paper's code: where a group is all alike, a zero gradient and no NaN
+EPS = 1e-8  # under the square root, as in the paper's code: where a group is all alike, a zero gradient and no NaN
 
 
 def check(x: Tensor, group_size: int) -> int:
@@ -36,6 +36,7 @@ def minibatch_stddev(x: Tensor, group_size: int = 4) -> Tensor:
         return torch.cat([x, x.new_zeros(count, 1, *rest)], dim=1)
     # Sample i belongs to group i mod (N / group). Variance over the group, mean over all that a sample has.
     grouped = x.to(accumulate_dtype(x.dtype)).reshape(group, count // group, -1)
-    deviation = (grouped.var(0, correction=0) + _EPS).sqrt().mean(1)
+    grouped = grouped - grouped[:1].detach()  # no derivative changes, and samples alike have the variance 0 to the bit
+    deviation = (grouped.var(0, correction=0) + EPS).sqrt().mean(1)
     column = deviation.repeat(group).reshape(count, 1, *(1 for _ in rest)).expand(count, 1, *rest)
     return torch.cat([x, column.to(x.dtype)], dim=1)

@@ -304,6 +304,40 @@ def discrimination(module, dtype: torch.dtype, device: str, worst: Worst) -> Non
         note(worst, "discrimination: double backward", ulps(second, exact, dtype, size))
 
 
+def deviation(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
+    """Groups of four and of three. The deviation is that of exact means; what the rounded inputs' means lose, relative
+    to σ, is in proportion to |x|/σ."""
+    for place, (samples, group, shape) in enumerate(((8, 4, (3, 4, 4)), (6, 3, (5,)), (4, 4, (16, 8, 16)))):
+        random = torch.Generator().manual_seed(place)
+        x, tangent = torch.randn(2, samples, *shape, generator=random, dtype=torch.float64)
+        x = (x * 10 ** (4 * torch.rand(1, *shape, generator=random, dtype=torch.float64) - 2)).to(dtype)
+        tangent = tangent.to(dtype)
+        leaf = x.to(device).requires_grad_()
+        value = module.minibatch_stddev(leaf, group)
+        above = torch.randn(value.shape, generator=random, dtype=torch.float64).to(dtype).to(device)
+        (first,) = torch.autograd.grad(value, leaf, above, create_graph=True)
+        (second,) = torch.autograd.grad(first, leaf, tangent.to(device))
+        count = samples // group
+        features, t, g = (wide(v).reshape(group, count, -1) for v in (x, tangent, above[:, :-1]))
+        tails = wide(above[:, -1]).reshape(group, count, -1)
+        h, size_h = (v.sum((0, 2))[:, None] for v in (tails, np.abs(tails)))
+        c, shifted = (v - v.mean(0) for v in (features, t))
+        sigma = np.sqrt((c * c).mean(0) + np.longdouble(1e-8))
+        factor, size_factor = (v / (group * features.shape[2] * sigma) for v in (h, size_h))
+        size_c = np.abs(features) + np.abs(features).mean(0)
+        deviations = np.broadcast_to(sigma.mean(1), (group, count)).flatten()
+        size = np.broadcast_to((size_c**2).mean(0).clip(min=1e-8) ** 0.5, sigma.shape).mean(1)
+        got = value[:, -1].flatten(1)[:, 0] if value.dim() > 2 else value[:, -1]
+        note(worst, "stddev: value", ulps(got, deviations, dtype, np.broadcast_to(size, (group, count)).flatten()))
+        exact, size = g + factor * c, np.abs(g) + size_factor * size_c
+        note(worst, "stddev: gradient", ulps(first, exact.reshape(x.shape), dtype, size.reshape(x.shape)))
+        along = (c * t).mean(0) / sigma
+        size_along = (size_c * (np.abs(t) + np.abs(t).mean(0))).mean(0) / sigma
+        exact = factor * (shifted - c * along / sigma)
+        size = size_factor * (np.abs(t) + np.abs(t).mean(0) + size_c * size_along / sigma)
+        note(worst, "stddev: double backward", ulps(second, exact.reshape(x.shape), dtype, size.reshape(x.shape)))
+
+
 def clipping(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
     x = numbers(dtype)
     for limit in (0.01, 1 / 3, 3.0):
@@ -353,6 +387,7 @@ def measure(module, device: str, terms: int) -> dict[str, Worst]:
         augmentation(module, dtype, device, worst)
         clipping(module, dtype, device, worst)
         discrimination(module, dtype, device, worst)
+        deviation(module, dtype, device, worst)
         optimizers(module, dtype, device, worst)
     return found
 

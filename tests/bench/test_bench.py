@@ -58,6 +58,7 @@ def test_every_family_has_cases_and_floors_and_a_script(pytestconfig):
         "gradient_penalty",
         "interpolate",
         "minibatch_discrimination",
+        "minibatch_stddev",
         "optimizers",
     ]
     for stem in STEMS:

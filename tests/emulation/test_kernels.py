@@ -86,7 +86,17 @@ def discrimination(x: Tensor) -> list[Tensor]:
     return _with_gradients(closeness, points)
 
 
-OPS = (discriminator, generator, interpolate, penalty, clip, augment, discrimination)
+def deviation(x: Tensor) -> list[Tensor]:
+    """Groups of four where the size allows it, in planes of 16 pixels if that does too."""
+    size = x.numel() // 4
+    if size == 0:
+        return _with_gradients(lambda x: ganops.minibatch_stddev(x, 1), x.view(1, -1))
+    pixels = 16 if size >= 16 else 1
+    features = x[: 4 * (size // pixels * pixels)].view(4, -1, 1, pixels)
+    return _with_gradients(ganops.minibatch_stddev, features)
+
+
+OPS = (discriminator, generator, interpolate, penalty, clip, augment, discrimination, deviation)
 
 
 def _with_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
@@ -163,6 +173,7 @@ TRAFFIC: dict[str, tuple[Callable[[], object], int, int]] = {
     "interpolate": (lambda: ganops.interpolate(*torch.randn(2, 64, MILLION // 64), torch.rand(64)), 8, 4),
     "gradient_norm_penalty": (lambda: ganops.gradient_norm_penalty(torch.randn(64, MILLION // 64)), 4, 0),
     "clip_weights_": (lambda: ganops.clip_weights_(torch.randn(MILLION), 0.1), 4, 4),
+    "minibatch_stddev": (lambda: ganops.minibatch_stddev(torch.randn(32, MILLION // 1024, 8, 4)), 4, 4),
     "diff_augment": (lambda: augmented(torch.randn(1 << 8, 1, 1 << 5, 1 << 7), "translation"), 4, 4),
     "diff_augment, colour": (lambda: augmented(torch.randn(1 << 8, 1, 1 << 5, 1 << 7), "color"), 8, 4),
 }
@@ -207,6 +218,8 @@ def test_indices_beyond_32_bits(emulator: ModuleType, aligned: bool) -> None:
     u = torch.tensor([[0.5, 0.5, 0.5, 0.5, 0.5, -1, -1]])
     moved = ganops.diff_augment(x.view(1, 1, 1, -1), "translation,cutout", parameters=u)
     assert moved.flatten()[-2:].tolist() == [1, -1]
+    extended = ganops.minibatch_stddev(batch, 1)
+    assert extended[0, -3:].tolist()[:2] == [1, -1]
     mixed = ganops.interpolate(batch, batch, torch.ones(1))
     assert mixed[0, -2:].tolist() == [1, -1]
     # A card so large that each block of the reductions has one tile.

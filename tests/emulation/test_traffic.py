@@ -41,6 +41,8 @@ COUNTED = {
     "diff_augment/color translation cutout/64x3x64x64/float32": (2, 2, 2),
     "diff_augment/translation cutout/64x3x64x64/float32": (1, 1, 1),
     "minibatch_discrimination/pairs/64x32x8/float32": (1, 1, 1),
+    "minibatch_stddev/64x512x4x4/float32": (2, 1, 2),
+    "minibatch_stddev/16x64x32x32/float32": (2, 2, 3),
     "clip_weights_/small tensors/*": (1, 0, 0),
     "clip_weights_/residual critic/*": (1, 0, 0),
     "optimizers.*/small tensors/*": (1, 0, 0),
@@ -150,6 +152,8 @@ def least(case: Case, which: str) -> int:
         return case.traffic[which].moved
     if case.op == "diff_augment":  # linear: its double backward is its forward
         return case.traffic[FORWARD].moved
+    if case.op == "minibatch_stddev":  # x and its tangent; of the gradient one channel is read and all are written
+        return 2 * case.traffic[FORWARD].moved
     # Double backward: reads the inputs and their tangents, writes the inputs' gradients.
     return 3 * sum(leaf.numel() * leaf.element_size() for leaf in case.inputs(torch.device("cpu"), True, 0).leaves)
 

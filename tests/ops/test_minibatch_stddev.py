@@ -6,6 +6,8 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import ganops
 
+from .properties import given, st
+
 
 def test_by_hand(device):
     # Groups of two out of four: samples 0 and 2, 1 and 3. Deviations 1 and 2 in the first, 0 and 4 in the second.
@@ -44,6 +46,69 @@ def test_differentiable_twice(device):
     x = torch.randn(4, 2, 3, dtype=torch.float64, device=device, requires_grad=True)
     assert gradcheck(lambda x: ganops.minibatch_stddev(x, 2), x)
     assert gradgradcheck(lambda x: ganops.minibatch_stddev(x, 2), x)
+
+
+def derivatives(module, x, group, upstream, tangent):
+    """Value, gradient and both second derivatives."""
+    x, upstream = x.detach().requires_grad_(), upstream.detach().requires_grad_()
+    value = module.minibatch_stddev(x, group)
+    (first,) = torch.autograd.grad(value, x, upstream, create_graph=True)
+    return value, first, *torch.autograd.grad(first, (x, upstream), tangent)
+
+
+def close(found, wanted, dtype):
+    for got, exact in zip(found, wanted, strict=True):
+        limit = 40 * torch.finfo(dtype).eps * exact.abs().max().item()
+        torch.testing.assert_close(got.double(), exact, rtol=0, atol=max(limit, 1e-30))
+
+
+# Groups of four in vectors, with tails summed by each warp or before; and what does not fit vectors.
+SHAPES = [((8, 8, 4, 4), 4), ((4, 2, 16, 20), 4), ((12, 5, 4, 4), 3), ((8, 3, 5, 7), 8), ((4, 3, 2, 4, 4), 4)]
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize(("shape", "group"), SHAPES, ids=str)
+def test_derivatives_in_planes_and_with_channels_last(shape, group, dtype, layout, device):
+    last = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    memory_format = last if layout == "channels_last" else torch.contiguous_format
+    x, tangent = (torch.randn(shape, device=device).to(dtype).to(memory_format=memory_format) for _ in range(2))
+    upstream = torch.randn(shape[0], shape[1] + 1, *shape[2:], device=device).to(dtype)
+    found = derivatives(ganops, x, group, upstream, tangent)
+    wanted = derivatives(ganops.reference, x.double(), group, upstream.double(), tangent.double())
+    close(found, wanted, dtype)
+    if layout == "channels_last":
+        assert all(v.is_contiguous(memory_format=last) for v in found)
+
+
+@given(count=st.integers(1, 4), group=st.integers(1, 9), features=st.integers(1, 40), pixels=st.integers(1, 9))
+def test_any_sizes(count, group, features, pixels):
+    torch.manual_seed(0)
+    x, tangent = torch.randn(2, count * group, features, pixels)
+    upstream = torch.randn(count * group, features + 1, pixels)
+    found = derivatives(ganops, x, group, upstream, tangent)
+    wanted = derivatives(ganops.reference, x.double(), group, upstream.double(), tangent.double())
+    # Two samples: σ = |c|, of which the second derivative is 0 but for ε, and nothing but rounding is left.
+    kept = (0, 1, 3) if group == 2 else range(4)
+    close([found[i] for i in kept], [wanted[i] for i in kept], torch.float32)
+
+
+def test_samples_alike_have_finite_derivatives(device):
+    """√ε under the deviation: gradient 0, and a second derivative that is large but a number."""
+    x = torch.randn(1, 3, 4, 4, device=device).expand(4, 3, 4, 4).contiguous()
+    upstream, tangent = torch.ones(4, 4, 4, 4, device=device), torch.randn(4, 3, 4, 4, device=device)
+    value, first, second, _ = derivatives(ganops, x, 4, upstream, tangent)
+    torch.testing.assert_close(value[:, 3], torch.full_like(value[:, 3], 1e-4))
+    torch.testing.assert_close(first, torch.ones_like(first))
+    exact = derivatives(ganops.reference, x.double(), 4, upstream.double(), tangent.double())[2]
+    torch.testing.assert_close(second.double(), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_means_far_from_zero_lose_nothing_to_squares(device):
+    """E x² − (E x)² would have no digit left."""
+    x = 4096 + torch.randn(8, 3, 4, 4, dtype=torch.float64, device=device).mul_(64).round_().div_(64)
+    got, exact = (ganops.minibatch_stddev(v)[:, 3] for v in (x.float(), x))
+    torch.testing.assert_close(got.double(), exact, rtol=1e-5, atol=0)
 
 
 def test_empty_and_small_batches(device):

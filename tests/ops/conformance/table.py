@@ -44,7 +44,8 @@ class Case:
     sums: bool = False  # each element of the gradient goes through a sum
     linear: bool = False  # the gradient does not depend on the input, so that nothing of it is kept
     composite: bool = False  # many steps in the input's dtype, most of them not ours
-    coupled: bool = False  # samples act on each other: errors are those of the largest, and work grows as the square
+    coupled: bool = False  # samples act on each other: errors are those of the largest
+    quadratic: bool = False  # work grows as the square of the batch
     in_place: bool = False
     representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
 
@@ -332,7 +333,23 @@ def _closeness() -> Iterator[Case]:
         lambda x: reference_closeness(points_of(x).permute(2, 0, 1)),
         (0,),
         coupled=True,
+        quadratic=True,
     )
+
+
+def group_of(count: int) -> int:
+    """A size of groups that divides the batch: four if it can be, else any."""
+    return next((size for size in (4, 3, 2) if count % size == 0), max(count, 1))
+
+
+def _deviations() -> Iterator[Case]:
+    def of(module):
+        def appended(x):
+            return module.minibatch_stddev(x if x.dim() > 1 else x[:, None], group_of(len(x)))
+
+        return appended
+
+    yield Case("minibatch_stddev", of(ganops), of(reference), ("sample",), of(reference), (0,), coupled=True)
 
 
 CASES = (
@@ -344,15 +361,16 @@ CASES = (
     *_clipping(),
     *_augmentations(),
     *_closeness(),
+    *_deviations(),
 )
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
 REPRESENTATIVE = tuple(case for case in CASES if case.representative)
 
 
 def inputs_of(case: Case, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Random contiguous inputs. Logits differ in shape from one another where the op allows it. A coupled case takes a
-    batch of at most 66, of a block and a bit."""
-    if case.coupled:
+    """Random contiguous inputs. Logits differ in shape from one another where the op allows it. A quadratic case takes
+    a batch of at most 66, of a block and a bit."""
+    if case.quadratic:
         shape = tuple(min(n, 66) for n in shape)
     found = []
     for place, kind in enumerate(case.inputs):

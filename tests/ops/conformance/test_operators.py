@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.library import opcheck
 
+import ganops
 from ganops import _library
 from ganops.reference.interpolate import accumulate_dtype
 
 from .layouts import LAYOUTS, OVERLAPPING, SHAPE
-from .table import DTYPES, augmentation_of, images_of
+from .table import DTYPES, augmentation_of, group_of, images_of
 
 pytestmark = pytest.mark.skipif(not _library.loaded(), reason="no compiled library defines the operators")
 
@@ -63,6 +64,15 @@ def _points(x: Tensor) -> Tensor:
 
 def _tangents(x: Tensor, count: int) -> Tensor:
     return _points(x).flip(2).expand(count, *_points(x).shape)
+
+
+def _features(x: Tensor) -> tuple[Tensor, int]:
+    return x if x.dim() > 1 else x[:, None], group_of(len(x))
+
+
+def _extended(x: Tensor) -> Tensor:
+    """The gradient of what has one channel more, in the layout of x."""
+    return ganops.reference.minibatch_stddev(*_features(x)) * 2
 
 
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
@@ -125,6 +135,9 @@ ARGUMENTS = {
         lambda x: (_vector(x)[:, None], _points(x), _tangents(x, 1)),
     ],
     "minibatch_discrimination_double_backward": [lambda x: (_vector(x)[:, None], _points(x), _tangents(x, 1))],
+    "minibatch_stddev": [lambda x: _features(x)],
+    "minibatch_stddev_backward": [lambda x: (_extended(x), *_features(x))],
+    "minibatch_stddev_double_backward": [lambda x: (_features(x)[0] + 1, _extended(x), *_features(x))],
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
     "adam_": [
         lambda x: (*_lists(x, True, True, True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
@@ -260,6 +273,11 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "tangents": ("minibatch_discrimination", (_points(x), _tangents(half, 1))),
         "tangents' dtype": ("minibatch_discrimination", (_points(x), _tangents(x, 1).half())),
         "grad of closeness": ("minibatch_discrimination_backward", (x, _points(x))),
+        "groups": ("minibatch_stddev", (x, 3)),
+        "no channels": ("minibatch_stddev", (x[:, 0], 2)),
+        "grad of one channel less": ("minibatch_stddev_backward", (x, x, 2)),
+        "grad's dtype, extended": ("minibatch_stddev_backward", (_extended(x).half(), x, 2)),
+        "tangent's shape": ("minibatch_stddev_double_backward", (half, _extended(x), x, 2)),
         "gaps": ("clip_weights_", ([x[:, ::2]], 0.5)),
         "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], 0.5)),
         "gradient's dtype": ("rmsprop_", _step(x, gradients=[x.half()])),
