@@ -7,6 +7,7 @@ came and what is wanted.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Iterable
 
@@ -90,10 +91,29 @@ def whole(function: str, name: str, value: object, *, minimum: int) -> int:
     return value
 
 
+def autocasts(value: Tensor) -> bool:
+    """Whether ``torch.autocast`` is at work on the tensor's kind of device."""
+    kind = value.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+
+
 def without_autocast(value: Tensor) -> Tensor:
     """Under ``torch.autocast`` half-precision input becomes float32, as in torch's own losses; otherwise unchanged."""
-    if value.dtype in _HALVES:
-        kind = value.device.type
-        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-            return value.float()
-    return value
+    return value.float() if value.dtype in _HALVES and autocasts(value) else value
+
+
+def promoted(*values: Tensor) -> tuple[Tensor, ...]:
+    """Under ``torch.autocast`` tensors of several dtypes become the widest of these, as for ``torch.cat``; otherwise,
+    and where one is no tensor, unchanged."""
+    if all(isinstance(value, Tensor) and value.is_floating_point() for value in values):
+        dtypes = {value.dtype for value in values}
+        if len(dtypes) > 1 and autocasts(values[0]):
+            widest = functools.reduce(torch.promote_types, dtypes)
+            return tuple(value.to(widest) for value in values)
+    return values
+
+
+def grad_scaler(function: str, scaler: object) -> None:
+    """Raises TypeError unless ``scaler`` is None or a ``torch.amp.GradScaler``."""
+    if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
+        raise TypeError(f"{function}: scaler must be a torch.amp.GradScaler or None, got {type(scaler).__name__}")

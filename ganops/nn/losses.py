@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from ganops import ops
@@ -52,9 +53,17 @@ class GradientPenalty(nn.Module):
         super().__init__()
         self.weight, self.target, self.one_sided = weight, target, one_sided
 
-    def forward(self, critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    def forward(
+        self,
+        critic: Callable[[Tensor], Tensor],
+        real: Tensor,
+        fake: Tensor,
+        *,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> Tensor:
         """The penalty (), of ``critic`` between real and fake samples (N, …)."""
-        return self.weight * ops.gradient_penalty(critic, real, fake, target=self.target, one_sided=self.one_sided)
+        settings = {"target": self.target, "one_sided": self.one_sided, "scaler": scaler}
+        return self.weight * ops.gradient_penalty(critic, real, fake, **settings)
 
     def extra_repr(self) -> str:
         """The settings, for the module's text."""

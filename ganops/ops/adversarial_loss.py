@@ -132,8 +132,7 @@ def _paired_loss(
             return record(*pair, *choice[:1])
         except RuntimeError:
             pass  # the checks below say why
-    reference.check_pair(function, real_logits, fake_logits)
-    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
+    real_logits, fake_logits = reference.check_pair(function, real_logits, fake_logits)
     if not _library.serves(function, real_logits):
         if generates:
             return reference.generator_loss(fake_logits, kind, real_logits=real_logits, reduction=reduction)

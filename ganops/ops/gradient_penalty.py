@@ -61,6 +61,7 @@ def gradient_penalty(
     weight: Tensor | None = None,
     finite_difference: float = 0.0,
     reduction: str = "mean",
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Tensor:
     """The whole penalty of WGAN-GP, without its factor λ: E (‖∇ critic(x̂)‖₂ − target)² at x̂ between real and fake.
 
@@ -71,7 +72,7 @@ def gradient_penalty(
         critic: Maps samples (N, …) to scores, each of which depends on its own sample (no batch norm). For a
             conditional critic pass ``lambda x: critic(x, labels)``.
         real: Real samples (N, …); float16, bfloat16, float32 or float64.
-        fake: Generated samples, the same shape, dtype and device.
+        fake: Generated samples, the same shape, dtype and device; under ``torch.autocast`` dtypes may differ.
         target: The wanted norm of the gradient, see :func:`gradient_norm_penalty`.
         one_sided: Penalise only norms above the target.
         weight: The weights of the interpolation, one per sample. ``None`` draws U[0, 1); ones gives the penalty at
@@ -81,18 +82,24 @@ def gradient_penalty(
             the critic needs only first derivatives. It differs from ‖∇D‖ by δ²/6 times D's third derivative along u,
             and by about (rounding error of D)/δ; the gradient to the critic's weights likewise. Meant to be
             differentiated once: u counts as a constant. The critic must be the same function in all three calls (no
-            dropout) and return scores (N, …).
+            dropout) and return scores (N, …). Under ``torch.autocast`` these calls are in float32 all the same, for
+            half precision would leave little of the difference.
         reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
+        scaler: The ``GradScaler`` of training in float16, whose scale the gradient then passes the critic with, so that
+            it does not underflow there; it is unscaled, in float32, before its norm is taken. Where it overflows, the
+            penalty is infinite or NaN, and ``scaler.step`` skips the update. The penalty itself is not scaled: it goes
+            into the loss, and that through ``scaler.scale``.
 
     Returns:
-        A tensor of shape (), or (N,) for ``"none"``. Source: Gulrajani et al. 2017, equation 3.
+        A tensor of shape (), or (N,) for ``"none"``; half-precision samples give float32 under ``torch.autocast`` and
+        with a ``scaler``. Source: Gulrajani et al. 2017, equation 3.
 
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted; also where the critic's output does
             not depend on its input.
     """
     settings = {"target": target, "one_sided": one_sided, "reduction": reduction}
-    return FUSED.between("gradient_penalty", critic, real, fake, weight, finite_difference, **settings)
+    return FUSED.between("gradient_penalty", critic, real, fake, weight, finite_difference, scaler, **settings)
 
 
 def _second_order(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops import _library
+from ganops import _checks, _library
 from ganops.ops._function import apply, over
 from ganops.reference.interpolate import accumulate_dtype, prepare
 from ganops.reference.interpolate import interpolate as reference_interpolate
@@ -23,7 +23,8 @@ def interpolate(
 
     Args:
         real: Real samples (N, …); float16, bfloat16, float32 or float64.
-        fake: Generated samples, the same shape, dtype and device.
+        fake: Generated samples, the same shape, dtype and device. Under ``torch.autocast`` the dtypes may differ: the
+            result has the wider one.
         weight: One weight per sample, shape (N,) or (N, 1, …), any floating dtype. ``None`` draws U[0, 1).
         generator: The random generator to draw with; excludes ``weight``.
 
@@ -33,6 +34,7 @@ def interpolate(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
+    real, fake = _checks.promoted(real, fake)
     weight = prepare(real, fake, weight, generator)
     if not _library.serves("interpolate", real):
         return reference_interpolate(real, fake, weight)

@@ -24,16 +24,17 @@ def minibatch_discrimination(x: Tensor, weight: Tensor) -> Tensor:
 
     Args:
         x: Features (N, A); float16, bfloat16, float32 or float64.
-        weight: (A, B, C) in the same dtype: B comparisons in C dimensions each.
+        weight: (A, B, C) in the same dtype: B comparisons in C dimensions each. Under ``torch.autocast`` the dtypes may
+            differ, and the product is in the half precision that autocast asks for; the distances are not.
 
     Returns:
-        (N, B) in the dtype of ``x``, each in [0, N − 1]. Differentiable to any order in both, where |·| has the slope 0
-        at 0. The memory is that of M, N·B·C numbers, in every derivative too.
+        (N, B) in the dtype of ``x``, the wider of the two, each in [0, N − 1]. Differentiable to any order in both,
+        where |·| has the slope 0 at 0. The memory is that of M, N·B·C numbers, in every derivative too.
 
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    check(x, weight)
+    x, weight = check(x, weight)
     # Samples innermost: what the kernels want, and the faster product and gradients.
     m = (weight.flatten(1).t() @ x.t()).view(*weight.shape[1:], x.shape[0])
     return closeness(m.to(x.dtype))  # under autocast the product is in half precision

@@ -113,12 +113,15 @@ def resolve(function: str, kind: str, reduction: str, parameters: dict[str, floa
     return _setting(setting.index, kind, values)
 
 
-def check_pair(function: str, real_logits: object, fake_logits: object) -> None:
-    """Raises unless both are tensors of one shape, dtype and device, as a kind that pairs them takes them."""
+def check_pair(function: str, real_logits: Tensor, fake_logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Both, widened under autocast; raises unless they are tensors of one shape, dtype and device, as a kind that pairs
+    them takes them."""
     _checks.tensor(function, "real_logits", real_logits)
     _checks.tensor(function, "fake_logits", fake_logits)
+    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
     _checks.same_kind(function, "real_logits", real_logits, "fake_logits", fake_logits)
     _checks.same_shape(function, "real_logits", real_logits, "fake_logits", fake_logits)
+    return real_logits, fake_logits
 
 
 def check_real_logits(kind: str, real_logits: Tensor | None) -> None:
@@ -159,8 +162,7 @@ def discriminator_loss(
 def _paired_loss(
     function: str, setting: Setting, role: str, real_logits: Tensor, fake_logits: Tensor, reduction: str
 ) -> Tensor:
-    check_pair(function, real_logits, fake_logits)
-    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
+    real_logits, fake_logits = check_pair(function, real_logits, fake_logits)
     difference = real_logits - fake_logits if role == "real" else fake_logits - real_logits
     return reduce(setting.term(role, difference), reduction)
 

@@ -71,15 +71,33 @@ def _scores(function: str, critic: Callable[[Tensor], Tensor], points: Tensor) -
     return scores
 
 
-def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor, function: str = "gradient_penalty") -> Tensor:
+def input_gradient(
+    critic: Callable[[Tensor], Tensor],
+    points: Tensor,
+    function: str = "gradient_penalty",
+    scaler: torch.amp.GradScaler | None = None,
+) -> Tensor:
     """∇ₓ Σ critic(x) at ``points`` (N, …), same shape, differentiable in the critic's parameters.
 
-    ``function`` is who the errors speak for.
+    ``function`` is who the errors speak for. With a ``scaler`` the gradient passes the critic as large as that of its
+    scaled mean does, and is divided by that factor in float32; what has overflowed is then infinite or NaN.
     """
+    if scaler is None or not scaler.is_enabled():
+        return _input_gradient(critic, points, function, None)
+    # Asked for as a tensor: get_scale() would wait for the device. 1/N, for a scaler knows the gradients of means: from
+    # a sum its usual first scale, 2¹⁶, would be infinite in float16.
+    factor = scaler.scale(torch.full((), 1 / max(len(points), 1), device=points.device))
+    gradient = _input_gradient(critic, points, function, factor)
+    return gradient.to(accumulate_dtype(gradient.dtype)) / factor
+
+
+def _input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor, function: str, factor: Tensor | None) -> Tensor:
+    """∇ₓ factor·Σ critic(x)."""
 
     def total(x: Tensor) -> Tensor:
         scores = _scores(function, critic, x)
-        return scores.sum(dtype=accumulate_dtype(scores.dtype))
+        scores = scores.sum(dtype=accumulate_dtype(scores.dtype))
+        return scores if factor is None else factor * scores
 
     if _transforms_active() or torch.compiler.is_compiling():
         # torch.compile cannot trace autograd.grad with create_graph, and torch.func's transforms allow no
@@ -107,14 +125,23 @@ def input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor, function:
     return gradient
 
 
-def _difference(function: str, critic: Callable[[Tensor], Tensor], points: Tensor, step: float) -> Tensor:
+def _difference(
+    function: str,
+    critic: Callable[[Tensor], Tensor],
+    points: Tensor,
+    step: float,
+    scaler: torch.amp.GradScaler | None = None,
+) -> Tensor:
     """(D(x + δu) − D(x − δu)) / 2δ per sample, (N,), along u = ∇D/‖∇D‖, held fixed: ‖∇D‖ + O(δ²) with its derivative.
 
     That u depends on the critic too changes nothing: of all unit directions it has the largest slope, so the slope does
     not move with it (∂‖g‖/∂θ = ⟨u, ∂g/∂θ⟩). A gradient of 0 gives u = 0, and the zero subgradient.
     """
+    if _checks.autocasts(points):  # half precision would leave two digits of the difference, or none
+        with torch.autocast(points.device.type, enabled=False):
+            return _difference(function, critic, points.to(accumulate_dtype(points.dtype)), step, scaler)
     with torch.no_grad():
-        gradient = input_gradient(critic, points.detach(), function)
+        gradient = input_gradient(critic, points.detach(), function, scaler)
         wide = gradient.to(accumulate_dtype(gradient.dtype)).reshape(len(gradient), -1)
         squared = wide.square().sum(1, keepdim=True)
         unit = torch.where(squared != 0, wide / torch.where(squared != 0, squared, 1).sqrt(), 0)
@@ -132,13 +159,19 @@ def _difference(function: str, critic: Callable[[Tensor], Tensor], points: Tenso
     return change.sum(1, dtype=accumulate_dtype(change.dtype)) / (2 * step)
 
 
-def slopes(function: str, critic: Callable[[Tensor], Tensor], points: Tensor, finite_difference: float = 0.0) -> Tensor:
+def slopes(
+    function: str,
+    critic: Callable[[Tensor], Tensor],
+    points: Tensor,
+    finite_difference: float = 0.0,
+    scaler: torch.amp.GradScaler | None = None,
+) -> Tensor:
     """What ``gradient_norm_penalty`` is to be given at ``points`` (N, …): the gradients (N, …), or the differences (N,)
     that approach their norms.
     """
     if finite_difference:
-        return _difference(function, critic, points, finite_difference)
-    return input_gradient(critic, points, function)
+        return _difference(function, critic, points, finite_difference, scaler)
+    return input_gradient(critic, points, function, scaler)
 
 
 @dataclass(frozen=True)
@@ -156,15 +189,18 @@ class WholePenalty:
         function: str,
         critic: Callable[[Tensor], Tensor],
         finite_difference: float,
+        scaler: torch.amp.GradScaler | None,
         points: Callable[..., Tensor],
         samples: dict[str, Tensor],
         **settings: Any,
     ) -> Tensor:
         """At the points that ``points`` makes of ``samples``, which are named as the errors are to name them."""
+        _checks.grad_scaler(function, scaler)
+        samples = dict(zip(samples, _checks.promoted(*samples.values()), strict=True))
         check_settings(function, settings["target"], settings["reduction"], finite_difference)
         check_samples(function, **samples)
         where = points(*(value.detach() for value in samples.values()))
-        return self.gradient_norm_penalty(slopes(function, critic, where, finite_difference), **settings)
+        return self.gradient_norm_penalty(slopes(function, critic, where, finite_difference, scaler), **settings)
 
     def between(
         self,
@@ -174,6 +210,7 @@ class WholePenalty:
         fake: Tensor,
         weight: Tensor | None,
         finite_difference: float,
+        scaler: torch.amp.GradScaler | None,
         **settings: Any,
     ) -> Tensor:
         """On the lines between real and fake."""
@@ -181,7 +218,7 @@ class WholePenalty:
         def points(real: Tensor, fake: Tensor) -> Tensor:
             return self.interpolate(real, fake, weight)
 
-        return self.at(function, critic, finite_difference, points, {"real": real, "fake": fake}, **settings)
+        return self.at(function, critic, finite_difference, scaler, points, {"real": real, "fake": fake}, **settings)
 
 
 PLAIN = WholePenalty(interpolate, gradient_norm_penalty)
@@ -197,7 +234,8 @@ def gradient_penalty(
     weight: Tensor | None = None,
     finite_difference: float = 0.0,
     reduction: str = "mean",
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Tensor:
     """The same function as :func:`ganops.gradient_penalty`, in plain PyTorch."""
     settings = {"target": target, "one_sided": one_sided, "reduction": reduction}
-    return PLAIN.between("gradient_penalty", critic, real, fake, weight, finite_difference, **settings)
+    return PLAIN.between("gradient_penalty", critic, real, fake, weight, finite_difference, scaler, **settings)

@@ -40,6 +40,7 @@ def interpolate(
     real: Tensor, fake: Tensor, weight: Tensor | None = None, *, generator: torch.Generator | None = None
 ) -> Tensor:
     """The same function as :func:`ganops.interpolate`, in plain PyTorch."""
+    real, fake = _checks.promoted(real, fake)
     weight = prepare(real, fake, weight, generator)
     weight = weight.view(-1, *(1 for _ in real.shape[1:]))
     return (weight * real + (1 - weight) * fake).to(real.dtype)

@@ -17,6 +17,7 @@ def zero_centred(
     critic: Callable[[Tensor], Tensor],
     finite_difference: float,
     reduction: str,
+    scaler: torch.amp.GradScaler | None,
     **samples: Tensor,
 ) -> Tensor:
     """‖∇D‖² at the samples, R1 and R2: one batch by its name."""
@@ -24,21 +25,31 @@ def zero_centred(
     def points(samples: Tensor) -> Tensor:
         return samples
 
-    return of.at(function, critic, finite_difference, points, samples, target=0.0, reduction=reduction)
+    return of.at(function, critic, finite_difference, scaler, points, samples, target=0.0, reduction=reduction)
 
 
 def r1_penalty(
-    critic: Callable[[Tensor], Tensor], real: Tensor, *, finite_difference: float = 0.0, reduction: str = "mean"
+    critic: Callable[[Tensor], Tensor],
+    real: Tensor,
+    *,
+    finite_difference: float = 0.0,
+    reduction: str = "mean",
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Tensor:
     """The same function as :func:`ganops.r1_penalty`, in plain PyTorch."""
-    return zero_centred(PLAIN, "r1_penalty", critic, finite_difference, reduction, real=real)
+    return zero_centred(PLAIN, "r1_penalty", critic, finite_difference, reduction, scaler, real=real)
 
 
 def r2_penalty(
-    critic: Callable[[Tensor], Tensor], fake: Tensor, *, finite_difference: float = 0.0, reduction: str = "mean"
+    critic: Callable[[Tensor], Tensor],
+    fake: Tensor,
+    *,
+    finite_difference: float = 0.0,
+    reduction: str = "mean",
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Tensor:
     """The same function as :func:`ganops.r2_penalty`, in plain PyTorch."""
-    return zero_centred(PLAIN, "r2_penalty", critic, finite_difference, reduction, fake=fake)
+    return zero_centred(PLAIN, "r2_penalty", critic, finite_difference, reduction, scaler, fake=fake)
 
 
 def lp_penalty(
@@ -50,10 +61,11 @@ def lp_penalty(
     weight: Tensor | None = None,
     finite_difference: float = 0.0,
     reduction: str = "mean",
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Tensor:
     """The same function as :func:`ganops.lp_penalty`, in plain PyTorch."""
     settings = {"target": target, "one_sided": True, "reduction": reduction}
-    return PLAIN.between("lp_penalty", critic, real, fake, weight, finite_difference, **settings)
+    return PLAIN.between("lp_penalty", critic, real, fake, weight, finite_difference, scaler, **settings)
 
 
 def around(real: Tensor, noise: Tensor | None, scale: float) -> Tensor:
@@ -72,6 +84,7 @@ def near_real(
     target: float,
     finite_difference: float,
     reduction: str,
+    scaler: torch.amp.GradScaler | None,
 ) -> Tensor:
     """DRAGAN's penalty."""
     _checks.number("dragan_penalty", "scale", scale, minimum=0)
@@ -80,7 +93,9 @@ def near_real(
     def points(real: Tensor, noise: Tensor | None = None) -> Tensor:
         return around(real, noise, scale)
 
-    return of.at("dragan_penalty", critic, finite_difference, points, samples, target=target, reduction=reduction)
+    return of.at(
+        "dragan_penalty", critic, finite_difference, scaler, points, samples, target=target, reduction=reduction
+    )
 
 
 def dragan_penalty(
@@ -92,6 +107,7 @@ def dragan_penalty(
     target: float = 1.0,
     finite_difference: float = 0.0,
     reduction: str = "mean",
+    scaler: torch.amp.GradScaler | None = None,
 ) -> Tensor:
     """The same function as :func:`ganops.dragan_penalty`, in plain PyTorch."""
-    return near_real(PLAIN, critic, real, noise, scale, target, finite_difference, reduction)
+    return near_real(PLAIN, critic, real, noise, scale, target, finite_difference, reduction, scaler)

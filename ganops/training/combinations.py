@@ -39,6 +39,10 @@ RULES: tuple[Rule, ...] = (
         "of them out",
     ),
     Rule(
+        lambda c: c.amp == "fp16" and c.unroll > 0,
+        "unroll differentiates through steps whose gradients amp 'fp16' would have to scale; choose amp bf16",
+    ),
+    Rule(
         lambda c: c.augment_target > 0 and not c.augment,
         "augment_target adapts an augmentation and augment is empty; add one, e.g. augment color,translation,cutout",
     ),

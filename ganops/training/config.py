@@ -12,10 +12,11 @@ from ganops import _checks
 from ganops.reference.diff_augment import POLICIES
 from ganops.training import combinations
 
-__all__ = ["Loss", "Optimizer", "PenaltyKind", "TrainingConfig"]
+__all__ = ["Amp", "Loss", "Optimizer", "PenaltyKind", "TrainingConfig"]
 
 Loss = Literal["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "relativistic", "wasserstein"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
+Amp = Literal["off", "bf16", "fp16"]
 PenaltyKind = Literal["gradient", "one-sided", "r1", "r2", "r1+r2", "dragan"]
 
 
@@ -87,6 +88,9 @@ class TrainingConfig:
     """Length of the generator's input z ~ N(0, I)."""
     seed: int = 0
     """Seed of initial weights, batches and noise."""
+    amp: Amp = "off"
+    """Automatic mixed precision of both networks' steps: bf16; fp16: with a gradient scaler for each network, whose
+    overflowing steps are skipped. Weights, losses, averages and samples stay in float32."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto: cuda where there is one, else cpu."""
     log_every: int = 20
@@ -130,6 +134,7 @@ class TrainingConfig:
         _require(self, "lr_decay", 0 <= self.lr_decay <= 1, "in [0, 1]")
         _checks.choice("train", "loss", self.loss, get_args(Loss))
         _checks.choice("train", "optimizer", self.optimizer, get_args(Optimizer))
+        _checks.choice("train", "amp", self.amp, get_args(Amp))
         _checks.choice("train", "penalty_kind", self.penalty_kind, get_args(PenaltyKind))
         if not isinstance(self.augment, str):
             raise TypeError(f"augment must be text such as 'color,cutout', got {type(self.augment).__name__}")

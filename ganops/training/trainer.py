@@ -122,6 +122,10 @@ class Trainer:
         self.discriminator_optimizer = self._make_optimizer(
             self._discriminator_parameters, config.discriminator_lr, slowed, self._clipped
         )
+        # One for each network: their gradients differ in size. Without float16 they do nothing.
+        self._generator_scaler, self._discriminator_scaler = (
+            torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16") for _ in range(2)
+        )
         # Noise is drawn on the CPU: the same on every device, and a checkpoint may move between devices.
         self._noise = torch.Generator().manual_seed(config.seed + 1)
         self._augmentation: Augmentation | None = None
@@ -220,7 +224,15 @@ class Trainer:
 
     def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """The generator's samples for z (N, latent_dim) and, in a conditional run, a condition for each."""
-        return self.generator(z) if condition is None else self.generator(z, condition)
+        samples = self.generator(z) if condition is None else self.generator(z, condition)
+        return samples.float() if self.config.amp != "off" else samples
+
+    def _scalers(self) -> dict[str, torch.amp.GradScaler]:
+        return {"generator": self._generator_scaler, "discriminator": self._discriminator_scaler}
+
+    def _autocast(self) -> torch.autocast:
+        dtype = torch.float16 if self.config.amp == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype=dtype, enabled=self.config.amp != "off")
 
     def show(self, samples: Tensor) -> Tensor:
         """What the discriminator is given of samples (N, *shape), real or fake: augmented, then packed."""
@@ -250,7 +262,7 @@ class Trainer:
             places = [ganops.interpolate(real, fake, weight)]
         penalties = [
             ganops.gradient_norm_penalty(
-                slopes("gradient_penalty", judge, points, config.penalty_difference),
+                slopes("gradient_penalty", judge, points, config.penalty_difference, self._discriminator_scaler),
                 target=0.0 if config.penalty_kind in ("r1", "r2", "r1+r2") else config.penalty_target,
                 one_sided=config.penalty_kind == "one-sided",
             )
@@ -267,14 +279,17 @@ class Trainer:
         A lazy penalty is an update of its own, after the other one, in every `penalty_every`-th step.
         """
         every = self.config.penalty_every
-        shown_real, shown_fake = self.show(real), self.show(fake)
         judge = self.judge_with(critic, condition)
-        real_logits = judge(shown_real)
-        adversarial = ganops.discriminator_loss(real_logits, judge(shown_fake), self.config.loss)
-        penalty = self._penalty(judge, shown_real, shown_fake) if self.config.penalty and every == 1 else None
+        with self._autocast():
+            shown_real, shown_fake = self.show(real), self.show(fake)
+            real_logits = judge(shown_real)
+            adversarial = ganops.discriminator_loss(real_logits, judge(shown_fake), self.config.loss)
+            penalty = self._penalty(judge, shown_real, shown_fake) if self.config.penalty and every == 1 else None
         yield adversarial, penalty, real_logits
         if self.config.penalty and every > 1 and number % every == 0:
-            yield None, every * self._penalty(judge, shown_real, shown_fake), None
+            with self._autocast():
+                penalty = every * self._penalty(judge, shown_real, shown_fake)
+            yield None, penalty, None
 
     def discriminator_step(self, real: Tensor, condition: Tensor | None = None) -> Tensor:
         """One step of the discriminator on a real batch and as many fresh fakes, under the same conditions: one update,
@@ -283,15 +298,16 @@ class Trainer:
         Returns:
             (2,): the adversarial loss, and the weighted penalty that was added to it.
         """
-        with torch.no_grad():  # nothing of this step may reach the generator
+        with torch.no_grad(), self._autocast():  # nothing of this step may reach the generator
             fake = self.generate(self.latent(len(real)), condition)
         _check_samples(real, fake)
         adversarial = penalty = None
         items = self._discriminator_losses(self.discriminator, real, fake, condition, self._discriminator_steps)
         for loss, more, real_logits in items:
             self.discriminator_optimizer.zero_grad(set_to_none=True)
-            _total(loss, more).backward()
-            self.discriminator_optimizer.step()
+            self._discriminator_scaler.scale(_total(loss, more)).backward()
+            self._discriminator_scaler.step(self.discriminator_optimizer)
+            self._discriminator_scaler.update()
             # After the update: the generator must meet the clipped critic.
             if self._clipped and not isinstance(self.discriminator_optimizer, Clipping):
                 ganops.clip_weights_(self._clipped, self.config.clip)
@@ -307,7 +323,8 @@ class Trainer:
         ahead = LookAhead(self.discriminator, self.discriminator_optimizer, self.config.clip, self._clipped)
         for i in range(self.config.unroll):
             real, condition = self.batches.next()
-            fake = self.generate(self.latent(len(real)), condition)
+            with self._autocast():
+                fake = self.generate(self.latent(len(real)), condition)
             number = self._discriminator_steps + i
             for adversarial, penalty, _ in self._discriminator_losses(ahead, real, fake, condition, number):
                 ahead.step(_total(adversarial, penalty))
@@ -332,6 +349,19 @@ class Trainer:
         if real is None and (pairs or value or config.l1_weight):
             which = "the loss" if pairs or value else "l1_weight"
             raise ValueError(f"generator_step: real is missing, and {which} compares the samples with it")
+        with self._autocast():
+            loss = self._generator_loss(count, condition, real, pairs, value)
+        self.generator_optimizer.zero_grad(set_to_none=True)
+        # `inputs` spares the gradients of D's weights: a third of D's backward pass that nobody would use.
+        self._generator_scaler.scale(loss).backward(inputs=self._generator_parameters)
+        self._generator_scaler.step(self.generator_optimizer)
+        self._generator_scaler.update()
+        return loss.detach()
+
+    def _generator_loss(
+        self, count: int, condition: Tensor | None, real: Tensor | None, pairs: bool, value: bool
+    ) -> Tensor:
+        config = self.config
         fake = self.generate(self.latent(count), condition)
         loss = fake.new_zeros(())
         if config.adversarial_weight:
@@ -349,11 +379,7 @@ class Trainer:
                 loss = config.adversarial_weight * loss
         if config.l1_weight:
             loss = loss + config.l1_weight * (fake - real).abs().mean()
-        self.generator_optimizer.zero_grad(set_to_none=True)
-        # `inputs` spares the gradients of D's weights: a third of D's backward pass that nobody would use.
-        loss.backward(inputs=self._generator_parameters)
-        self.generator_optimizer.step()
-        return loss.detach()
+        return loss
 
     def step(self) -> Tensor:
         """`n_critic` discriminator steps, one generator step, and the average.
@@ -441,7 +467,12 @@ class Trainer:
         if not self._pending:
             return
         losses = torch.stack(self._pending)
-        bad = (~torch.isfinite(losses)).nonzero()
+        finite = torch.isfinite(losses)
+        if self.config.amp == "fp16" and min(scaler.get_scale() for scaler in self._scalers().values()) >= 1:
+            # An overflow, of which the scalers know: that step was skipped. One that no scale mends ends below 1.
+            self._pending = [row for row, kept in zip(self._pending, finite.all(dim=1).tolist(), strict=True) if kept]
+            return
+        bad = (~finite).nonzero()
         if len(bad) == 0:
             return
         row, column = bad[0].tolist()
@@ -616,6 +647,7 @@ class Trainer:
             "ema": None if self.ema is None else self.ema.state_dict(),
             "generator_optimizer": self.generator_optimizer.state_dict(),
             "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "scalers": {name: scaler.state_dict() for name, scaler in self._scalers().items()},
             "batches": self.batches.state_dict(),
             "noise": self._noise.get_state(),
             "rng": global_rng_state(),
@@ -649,6 +681,9 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
         self.generator_optimizer.load_state_dict(state["generator_optimizer"])
         self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        if self.config.amp == "fp16":
+            for name, scaler in self._scalers().items():
+                scaler.load_state_dict(state["scalers"][name])
         self.step_count, self.seconds = state["step"], state["seconds"]
         self._discriminator_steps = self.step_count * self.config.n_critic
         self.history = list(state["history"])

@@ -305,12 +305,12 @@ def discrimination(module, dtype: torch.dtype, device: str, worst: Worst) -> Non
 
 
 def deviation(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
-    """Groups of four and of three. The deviation is that of exact means; what the rounded inputs' means lose, relative
-    to σ, is in proportion to |x|/σ."""
+    """Groups of four and of three, their features' sizes over four orders of magnitude. The terms are the distances
+    from the group's first sample: however far from 0 the samples are, nothing may be lost to that."""
     for place, (samples, group, shape) in enumerate(((8, 4, (3, 4, 4)), (6, 3, (5,)), (4, 4, (16, 8, 16)))):
         random = torch.Generator().manual_seed(place)
         x, tangent = torch.randn(2, samples, *shape, generator=random, dtype=torch.float64)
-        x = (x * 10 ** (4 * torch.rand(1, *shape, generator=random, dtype=torch.float64) - 2)).to(dtype)
+        x = ((x + 9) * 10 ** (4 * torch.rand(1, *shape, generator=random, dtype=torch.float64) - 2)).to(dtype)
         tangent = tangent.to(dtype)
         leaf = x.to(device).requires_grad_()
         value = module.minibatch_stddev(leaf, group)
@@ -324,11 +324,10 @@ def deviation(module, dtype: torch.dtype, device: str, worst: Worst) -> None:
         c, shifted = (v - v.mean(0) for v in (features, t))
         sigma = np.sqrt((c * c).mean(0) + np.longdouble(1e-8))
         factor, size_factor = (v / (group * features.shape[2] * sigma) for v in (h, size_h))
-        size_c = np.abs(features) + np.abs(features).mean(0)
+        size_c = np.abs(features - features[0]) + np.abs(features - features[0]).mean(0)
         deviations = np.broadcast_to(sigma.mean(1), (group, count)).flatten()
-        size = np.broadcast_to((size_c**2).mean(0).clip(min=1e-8) ** 0.5, sigma.shape).mean(1)
         got = value[:, -1].flatten(1)[:, 0] if value.dim() > 2 else value[:, -1]
-        note(worst, "stddev: value", ulps(got, deviations, dtype, np.broadcast_to(size, (group, count)).flatten()))
+        note(worst, "stddev: value", ulps(got, deviations, dtype))
         exact, size = g + factor * c, np.abs(g) + size_factor * size_c
         note(worst, "stddev: gradient", ulps(first, exact.reshape(x.shape), dtype, size.reshape(x.shape)))
         along = (c * t).mean(0) / sigma
