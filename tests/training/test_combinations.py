@@ -35,6 +35,7 @@ OPTIONS = {
     "sgd": {"optimizer": "sgd", "generator_lr": 0.1, "discriminator_lr": 0.1},
     "batch norm": {"discriminator_norm": "batch"},
     "layer norm": {"discriminator_norm": "layer"},
+    "bf16": {"amp": "bf16"},
 }
 PENALTIES = {"gradient", "one-sided", "r1", "r2", "lazy dragan", "difference"}
 
