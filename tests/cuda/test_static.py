@@ -40,11 +40,12 @@ def report(stem: str, architecture: str) -> str:
     kept = ROOT / "build" / "static" / f"{stem}-sm_{architecture}-{digest}.txt"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        target = f"-gencode=arch=compute_{architecture},code=[sm_{architecture},compute_{architecture}]"
-        command = [NVCC, "-std=c++20", "-O3", target, "-Werror=all-warnings", "-Xptxas=-v", "-c", str(inputs[-1])]
+        # The device's half alone: the host's is compiled where the library is.
+        command = [NVCC, "-std=c++20", "-O3", f"-arch=sm_{architecture}", "-Werror=all-warnings", "-Xptxas=-v"]
         work = kept.with_suffix("")
         work.mkdir(exist_ok=True)
-        done = subprocess.run([*command, "--keep", "-o", "x.o"], cwd=work, capture_output=True, text=True)
+        command += ["-cubin", str(inputs[-1]), "--keep", "-o", "x.cubin"]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         kept.write_text(done.stderr + "\n" + next(work.glob("*.ptx")).read_text())
         shutil.rmtree(work)
