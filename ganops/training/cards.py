@@ -334,8 +334,8 @@ CARDS: dict[str, Card] = {
         paper=f"{_STACKED}, table 2",
         recipe="dcgan",
         data="stacked_mnist",
-        # D is half as wide as G and learns a fifth as fast: with equal ones of 16 channels it wins, and after 1,500 steps
-        # there were no digits yet (44 modes with packs, 1 without).
+        # D is half as wide as G and learns a fifth as fast: with equal ones of 16 channels it wins, and after 1,500
+        # steps there were no digits yet (44 modes with packs, 1 without).
         always={
             "width": 32,
             "discriminator_width": 16,
