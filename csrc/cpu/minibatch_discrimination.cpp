@@ -4,7 +4,8 @@
 // accumulation type throughout, so that whatever a pair of blocks needs lies together. Four samples i at a time meet a
 // block of samples j ≥ i: distances over all dimensions in registers, the exponentials side by side, then the terms of
 // the slope, which go to i and, negated, to j. What i gets is summed by lane and over the lanes at the end of its row.
-// Tasks share nothing and their work is cut by the sizes alone: the same bits on any number of threads.
+// Where there are few comparisons, several tasks share one: each takes some of its rows, and their sums are added in
+// the order of the tasks. The work is cut by the sizes alone: the same bits on any number of threads.
 #include "../math/minibatch_discrimination.h"
 
 #include "../kernels/minibatch_discrimination.h"
@@ -88,9 +89,10 @@ void pack(const T* from, int64_t dimensions, int64_t samples, A* to) {
   }
 }
 
-// The sums of one comparison; `closeness` and `slope` of the scratch memory start at 0.
+// The sums of one comparison over every parts-th group of rows; `closeness` and `slope` of the scratch memory start at
+// 0.
 template <class A>
-void compare(const Comparisons& all, const Scratch<A>& s, bool with_slope) {
+void compare(const Comparisons& all, const Scratch<A>& s, bool with_slope, int64_t part, int64_t parts) {
   using B = Block<A>;
   using Vector = typename B::Vector;
   constexpr int64_t lanes = B::lanes, width = B::width;
@@ -98,7 +100,7 @@ void compare(const Comparisons& all, const Scratch<A>& s, bool with_slope) {
   const int64_t samples = all.samples, dimensions = all.dimensions;
   const auto at = [](const A* p) { return *reinterpret_cast<const Vector*>(p); };
 
-  for (int64_t first = 0; first < samples; first += rows) {
+  for (int64_t first = part * rows; first < samples; first += parts * rows) {
     // Row r of this group and dimension c: at [c * lanes + r] of the block that holds it.
     const int64_t own = first / lanes * lanes * dimensions + first % lanes;
     A row_closeness[rows] = {};
@@ -198,8 +200,14 @@ void compare(const Comparisons& all, const Scratch<A>& s, bool with_slope) {
   }
 }
 
+// So many tasks share a comparison, at least 64 rows each.
+int64_t parts_of(const Comparisons& all) {
+  const int64_t parts = smaller(16 / all.count, all.samples / 64);
+  return parts > 1 ? parts : 1;
+}
+
 // Comparisons are dealt to so many tasks, each with scratch memory of its own.
-int64_t tasks_of(const Comparisons& all) { return smaller(all.count, 64); }
+int64_t tasks_of(const Comparisons& all) { return smaller(all.count * parts_of(all), 64); }
 
 int64_t workspace(DType dtype, Comparisons all, bool slope) {
   int64_t bytes = 0;
@@ -216,40 +224,63 @@ void sums(Stream, DType dtype, Comparisons all, const void* m, const void* tange
     const int64_t tasks = tasks_of(all), bytes = Scratch<A>::bytes(all, slope != nullptr);
     const int64_t part = all.dimensions * all.samples;
     const uintptr_t base = (reinterpret_cast<uintptr_t>(workspace) + vector_bytes - 1) / vector_bytes * vector_bytes;
+    const int64_t parts = parts_of(all);
     const int64_t work = (all.count / tasks + 1) * (all.samples * all.samples / 2) * (all.dimensions + 1);
-    parallel(tasks, work, [&](int64_t task) {
-      const Scratch<A> s(all, slope != nullptr, reinterpret_cast<char*>(base + task * bytes));
-      for (int64_t b = all.count * task / tasks; b < all.count * (task + 1) / tasks; ++b) {
-        pack(static_cast<const T*>(m) + b * part, all.dimensions, all.samples, s.m);
-        for (int64_t t = 0; t < all.tangents; ++t) {
-          const T* tangent = static_cast<const T*>(tangents) + (t * all.count + b) * part;
-          pack(tangent, all.dimensions, all.samples, s.tangents + t * s.size);
+    const auto scratch = [&](int64_t task) {
+      return Scratch<A>(all, slope != nullptr, reinterpret_cast<char*>(base + task * bytes));
+    };
+    const auto add_up = [&](const Scratch<A>& s, int64_t b, int64_t share) {
+      pack(static_cast<const T*>(m) + b * part, all.dimensions, all.samples, s.m);
+      for (int64_t t = 0; t < all.tangents; ++t) {
+        const T* tangent = static_cast<const T*>(tangents) + (t * all.count + b) * part;
+        pack(tangent, all.dimensions, all.samples, s.tangents + t * s.size);
+      }
+      for (int64_t i = 0; i < s.blocks * lanes; ++i) s.closeness[i] = 0;
+      if (slope) {
+        for (int64_t i = 0; i < s.blocks * lanes; ++i) {
+          s.grad[i] = i < all.samples ? A(widen(static_cast<const T*>(grad)[i * all.count + b])) : A(0);
         }
-        for (int64_t i = 0; i < s.blocks * lanes; ++i) s.closeness[i] = 0;
-        if (slope) {
-          for (int64_t i = 0; i < s.blocks * lanes; ++i) {
-            s.grad[i] = i < all.samples ? A(widen(static_cast<const T*>(grad)[i * all.count + b])) : A(0);
-          }
-          for (int64_t i = 0; i < s.size; ++i) s.slope[i] = 0;
-        }
-        compare(all, s, slope != nullptr);
-        if (closeness) {
-          for (int64_t i = 0; i < all.samples; ++i) {
-            static_cast<T*>(closeness)[i * all.count + b] = narrow<T>(s.closeness[i]);
-          }
-        }
-        if (!slope) continue;
-        T* out = static_cast<T*>(slope) + b * part;
-        for (int64_t begin = 0, at = 0; begin < all.samples; begin += lanes) {
-          const int64_t length = smaller(lanes, all.samples - begin);
-          for (int64_t c = 0; c < all.dimensions; ++c, at += lanes) {
-            T* row = out + c * all.samples + begin;
-            GANOPS_SIMD
-            for (int64_t l = 0; l < length; ++l) row[l] = narrow<T>(s.slope[at + l]);
-          }
+        for (int64_t i = 0; i < s.size; ++i) s.slope[i] = 0;
+      }
+      compare(all, s, slope != nullptr, share, parts);
+    };
+    const auto write = [&](const Scratch<A>& s, int64_t b) {
+      if (closeness) {
+        for (int64_t i = 0; i < all.samples; ++i) {
+          static_cast<T*>(closeness)[i * all.count + b] = narrow<T>(s.closeness[i]);
         }
       }
-    });
+      if (!slope) return;
+      T* out = static_cast<T*>(slope) + b * part;
+      for (int64_t begin = 0, at = 0; begin < all.samples; begin += lanes) {
+        const int64_t length = smaller(lanes, all.samples - begin);
+        for (int64_t c = 0; c < all.dimensions; ++c, at += lanes) {
+          T* row = out + c * all.samples + begin;
+          GANOPS_SIMD
+          for (int64_t l = 0; l < length; ++l) row[l] = narrow<T>(s.slope[at + l]);
+        }
+      }
+    };
+    if (parts == 1) {
+      parallel(tasks, work, [&](int64_t task) {
+        const Scratch<A> s = scratch(task);
+        for (int64_t b = all.count * task / tasks; b < all.count * (task + 1) / tasks; ++b) {
+          add_up(s, b, 0);
+          write(s, b);
+        }
+      });
+      return;
+    }
+    parallel(tasks, work / parts, [&](int64_t task) { add_up(scratch(task), task / parts, task % parts); });
+    for (int64_t b = 0; b < all.count; ++b) {
+      const Scratch<A> sums = scratch(b * parts);
+      for (int64_t share = 1; share < parts; ++share) {
+        const Scratch<A> more = scratch(b * parts + share);
+        for (int64_t i = 0; i < all.samples; ++i) sums.closeness[i] += more.closeness[i];
+        for (int64_t i = 0; slope != nullptr && i < sums.size; ++i) sums.slope[i] += more.slope[i];
+      }
+      write(sums, b);
+    }
   });
 }
 

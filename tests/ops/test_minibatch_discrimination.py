@@ -32,7 +32,7 @@ def test_by_hand(device):
     torch.testing.assert_close(ganops.minibatch_discrimination(x, weight).cpu(), wanted)
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 3, 2), (2, 1, 1, 1), (7, 5, 4, 3), (64, 16, 8, 4)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 2, 3, 2), (2, 1, 1, 1), (7, 5, 4, 3), (64, 16, 8, 4), (131, 3, 1, 5)], ids=str)
 @pytest.mark.parametrize("slice_size", [1, 100, 1 << 22])
 def test_against_the_formula(shape, slice_size, device, monkeypatch):
     import sys
@@ -73,8 +73,14 @@ def test_ties_have_no_slope(device):
 
 @pytest.mark.skipif(EMULATED, reason="many pairs; the emulator has threads of its own")
 def test_any_number_of_threads(device):
-    upstream = torch.randn(150, 7, device=device)
-    m = torch.randn(7, 5, 150, device=device, requires_grad=True)
+    # Several threads to each of few comparisons, and several comparisons to each thread.
+    for samples, comparisons in ((150, 7), (40, 70)):
+        _assert_the_same_bits(samples, comparisons, device)
+
+
+def _assert_the_same_bits(samples, comparisons, device):
+    upstream = torch.randn(samples, comparisons, device=device)
+    m = torch.randn(comparisons, 5, samples, device=device, requires_grad=True)
     found = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
