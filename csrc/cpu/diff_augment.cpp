@@ -95,17 +95,24 @@ double sum_selected(const Images& images, const Plan& plan, const T* in, Span pi
   return sum;
 }
 
+// Where a piece of an image is written: its first element, and from there to that of the next plane.
+template <class T>
+struct Destination {
+  T* data;
+  int64_t plane;
+};
+
 // Rows of memory whose elements do not mix: without colours, or of one channel.
 template <class T>
-void write_rows(const Images& images, const Plan& plan, bool copies, Colour<Accumulate<T>> colour, const T* in, T* out,
-                Span piece) {
+void write_rows(const Images& images, const Plan& plan, bool copies, Colour<Accumulate<T>> colour, const T* in,
+                Destination<T> out, Span piece) {
   using A = Accumulate<T>;
   const int64_t width = images.row();
   const Selection columns = plan.columns.finer(images.step());
   const T outside = narrow<T>(colour.outside);
   for (int64_t r = piece.begin; r < piece.end; ++r) {
     const T* x = in + (r + plan.rows.shift) * width + columns.shift;
-    T* y = out + r * width;
+    T* y = out.data + (r - piece.begin) * width;
     const auto selected = [&](int64_t begin, int64_t end) {
       if (copies) {
         memcpy(y + begin, x + begin, (end - begin) * sizeof(T));
@@ -120,14 +127,15 @@ void write_rows(const Images& images, const Plan& plan, bool copies, Colour<Accu
   }
 }
 
-// Pixels [begin, end) of a row: x and y are their first channel's row, or their first pixel. With `known` channels at
-// compile time each element is read once.
+// Pixels [begin, end) of a row: x and y are their first channel's row, or their first pixel, and `plane` is y's. With
+// `known` channels at compile time each element is read once.
 template <int known, bool channels_last, class T>
-GANOPS_INLINE void write_pixels(const Images& images, Colour<Accumulate<T>> colour, const T* x, T* y, int64_t begin,
-                                int64_t end) {
+GANOPS_INLINE void write_pixels(const Images& images, Colour<Accumulate<T>> colour, const T* x, T* y, int64_t plane,
+                                int64_t begin, int64_t end) {
   using A = Accumulate<T>;
   const int64_t channels = known ? known : images.channels;
   const int64_t across = channels_last ? 1 : images.pixels(), along = channels_last ? channels : 1;
+  const int64_t over = channels_last ? 1 : plane;
   const A own = colour.own, grey = colour.grey, inside = colour.inside;
   if constexpr (known != 0) {
     GANOPS_SIMD
@@ -136,7 +144,7 @@ GANOPS_INLINE void write_pixels(const Images& images, Colour<Accumulate<T>> colo
       for (int c = 0; c < known; ++c) sum += A(widen(x[c * across + j * along]));
       const A rest = grey * sum + inside;
       for (int c = 0; c < known; ++c)
-        y[c * across + j * along] = narrow<T>(own * A(widen(x[c * across + j * along])) + rest);
+        y[c * over + j * along] = narrow<T>(own * A(widen(x[c * across + j * along])) + rest);
     }
   } else if constexpr (channels_last) {
     for (int64_t j = begin; j < end; ++j) {
@@ -158,7 +166,7 @@ GANOPS_INLINE void write_pixels(const Images& images, Colour<Accumulate<T>> colo
       }
       for (int64_t c = 0; c < channels; ++c) {
         const T* p = x + c * across + left;
-        T* q = y + c * across + left;
+        T* q = y + c * over + left;
         GANOPS_SIMD
         for (int64_t j = 0; j < count; ++j) q[j] = narrow<T>(own * A(widen(p[j])) + (grey * rest[j] + inside));
       }
@@ -168,20 +176,20 @@ GANOPS_INLINE void write_pixels(const Images& images, Colour<Accumulate<T>> colo
 
 // Rows of pixels whose channels mix.
 template <int known, bool channels_last, class T>
-void write_colour(const Images& images, const Plan& plan, Colour<Accumulate<T>> colour, const T* in, T* out,
+void write_colour(const Images& images, const Plan& plan, Colour<Accumulate<T>> colour, const T* in, Destination<T> out,
                   Span piece) {
   const int64_t width = images.width, step = images.step();
   const int64_t planes = channels_last ? 1 : images.channels;
   const T outside = narrow<T>(colour.outside);
   for (int64_t i = piece.begin; i < piece.end; ++i) {
     const T* x = in + ((i + plan.rows.shift) * width + plan.columns.shift) * step;
-    T* y = out + i * width * step;
+    T* y = out.data + (i - piece.begin) * width * step;
     const auto selected = [&](int64_t begin, int64_t end) {
-      write_pixels<known, channels_last>(images, colour, x, y, begin, end);
+      write_pixels<known, channels_last>(images, colour, x, y, out.plane, begin, end);
     };
     const auto rest = [&](int64_t begin, int64_t end) {
       for (int64_t plane = 0; plane < planes; ++plane) {
-        T* row = y + plane * images.pixels();
+        T* row = y + plane * out.plane;
         std::fill(row + begin * step, row + end * step, outside);
       }
     };
@@ -211,11 +219,9 @@ void apply(Stream, DType dtype, Augmentation how, const Images& images, const vo
           adjoint ? sum_selected(images, Plan(images, how, row(sample)), x, piece)
                   : sum_all(x + piece.begin * images.row(), (piece.end - piece.begin) * images.row());
     };
-    const auto write = [&](int64_t sample, int64_t index) {
+    const auto write_to = [&](int64_t sample, Span piece, Destination<T> y) {
       const T* x = static_cast<const T*>(in) + sample * size;
-      T* y = static_cast<T*>(out) + sample * size;
       const Plan plan(images, how, row(sample));
-      const Span piece = writes.piece(index);
       if (!how.colour) return write_rows(images, plan, true, {}, x, y, piece);
       LongSum sum;
       for (int64_t i = 0; i < sums.count; ++i) sum.add(partial[sample * sums.count + i]);
@@ -230,6 +236,21 @@ void apply(Stream, DType dtype, Augmentation how, const Images& images, const vo
         }
       };
       images.channels == 3 ? with(std::integral_constant<int, 3>()) : with(std::integral_constant<int, 0>());
+    };
+    // Past the caches, where there is much to write, by way of a buffer: a piece is rows of one plane or of each.
+    const int64_t planes = mixes && !images.channels_last ? images.channels : 1;
+    const int64_t width = mixes ? size / images.height / planes : images.row();
+    const bool past = images.samples * size * static_cast<int64_t>(sizeof(T)) >= past_cache;
+    const auto write = [&](int64_t sample, int64_t index) {
+      const Span piece = writes.piece(index);
+      T* y = static_cast<T*>(out) + sample * size + piece.begin * width;
+      const int64_t length = (piece.end - piece.begin) * width;
+      if (!past || planes * length > chunk) return write_to(sample, piece, {y, images.pixels()});
+      alignas(64) T buffer[chunk];
+      write_to(sample, piece, {buffer, length});
+      for (int64_t plane = 0; plane < planes; ++plane) {
+        stream(y + plane * images.pixels(), buffer + plane * length, length * sizeof(T));
+      }
     };
     if (how.colour && size <= together) {
       parallel(images.samples, 2 * size, [&](int64_t sample) {
