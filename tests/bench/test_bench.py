@@ -269,6 +269,12 @@ def test_what_bounds_a_row_is_said_where_it_stays_behind(footprint, fraction, lo
     assert measure.stays_behind(record) == behind
 
 
+def test_what_memory_does_not_bound_says_what_does():
+    without_bytes = [case for case in CASES if case.traffic is None]
+    assert without_bytes
+    assert all(case.phases.keys() <= case.bounds.keys() for case in without_bytes)
+
+
 def test_the_table_says_what_bounds_a_row(record):
     assert "bound by arithmetic" in table.line({**record, "bound": "arithmetic"}).splitlines()[1]
     assert "bound" not in table.line({key: value for key, value in record.items() if key != "bound"})

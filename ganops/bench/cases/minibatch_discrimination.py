@@ -26,6 +26,11 @@ from ganops.bench.case import (
 )
 from ganops.ops.minibatch_discrimination import closeness
 
+# Of each of the phases.
+BOUNDS = dict.fromkeys(
+    (FORWARD, BACKWARD, BOTH), "arithmetic: N(N - 1)/2 differences in B·C dimensions, and an exponential for every C"
+)
+
 
 def _differences(m: Tensor) -> Tensor:
     return torch.exp(-(m[None] - m[:, None]).abs().sum(3)).sum(0) - 1
@@ -69,6 +74,7 @@ def _layer_case(n: int, a: int, b: int, c: int, phases: dict[str, Suite]) -> Cas
         rivals=_rivals(_of_features),
         inputs=inputs,
         phases=phases,
+        bounds=BOUNDS,
     )
 
 
@@ -92,6 +98,7 @@ def _pairs_case(n: int, b: int, c: int, phases: dict[str, Suite]) -> Case:
             BACKWARD: Traffic(2 * points + sums, 2 * points + sums),
             BOTH: Traffic(3 * points + 2 * sums, 2 * points + 2 * sums),
         },
+        bounds=BOUNDS,
     )
 
 

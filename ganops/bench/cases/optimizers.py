@@ -9,7 +9,20 @@ import torch
 from torch import Tensor, nn
 
 from ganops import optimizers
-from ganops.bench.case import COMPILE, EAGER, FORWARD, POPULAR, Case, Floor, Inputs, Rival, Suite, Traffic, generator
+from ganops.bench.case import (
+    COMPILE,
+    EAGER,
+    FORWARD,
+    POPULAR,
+    Case,
+    Floor,
+    Inputs,
+    Rival,
+    Suite,
+    Traffic,
+    call_bound,
+    generator,
+)
 from ganops.bench.cases.clip_weights import LIMIT, RESIDUAL_CRITIC
 
 SETTINGS: dict[str, dict[str, Any]] = {"RMSprop": {"lr": 5e-5}, "Adam": {"lr": 1e-4, "betas": (0.5, 0.9)}}
@@ -65,6 +78,14 @@ def _rivals(kind: str) -> tuple[Rival, ...]:
     return *found, Rival("compile", COMPILE, code, FORMULAS[kind], compiled=True)
 
 
+def _bounds(count: int, tensors: int) -> dict[str, str]:
+    if call_bound(count):
+        return call_bound(count)
+    if count < 10_000 * tensors:
+        return {FORWARD: "each tensor's state, looked up in Python, and its place in five lists, checked"}
+    return {FORWARD: "a root and a division for every weight"}
+
+
 def _case(kind: str, variant: str, shapes: list[tuple[int, ...]], suite: Suite) -> Case:
     read, written = NUMBERS[kind]
 
@@ -93,6 +114,7 @@ def _case(kind: str, variant: str, shapes: list[tuple[int, ...]], suite: Suite) 
         inputs=inputs,
         phases={FORWARD: suite},
         traffic={FORWARD: Traffic(4 * (read + written) * count, 4 * read * count)},
+        bounds=_bounds(count, len(shapes)),
     )
 
 
