@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -666,7 +666,7 @@ class Trainer:
         Raises:
             ValueError: other settings or other networks; the trainer is then unchanged.
         """
-        _check_same_settings(state["config"], asdict(self.config))
+        _check_same_settings(state["config"], self.config)
         for name in ("generator", "discriminator", "ema"):
             network = getattr(self, name)
             if network is not None:
@@ -750,7 +750,10 @@ def _check_samples(real: Tensor, fake: Tensor) -> None:
         )
 
 
-def _check_same_settings(saved: dict[str, Any], now: dict[str, Any]) -> None:
+def _check_same_settings(saved: dict[str, Any], config: TrainingConfig) -> None:
+    now = asdict(config)
+    # What was no setting yet when the checkpoint was written has as its default what was done then.
+    saved = {**{field.name: field.default for field in fields(config)}, **saved}
     differences = [
         f"{name} was {saved.get(name)!r} and is {now.get(name)!r}"
         for name in sorted(saved.keys() | now.keys())

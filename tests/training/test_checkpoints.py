@@ -293,6 +293,19 @@ def test_resume_with_other_settings_is_refused(tmp_path):
         train(settings("nsgan", "ring8", **SMALL, steps=1), tmp_path, resume=True)
 
 
+def test_a_setting_younger_than_the_checkpoint_is_the_default():
+    points = torch.randn(8, 2)
+    trainers = [
+        Trainer(nn.Linear(3, 2), nn.Linear(2, 1), points, TrainingConfig(latent_dim=3, batch_size=4, **more))
+        for more in ({}, {"penalty_every": 2})
+    ]
+    state = trainers[0].state_dict()
+    del state["config"]["penalty_every"]
+    trainers[0].load_state_dict(state)
+    with pytest.raises(ValueError, match="penalty_every was 1 and is 2"):
+        trainers[1].load_state_dict(state)
+
+
 def test_other_networks_are_refused_and_the_trainer_stays_as_it_was():
     config = TrainingConfig(latent_dim=3, batch_size=4)
     points = torch.randn(8, 2)
