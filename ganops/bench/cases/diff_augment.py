@@ -22,11 +22,13 @@ from ganops.bench.case import (
     Rival,
     Suite,
     Traffic,
+    call_bound,
     generator,
     size_of,
 )
 
 ALL = "color,translation,cutout"
+MEAN = "the mean of each image, a pass over it before its pixels can be written"
 
 
 def _column(u: Tensor, place: int) -> Tensor:
@@ -138,6 +140,7 @@ def _case(shape: tuple[int, ...], phases: dict[str, Suite], policy: str = ALL) -
             BACKWARD: Traffic(selected + tensor, 2 * tensor),
             BOTH: Traffic(read + selected + 2 * tensor, 4 * tensor),
         },
+        bounds=call_bound(torch.Size(shape).numel()) or (dict.fromkeys(phases, MEAN) if "color" in policy else {}),
     )
 
 
