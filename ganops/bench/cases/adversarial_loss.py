@@ -170,8 +170,8 @@ _G: dict[str, tuple[tuple[str, Formula], tuple[str, Formula]]] = {
 
 def _traffic(logits: int, backward: int, dtype: torch.dtype) -> dict[str, Traffic]:
     """Of so many bytes of logits. Forward and backward together read them once where the forward computes the gradient
-    ahead, which it does for few on the CPU; the others read them twice."""
-    ahead = logits <= AHEAD * dtype.itemsize
+    ahead, which it does for few on the CPU and not in half precision; the others read them twice."""
+    ahead = dtype in (torch.float32, torch.float64) and logits <= AHEAD * dtype.itemsize
     return {
         FORWARD: Traffic(logits, logits),
         BACKWARD: Traffic(backward, backward),

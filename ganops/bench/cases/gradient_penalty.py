@@ -142,6 +142,7 @@ def _term_case(shape: tuple[int, ...], phases: dict[str, Suite]) -> Case:
         rivals=_TERM_RIVALS,
         inputs=inputs,
         phases=phases,
+        bounds={BOTH: "the critic, forward, backward and through its backward"},
     )
 
 
