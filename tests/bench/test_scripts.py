@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from ganops.training import settings
+
 
 @pytest.fixture
 def script(pytestconfig):
@@ -18,6 +20,8 @@ def test_critic_steps_times_every_way(script, capsys, monkeypatch):
     times = module["time_all"]("grid25", 1)
     assert times.keys() == module["WAYS"].keys()
     assert min(times.values()) > 0
+    for name, way in module["WAYS"].items():  # what is not called lazy is not, whatever the recipe has
+        assert settings("wgan-gp", "grid25", **way).penalty_every == 1 or "every" in name or name == "none"
 
 
 def test_critic_steps_trains_the_ways_that_are_named(script, capsys, monkeypatch):
