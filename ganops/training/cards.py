@@ -345,8 +345,8 @@ CARDS: dict[str, Card] = {
         },
         variants={"DCGAN": {"pack": 1, "batch_size": 32}, "PacDCGAN2": {"pack": 2, "batch_size": 64}},
         published={"DCGAN": {"modes": (78.9, 6.5)}, "PacDCGAN2": {"modes": (1000.0, 0.0)}},
-        # A 25th of the steps on a sixth of the stacks: most modes, however unevenly. (A plain DCGAN of this size does not
-        # collapse either: no order is asked for.)
+        # A 25th of the steps on a sixth of the stacks: most modes, however unevenly. (A plain DCGAN of this size does
+        # not collapse either: no order is asked for.)
         expected={"PacDCGAN2": {"modes": (700, 1000), "reverse_kl": (0, 1.5)}},
         seeds=1,
         minutes=15,
