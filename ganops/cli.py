@@ -99,12 +99,13 @@ def _evaluate(arguments: list[str]) -> int:
     if options.out is not None:
         report.check_folder(options.file.parent)
     found = evaluate_checkpoint(options.checkpoint, ema=options.ema, seed=options.seed)
+    # First of all: whoever reads the output may stop in the middle.
+    report.write_json(options.file, {"checkpoint": options.checkpoint.name, **found})
     print(f"{found['recipe']} on {found['data']}, step {found['step']}: {found['samples_from']}")
     for name, value in found.items():
         if isinstance(value, int | float) and name not in ("step", "seed") and not name.endswith("_total"):
             total = f" of {found[f'{name}_total']}" if f"{name}_total" in found else ""
             print(f"  {name:<22} {value if isinstance(value, int) else format(value, '.4g')}{total}")
-    report.write_json(options.file, {"checkpoint": options.checkpoint.name, **found})
     print(f"  {'numbers':<22} {options.file}")
     return 0
 

@@ -88,7 +88,7 @@ def class_coverage(found: Tensor, total: int) -> dict[str, object]:
         `total`; ``class_entropy``: entropy of the shares over log `total`, 1 for an even spread.
     """
     shares = torch.bincount(found.cpu(), minlength=total).double() / len(found)
-    entropy = -torch.special.xlogy(shares, shares).sum().item()
+    entropy = torch.special.entr(shares).sum().item()
     return {
         "classes": int((shares >= min(COVERED, 0.4 / total)).sum()),
         "classes_total": total,
@@ -144,7 +144,7 @@ def stacked_metrics(samples: Tensor, labels: Tensor | None = None) -> dict[str, 
     digits = torch.stack([judge.classify(samples[:, i : i + 1]) for i in range(3)], dim=1)
     number = (digits * torch.tensor([100, 10, 1])).sum(dim=1)
     shares = torch.bincount(number, minlength=1000).double() / len(number)
-    entropy = -torch.special.xlogy(shares, shares).sum().item()
+    entropy = torch.special.entr(shares).sum().item()
     result: dict[str, object] = {
         "modes": int((shares > 0).sum()),
         "modes_total": 1000,
