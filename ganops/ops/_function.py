@@ -42,14 +42,21 @@ def over(operator: Any, with_gradients: Any = None) -> Callable[[type[Function]]
 
         function.forward = staticmethod(forward)
         function.generate_vmap_rule = True
-        plain = type(function.__name__, (function,), {"forward": staticmethod(operator._op)})
         function.direct = staticmethod(operator._op)
-        function.record = staticmethod(super(Function, plain).apply)
+        function.record = staticmethod(_recorder(function.__name__, operator._op, function.backward, function))
         if with_gradients is not None:
             function.ahead = staticmethod(_ahead(function, with_gradients._op))
         return function
 
     return decorate
+
+
+def _recorder(name: str, forward: Callable[..., Any], backward: Callable[..., Any], base: type) -> Callable[..., Any]:
+    """What calls ``forward`` and leaves a node of the graph that calls ``backward``, with nothing in between."""
+    function = type(name, (base,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+    # The engine calls `apply` of the node; torch's own looks for the backward each time.
+    function._backward_cls.apply = backward
+    return super(Function, function).apply
 
 
 def _ahead(function: type[Function], compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -71,8 +78,7 @@ def _ahead(function: type[Function], compute: Callable[..., Any]) -> Callable[..
         ctx.gradients = None  # whoever gets them may write to them
         return *gradients, None, None, None  # None too many does no harm
 
-    methods = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    return super(Function, type(function.__name__, (Function,), methods)).apply
+    return _recorder(function.__name__, forward, backward, Function)
 
 
 def keeps(first: Tensor, second: Tensor) -> bool:

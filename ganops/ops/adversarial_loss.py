@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _checks, _library
+from ganops._library import usual
 from ganops.ops._function import apply, keeps, over
 from ganops.reference import adversarial_loss as reference
 from ganops.reference.adversarial_loss import ROLES
@@ -101,7 +102,7 @@ def discriminator_loss(
         choice = *_DISCRIMINATOR_CHOICES[kind, reduction], of_real, of_fake
     if kind in _PAIRED:
         return _paired_loss("discriminator_loss", real_logits, fake_logits, kind, reduction, choice)
-    if reduction != "none" and _library.usual(real_logits, fake_logits):
+    if reduction != "none" and usual(real_logits, fake_logits):
         try:
             record = _DiscriminatorLoss.ahead if keeps(real_logits, fake_logits) else _DiscriminatorLoss.record
             return record(real_logits, fake_logits, *choice)
@@ -126,7 +127,7 @@ def _paired_loss(
     """D's or G's loss of pairs. G's is D's with the parts of the two exchanged."""
     generates = function == "generator_loss"
     pair = (fake_logits, real_logits) if generates else (real_logits, fake_logits)
-    if _library.usual(*pair):
+    if usual(*pair):
         try:
             record = _PairedLoss.ahead if reduction != "none" and keeps(*pair) else _PairedLoss.record
             return record(*pair, *choice[:1])
@@ -192,7 +193,7 @@ def generator_loss(
     if real_logits is not None or kind in _PAIRED:
         reference.check_real_logits(kind, real_logits)
         return _paired_loss("generator_loss", real_logits, fake_logits, kind, reduction, choice)
-    if _library.usual(fake_logits, fake_logits):
+    if usual(fake_logits, fake_logits):
         try:
             record = _Loss.ahead if reduction != "none" and keeps(fake_logits, fake_logits) else _Loss.record
             return record(fake_logits, *choice)
