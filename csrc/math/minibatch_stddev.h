@@ -6,8 +6,8 @@
 //
 //     σ' = mean(c·t)/σ        (τ_g − c_g·σ'/σ)/(G·σ)
 //
-// ε keeps them all finite where the samples are alike: there c = 0, and the gradient is 0. To make it so to the bit, and
-// not to lose digits to a mean far from 0, the mean is taken of the differences from the group's first sample.
+// ε keeps them all finite where the samples are alike: there c = 0, and the gradient is 0. To make it so to the bit,
+// and not to lose digits to a mean far from 0, the mean is taken of the differences from the group's first sample.
 #pragma once
 
 #include "root.h"
