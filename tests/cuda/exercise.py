@@ -42,8 +42,10 @@ def exercise(device: str) -> int:
                 if not serves(name, torch.device(device)):
                     continue
                 operator = getattr(torch.ops.ganops, name).default
+                # Each of the features is a sample there, and each is compared with each.
+                samples = x[:, :300] if name.startswith("minibatch_discrimination") else x
                 for make in several:
-                    operator(*placed(make(x)))
+                    operator(*placed(make(samples)))
                     calls += 1
             for kind in KINDS:
                 ganops.discriminator_loss(placed(x), placed(x[:1]), kind)
