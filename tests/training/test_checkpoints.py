@@ -61,7 +61,7 @@ def assert_same_state(first, second):
     ("recipe", "name", "options"),
     [
         ("wgan", "ring8", {"n_critic": 2}),
-        ("wgan-gp", "grid25", {"n_critic": 2, "penalty_every": 4, "penalty_kind": "dragan", "lr_decay": 0.0}),
+        ("wgan-gp", "grid25", {"n_critic": 2, "penalty_every": 4, "penalty_kind": "dragan"}),
         ("nsgan", "digits", {"discriminator_norm": "batch"}),
         ("hinge", "digits", {"discriminator_norm": "spectral", "ema": 0.0}),
         ("nsgan", "digits", {"augment": "color,cutout", "augment_target": 0.1, "augment_ramp": 100, "pack": 2}),
@@ -71,7 +71,8 @@ def assert_same_state(first, second):
     ],
 )
 def test_six_steps_are_three_and_three_more_to_the_bit(tmp_path, recipe, name, options):
-    options = {**SMALL, **options}
+    # Rates that fall would fall over the 3 steps too: see test_a_longer_run_follows_its_own_line_of_learning_rates.
+    options = {**SMALL, "lr_decay": 0.0, **options}
     train(settings(recipe, name, steps=6, **options), tmp_path / "whole")
     # log_every is 2: the checkpoint at 3 falls between two records of the history.
     train(settings(recipe, name, steps=3, **options), tmp_path / "parts")
