@@ -74,6 +74,8 @@ def _judge(floor: Floor, row: Row, record: dict[str, Any]) -> dict[str, Any]:
             "reached": reached,
             "holds": reached is not None and round(reached, 2) >= wanted,
         }
+        if reached is not None and "node_fraction" in record:
+            beats[rival]["node"] = reached / record["node_fraction"]
     return {"name": row.name, "beats": beats, "holds": all(figures["holds"] for figures in beats.values())}
 
 

@@ -6,6 +6,7 @@
   are that a network has just written. Beyond that, calls rotate among so many sets of buffers that twice the cache
   passes before a buffer is met again.
 - **The copy** of the same footprint, in the same rounds with the same rotation, gives the machine's rate for the row.
+- **The empty node**, for rows that the call bounds: an autograd Function that computes nothing, in the same rounds.
 - **Backward alone** runs over graphs built outside the clock, each used once.
 - Candidates are first compared in value and gradient: a fast wrong answer is no result.
 """
@@ -22,9 +23,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganops.bench.case import BOTH, FORWARD, GROUPS, Case, Inputs, Row
+from ganops.bench.case import BOTH, CALL, FORWARD, GROUPS, Case, Inputs, Row
 
-OURS, COPY = "ganops", "copy"
+OURS, COPY, NODE = "ganops", "copy", "node"
 
 # Graphs that await their backward hold memory; this bounds how many do at a time.
 _PENDING_BYTES = 1 << 30
@@ -141,6 +142,26 @@ def _copy_candidate(footprint: int, sets: int, device: torch.device) -> Candidat
     return Candidate(COPY, COPY, "copy_", _Rotation(pairs), lambda pair: pair[0].copy_(pair[1]))
 
 
+class _Nothing(torch.autograd.Function):
+    """What any autograd Function in Python costs at least: result and gradients are allocated, nothing is computed."""
+
+    @staticmethod
+    def forward(ctx: Any, upstream: Tensor | None, *leaves: Tensor) -> Tensor:
+        ctx.leaves = leaves
+        return leaves[0].new_empty(()) if upstream is None else torch.empty_like(upstream)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple:
+        return None, *map(torch.empty_like, ctx.leaves)
+
+
+def _node_candidate(rotation: _Rotation) -> Candidate:
+    code = "an autograd Function that computes nothing"
+    return Candidate(
+        NODE, NODE, code, rotation, lambda inputs: _backward(_Nothing.apply(inputs.upstream, *inputs.leaves), inputs)
+    )
+
+
 # Agreement
 
 
@@ -239,6 +260,8 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
     ]
     if traffic:
         candidates.append(_copy_candidate(footprint, sets, settings.device))
+    if phase == BOTH and case.bounds.get(phase) == CALL and rotation.sets[0].leaves:
+        candidates.append(_node_candidate(rotation))
 
     gc.collect()
     gc.disable()
@@ -299,6 +322,9 @@ def _record(
             "copy_gb_per_s": copy_rate,
             "copy_fraction": rate / copy_rate,
         }
+    if NODE in times:
+        record["node_us"] = timing(NODE)["us"]
+        record["node_fraction"] = record["node_us"] / ours["us"]
     if stays_behind(record) and row.phase in case.bounds:
         record["bound"] = case.bounds[row.phase]
     return record

@@ -9,13 +9,14 @@ from ganops.bench.measure import ratio
 
 LOSES = "<< "
 _COLUMNS = (
-    ("op", 36, "<"),
+    ("op", 35, "<"),
     ("size", 14, "<"),
     ("phase", 8, "<"),
     ("us", 9, ">"),
     ("+-IQR/2", 7, ">"),
     ("GB/s", 7, ">"),
     ("% copy", 7, ">"),
+    ("% node", 7, ">"),
     ("x popular", 9, ">"),
     ("x eager", 8, ">"),
     ("x compile", 9, ">"),
@@ -48,8 +49,8 @@ def line(record: dict[str, Any]) -> str:
     if record["dtype"] != "float32":
         op += " " + record["dtype"].replace("bfloat", "bf").replace("float", "fp")
     if "error" in record:
-        return f"{op:<36} {record['size']:<14} {record['phase']:<8} FAILED: {record['error']}"
-    ours, fraction = record["ours"], record.get("copy_fraction")
+        return f"{op:<35} {record['size']:<14} {record['phase']:<8} FAILED: {record['error']}"
+    ours = record["ours"]
     cells = [
         op,
         record["size"],
@@ -57,7 +58,7 @@ def line(record: dict[str, Any]) -> str:
         _time(ours["us"]),
         _time((ours["us_q3"] - ours["us_q1"]) / 2),
         _number(record.get("gb_per_s")),
-        "-" if fraction is None else f"{fraction:.0%}",
+        *(f"{record[share]:.0%}" if share in record else "-" for share in ("copy_fraction", "node_fraction")),
         *(_number(ratio(record, group)) for group in (POPULAR, EAGER, COMPILE)),
     ]
     text = _line(cells)
@@ -104,12 +105,15 @@ def summary(records: list[dict[str, Any]]) -> str:
 
 
 def floor_line(floor: dict[str, Any]) -> str:
-    """Wanted and reached ratio to each rival of a floor."""
+    """Wanted and reached ratio to each rival of a floor; where one is missed, what an empty node would reach."""
     parts = []
     for rival, figures in floor["beats"].items():
         reached = "-" if figures["reached"] is None else f"{figures['reached']:.2f}"
         label = rival if rival in GROUPS else f"'{rival}'"
-        parts.append(f"{label} >= {figures['wanted']:g}: {reached}" + ("" if figures["holds"] else " <<"))
+        missed = "" if figures["holds"] else " <<"
+        if missed and figures.get("node") is not None:
+            missed += f" (an empty node: {figures['node']:.2f})"
+        parts.append(f"{label} >= {figures['wanted']:g}: {reached}{missed}")
     return f"{'PASS' if floor['holds'] else 'MISS'}  {floor['name']:<58} {'   '.join(parts)}"
 
 

@@ -21,8 +21,8 @@ _STACKED = 26_000  # and for the thousand modes of stacked digits, at the end of
 
 #: By what states are compared: the first that a data set has. Higher is better.
 _SCORES: tuple[tuple[str, Callable[[dict[str, Any]], float]], ...] = (
-    ("l1", lambda m: -m["l1"]),
     ("frechet_distance", lambda m: -m["frechet_distance"]),
+    ("l1", lambda m: -m["l1"]),  # of pairs that have no other: it is least for a blur
     # Both matter: one perfect mode is no success, nor are eight smeared ones.
     ("high_quality", lambda m: m["high_quality"] * m["modes"] / m["modes_total"]),
     ("reverse_kl", lambda m: -m["reverse_kl"]),

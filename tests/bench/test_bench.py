@@ -230,8 +230,16 @@ def test_record(record):
     assert rival["ratio"] == pytest.approx(rival["us"] / ours["us"])
     assert record["gb_per_s"] == pytest.approx(record["bytes_moved"] / (ours["us"] * 1e-6) / 1e9)
     assert record["copy_fraction"] == pytest.approx(record["gb_per_s"] / record["copy_gb_per_s"])
+    assert record["node_fraction"] == pytest.approx(record["node_us"] / ours["us"])
     assert record["rounds"] == 3
     json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    "row", ["discriminator_loss/hinge/64x1/float32/forward", "clip_weights_/MLP/0.0M in 8/float32/forward"]
+)
+def test_only_a_call_with_a_gradient_has_a_node(row):
+    assert "node_us" not in measure.measure(find(row), SETTINGS)
 
 
 def test_ratio_is_that_to_the_fastest_of_a_group(record):
@@ -320,6 +328,8 @@ def test_a_floor_holds_only_where_all_its_rivals_are_beaten(record):
     assert not short["holds"]
     assert "popular >= 1.81: 1.80 <<" in table.floor_line(short)
     assert table.floor_line(short).startswith("MISS")
+    limited = _judge(replace(floor, beats={POPULAR: 1.81}), row, {**measured, "node_fraction": 0.9})
+    assert "popular >= 1.81: 1.80 << (an empty node: 2.00)" in table.floor_line(limited)
     assert not _judge(Floor("*", {"compile": 1.0}), row, measured)["holds"]  # not measured is not reached
     assert not _judge(floor, row, {"error": "x"})["holds"]
 
