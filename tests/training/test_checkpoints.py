@@ -233,6 +233,12 @@ def test_the_best_state_is_kept_beside_the_last(tmp_path, monkeypatch):
     assert load_checkpoint(tmp_path / "best.pt")["step"] == 10
 
 
+def test_a_blur_is_not_the_best_of_paired_states():
+    sharp, blurred = {"l1": 0.2, "frechet_distance": 10.0}, {"l1": 0.1, "frechet_distance": 27.0}
+    assert evaluation.score(sharp) > evaluation.score(blurred)
+    assert evaluation.score({"l1": 0.1}) > evaluation.score({"l1": 0.2})
+
+
 def test_warnings_are_printed_and_listed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(CollapseMonitor, "check", lambda self, trainer: [f"step {trainer.step_count}: collapse: x"])
     trained(tmp_path, steps=4, monitor_every=2)
