@@ -213,7 +213,7 @@ CARDS: dict[str, Card] = {
         paper=_PACGAN,
         recipe="pacgan",
         data="grid25",
-        always={"generator_lr": 1e-3, "discriminator_lr": 1e-3, "lr_decay": 0.5},
+        always={"n_critic": 2, "generator_lr": 1e-3, "discriminator_lr": 1e-3, "lr_decay": 0.5},
         variants={name: {**pack, "steps": 8000} for name, pack in _packs(400).items()},
         published=_GRID_PUBLISHED,
         # As on the ring, packs hold the modes and sharpen them late.

@@ -68,7 +68,7 @@ def test_only_uneven_overlap_draws_a_checkerboard():
 
 def test_densities_and_unrolling_count_modes():
     densities = draw("mode-densities", steps=2)
-    assert {name.partition("_")[0] for name in densities} == {"nsgan", "pacgan", "wgan-gp"}
+    assert {name.partition("_")[0] for name in densities} == {"GAN", "PacGAN2", "WGAN-GP"}
     assert all(0 <= value <= 25 for value in densities.values())
     numbers = draw("unrolled", steps=5)
     assert len(numbers) == 15
