@@ -30,8 +30,8 @@ def _density(axes: object, points: Tensor, dataset: data.Dataset) -> None:
 def mode_densities(*, steps: int = 8000, seed: int = 0) -> Picture:
     """Where the samples lie of a plain GAN, of PacGAN and of WGAN-GP, trained on the grid of 25 Gaussians.
 
-    By the recipes of the two; the GAN is PacGAN with packs of one, as many. The circles are the modes of the data. Modes
-    and quality as in PacGAN, on 2,500 samples.
+    By the recipes of the two; the GAN is PacGAN with packs of one, as many. The circles are the modes of the data.
+    Modes and quality as in PacGAN, on 2,500 samples.
 
     Args:
         steps: generator steps of each.
