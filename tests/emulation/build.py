@@ -36,9 +36,9 @@ SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-omit-fra
 RUNTIME = ["runtime", "memory", "symbols", "callbacks", "cuda_api"]
 
 
-def _folder(name: str) -> Path:
+def _folder() -> Path:
     base = os.environ.get("GANOPS_EMULATION_BUILD_DIR")
-    folder = (Path(base) if base else ROOT / "build" / "emulation") / name
+    folder = Path(base) if base else ROOT / "build" / "emulation"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -54,13 +54,18 @@ def _torch_home() -> Path:
 Kernel = tuple[Path, str, list[str]]
 
 
-def _compile(module: str, kernels: list[Kernel], wrappers: list[Path], *, sanitize: bool, ucontext: bool) -> Path:
-    """Writes build.ninja for one module and runs it."""
+def _compile(variant: str, kernels: list[Kernel], wrappers: list[Path], *, sanitize: bool, ucontext: bool) -> Path:
+    """Writes a recipe for one variant of the module and has ninja follow it.
+
+    All recipes share a folder and ninja's log, so what several variants are made of is compiled once.
+    """
     import pybind11
 
-    variant = module + ("_sanitize" if sanitize else "") + ("_ucontext" if ucontext else "")
-    work = _folder(variant)
-    target = work / f"{module}.so"
+    other = "_sanitize" if sanitize else ""
+    variant += other + ("_ucontext" if ucontext else "")
+    work = _folder()
+    target = work / variant / "ganops_emulation.so"
+    target.parent.mkdir(exist_ok=True)
     common = ["-std=c++20", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-Wall", "-Wextra", "-DGANOPS_EMULATED"]
     common += [f"-I{HERE}", f"-I{HERE / 'include'}"]
     host = [*common, "-O2", "-g1"]
@@ -82,13 +87,12 @@ def _compile(module: str, kernels: list[Kernel], wrappers: list[Path], *, saniti
     else:
         host += ["-DGANOPS_INSTRUMENTED"]
         kernel += INSTRUMENT
-    if ucontext:
-        host += ["-DGANOPS_UCONTEXT"]
-    python = [f"-DGANOPS_MODULE={module}"]
-    python += [f"-isystem{path}" for path in (pybind11.get_include(), sysconfig.get_path("include"))]
+    python = [f"-isystem{path}" for path in (pybind11.get_include(), sysconfig.get_path("include"))]
 
     objects = [(HERE / f"{stem}.cpp", f"emulation_{stem}", host) for stem in RUNTIME]
-    objects += [(HERE / "module.cpp", "emulation_module", [*host, "-O1", *python])]
+    if ucontext:
+        objects[0] = (HERE / "runtime.cpp", "emulation_runtime_ucontext", [*host, "-DGANOPS_UCONTEXT"])
+    objects += [(HERE / "module.cpp", "emulation_module", [*host, "-O0", *python])]
     objects += [(source, name, [*kernel, *flags]) for source, name, flags in kernels]
     objects += [(source, f"torch_{source.stem}", wrapper) for source in wrappers]
     lines = [
@@ -102,19 +106,17 @@ def _compile(module: str, kernels: list[Kernel], wrappers: list[Path], *, saniti
     ]
     names = []
     for source, name, flags in objects:
-        names.append(str(work / f"{name}.o"))
+        names.append(str(work / f"{name}{other}.o"))
         lines += [f"build {names[-1]}: compile {source}", f"  flags = {' '.join(map(str, flags))}"]
     lines += [f"build {target}: link {' '.join(names)}", f"  flags = {' '.join(link)}", ""]
     with open(work / "lock", "w") as lock:  # one build at a time, also across test processes
         fcntl.flock(lock, fcntl.LOCK_EX)
-        text = "\n".join(lines)
-        recipe = work / "build.ninja"
-        if not recipe.exists() or recipe.read_text() != text:
-            recipe.write_text(text)
-        command = [sys.executable, "-m", "ninja", "-C", str(work), "--quiet"]
+        recipe = work / f"{variant}.ninja"
+        recipe.write_text("\n".join(lines))
+        command = [sys.executable, "-m", "ninja", "-C", str(work), "-f", recipe.name, "--quiet"]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"building {module} failed:\n{done.stdout}")
+        raise RuntimeError(f"building the emulated {variant} failed:\n{done.stdout}")
     return target
 
 
@@ -128,13 +130,13 @@ def build(*, sanitize: bool = False, ucontext: bool = False) -> Path:
     """
     wrappers = sorted((CSRC / "torch").glob("*.cpp"))
     kernels = [(source, f"cuda_{source.stem}", []) for source in sorted((CSRC / "cuda").glob("*.cu"))]
-    return _compile("ganops_emulation", kernels, wrappers, sanitize=sanitize, ucontext=ucontext)
+    return _compile("library", kernels, wrappers, sanitize=sanitize, ucontext=ucontext)
 
 
 def build_faults(*, sanitize: bool = False, ucontext: bool = False) -> Path:
     """The module with the planted faults and their healthy twins, built if need be."""
     kernels = [(source, f"fault_{source.stem}", []) for source in sorted((HERE / "faults").glob("*.cu"))]
-    return _compile("ganops_emulation_faults", kernels, [], sanitize=sanitize, ucontext=ucontext)
+    return _compile("faults", kernels, [], sanitize=sanitize, ucontext=ucontext)
 
 
 def build_mutants(mutants: dict[str, Callable[[str, str], str]]) -> Path:
@@ -146,7 +148,7 @@ def build_mutants(mutants: dict[str, Callable[[str, str], str]]) -> Path:
     """
     kernels: list[Kernel] = []
     for name, change in mutants.items():
-        copy = _folder("mutants") / name
+        copy = _folder() / "mutants" / name
         for source in sorted(CSRC.glob("*/*.[hc]*")):
             within = source.relative_to(CSRC)
             if within.parts[0] not in ("math", "cuda", "kernels"):
@@ -157,14 +159,14 @@ def build_mutants(mutants: dict[str, Callable[[str, str], str]]) -> Path:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(text)
         flags = ["-O0", "-Wno-switch", f"-Dganops={name}", f"-DGANOPS_MUTANT={name}", f"-I{copy}"]
-        kernels += [(copy / "cuda" / "adversarial_loss.cu", f"{name}_kernels", flags)]
-        kernels += [(HERE / "mutants" / "driver.cu", f"{name}_driver", flags)]
-    return _compile("ganops_emulation_mutants", kernels, [], sanitize=False, ucontext=False)
+        kernels += [(HERE / "mutants" / "driver.cu", f"mutant_{name}", flags)]
+    return _compile("mutants", kernels, [], sanitize=False, ucontext=False)
 
 
 def load(path: Path) -> ModuleType:
-    """The Python module in a shared object that build() or build_faults() gave."""
-    name = path.stem
+    """The Python module in a shared object that build(), build_faults() or build_mutants() gave."""
+    # Each its own name: of modules with one name pybind11 gives out the first, whatever file is loaded.
+    name = f"{path.parent.name}.{path.stem}"
     loader = importlib.machinery.ExtensionFileLoader(name, str(path))
     specification = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert specification is not None

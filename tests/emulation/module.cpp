@@ -1,5 +1,5 @@
-// The Python module over the emulator's counters and faults. GANOPS_MODULE is its name: `ganops_emulation` holds the
-// kernels and torch operators of the library, `ganops_emulation_faults` the planted faults.
+// The Python module over the emulator's counters and faults, whatever kernels are linked to it: the library's and its
+// torch operators, the planted faults, or the mutants.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -83,7 +83,7 @@ py::list list_faults() {
 
 }  // namespace
 
-PYBIND11_MODULE(GANOPS_MODULE, m) {
+PYBIND11_MODULE(ganops_emulation, m) {
   m.doc() = "What the CUDA emulator saw: launches, memory traffic, faults.";
   static py::exception<std::runtime_error> fault_error(m, "EmulationFault", PyExc_RuntimeError);
 

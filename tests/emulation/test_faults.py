@@ -53,6 +53,15 @@ def fresh(emulator: ModuleType) -> None:
     emulator.set_seed(0)
 
 
+def test_each_module_is_its_own() -> None:
+    assembly, ucontext = (build.load(build.build_faults(ucontext=ucontext)) for ucontext in (False, True))
+    assembly.set_seed(1)
+    ucontext.set_seed(2)
+    assert (assembly.seed(), ucontext.seed()) == (1, 2)
+    assembly.set_seed(0)
+    ucontext.set_seed(0)
+
+
 def test_each_fault_has_a_test(emulator: ModuleType) -> None:
     planted = {name.removesuffix("/faulty") for name in emulator.cases() if name.endswith("/faulty")}
     assert planted == set(FAULTS)

@@ -1,15 +1,13 @@
 // Runs the adversarial losses of one copy of csrc, in which test_mutants.py may have planted a mistake. The copy's
-// namespace `ganops` is renamed to GANOPS_MUTANT, so that all copies fit in one module.
+// namespace `ganops` is renamed to GANOPS_MUTANT, so that all copies fit in one module. One translation unit a copy:
+// reading the headers is most of its compilation.
 #define GANOPS_TEXT_(name) #name
 #define GANOPS_TEXT(name) GANOPS_TEXT_(name)
 
+#include "cuda/adversarial_loss.cu"
 #include "faults/harness.h"
-#include "kernels/adversarial_loss.h"
 
 namespace GANOPS_MUTANT {
-namespace cuda {
-extern const AdversarialLossKernels adversarial_loss;
-}
 namespace {
 
 using Floats = faults::Array<float>;

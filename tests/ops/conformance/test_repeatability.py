@@ -41,6 +41,7 @@ def test_run_to_run(case, dtype, device):
     _assert_same_bits(_everything(case, tensors), _everything(case, tensors))
 
 
+@pytest.mark.skipif(EMULATED, reason="the emulator has one thread, however many torch has")
 @pytest.mark.parametrize("shape", [(THREADED,), (3, THREADED // 3), (THREADED // 2, 2)], ids=["flat", "long", "short"])
 @pytest.mark.parametrize("case", REPRESENTATIVE, ids=str)
 def test_any_number_of_threads(case, shape, device):
