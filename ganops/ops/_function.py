@@ -43,7 +43,7 @@ def over(operator: Any, with_gradients: Any = None) -> Callable[[type[Function]]
         function.forward = staticmethod(forward)
         function.generate_vmap_rule = True
         function.direct = staticmethod(operator._op)
-        function.record = staticmethod(_recorder(function.__name__, operator._op, function.backward, function))
+        function.record = staticmethod(_record(function, operator._op))
         if with_gradients is not None:
             function.ahead = staticmethod(_ahead(function, with_gradients._op))
         return function
@@ -51,12 +51,23 @@ def over(operator: Any, with_gradients: Any = None) -> Callable[[type[Function]]
     return decorate
 
 
-def _recorder(name: str, forward: Callable[..., Any], backward: Callable[..., Any], base: type) -> Callable[..., Any]:
-    """What calls ``forward`` and leaves a node of the graph that calls ``backward``, with nothing in between."""
-    function = type(name, (base,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
+def _recorder(name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
+    """What calls ``forward(ctx, …)`` and leaves a node of the graph that calls ``backward``, with nothing in between."""
+    function = type(name, (Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
     # The engine calls `apply` of the node; torch's own looks for the backward each time.
     function._backward_cls.apply = backward
     return super(Function, function).apply
+
+
+def _record(function: type[Function], compute: Callable[..., Any]) -> Callable[..., Any]:
+    setup_context = function.setup_context
+
+    def forward(ctx: Any, *arguments: Any) -> Any:
+        output = compute(*arguments)
+        setup_context(ctx, arguments, output)
+        return output
+
+    return _recorder(function.__name__, forward, function.backward)
 
 
 def _ahead(function: type[Function], compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -78,7 +89,7 @@ def _ahead(function: type[Function], compute: Callable[..., Any]) -> Callable[..
         ctx.gradients = None  # whoever gets them may write to them
         return *gradients, None, None, None  # None too many does no harm
 
-    return _recorder(function.__name__, forward, backward, Function)
+    return _recorder(function.__name__, forward, backward)
 
 
 def keeps(first: Tensor, second: Tensor) -> bool:
