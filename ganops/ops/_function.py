@@ -52,7 +52,7 @@ def over(operator: Any, with_gradients: Any = None) -> Callable[[type[Function]]
 
 
 def _recorder(name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
-    """What calls ``forward(ctx, …)`` and leaves a node of the graph that calls ``backward``, with nothing in between."""
+    """What calls ``forward(ctx, …)`` and leaves a node of the graph that calls ``backward``; nothing in between."""
     function = type(name, (Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
     # The engine calls `apply` of the node; torch's own looks for the backward each time.
     function._backward_cls.apply = backward
