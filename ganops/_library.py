@@ -100,8 +100,21 @@ _WIDE = (torch.float32, torch.float64)  # what autocast leaves as it is
 _USUAL = bool(_SERVED)
 
 _warned: set[str] = set()
-_transforms_active = torch._C._are_functorch_transforms_active
-_is_compiling = torch.compiler.is_dynamo_compiling
+
+
+def _always() -> bool:
+    return True
+
+
+# What torch promises to nobody. Where it is missing, its answer is the one that leaves a call to torch's public ways.
+transforms_active = getattr(torch._C, "_are_functorch_transforms_active", _always)
+dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", _always)
+is_compiling = torch.compiler.is_dynamo_compiling
+
+
+def dual_level() -> bool:
+    """Whether forward-mode derivatives are being taken."""
+    return getattr(forward_ad, "_current_level", -1) >= 0
 
 
 def loaded() -> bool:
@@ -130,25 +143,26 @@ def usual(first: Tensor, second: Tensor) -> bool:
         type(first) is type(second) is Tensor
         and first.dtype in _WIDE
         and _USUAL
-        and not _transforms_active()
-        and not _is_compiling()
-        and forward_ad._current_level < 0
+        and not transforms_active()
+        and not is_compiling()
+        and not dual_level()
     )
 
 
 def _vectorising() -> bool:
     """Whether ``torch.vmap`` is at work. Kernels know nothing of its batch: they would run once for each member."""
-    functorch = torch._C._functorch
-    return any(level.key() == functorch.TransformType.Vmap for level in functorch.get_interpreter_stack())
+    functorch = getattr(torch._C, "_functorch", None)
+    levels = functorch.get_interpreter_stack() if functorch is not None else None
+    return any(level.key() == functorch.TransformType.Vmap for level in levels or ())
 
 
 def serves(function: str, tensor: Tensor) -> bool:
     """Whether a kernel takes this tensor. If not, says why, once per cause, unless no build could change it."""
-    if forward_ad._current_level >= 0:
+    if dual_level():
         return False  # tangents go through PyTorch's own operators; inside torch.func.jvp too
     # torch.compile differentiates an autograd Function inside torch.func.grad by its forward, not by its backward (seen
     # in torch 2.13), which an operator does not survive. The compiler fuses the reference there.
-    if _transforms_active() and (_is_compiling() or _vectorising()):
+    if transforms_active() and (is_compiling() or _vectorising()):
         return False
     if tensor.device.type in _SERVED and tensor.dtype in _DTYPES:
         return True

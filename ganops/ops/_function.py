@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops._library import BACKEND
+from ganops._library import BACKEND, dispatch_modes, dual_level, is_compiling, transforms_active
 
 _grad_enabled = torch.is_grad_enabled
-_transforms_active = torch._C._are_functorch_transforms_active
-_is_compiling = torch.compiler.is_dynamo_compiling
-_dispatch_modes = torch._C._len_torch_dispatch_stack
 
 
 # So many numbers at most are kept from a loss to its backward. The CUDA kernels, emulated ones too, keep none.
@@ -42,21 +39,28 @@ def over(operator: Any, with_gradients: Any = None) -> Callable[[type[Function]]
 
         function.forward = staticmethod(forward)
         function.generate_vmap_rule = True
-        function.direct = staticmethod(operator._op)
-        function.record = staticmethod(_record(function, operator._op))
+        function.direct = staticmethod(_inside(operator))
+        function.record = staticmethod(_record(function, function.direct))
         if with_gradients is not None:
-            function.ahead = staticmethod(_ahead(function, with_gradients._op))
+            function.ahead = staticmethod(_ahead(function, _inside(with_gradients)))
         return function
 
     return decorate
 
 
+def _inside(operator: Any) -> Callable[..., Any]:
+    """What an ``OpOverload`` calls."""
+    return getattr(operator, "_op", operator)
+
+
 def _recorder(name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
     """What calls ``forward(ctx, …)`` and leaves a node of the graph that calls ``backward``; nothing in between."""
     function = type(name, (Function,), {"forward": staticmethod(forward), "backward": staticmethod(backward)})
-    # The engine calls `apply` of the node; torch's own looks for the backward each time.
-    function._backward_cls.apply = backward
-    return super(Function, function).apply
+    # The engine calls `apply` of the node; torch's own looks for the backward each time. Of neither does torch promise
+    # that it is there.
+    if hasattr(function, "_backward_cls"):
+        function._backward_cls.apply = backward
+    return getattr(super(Function, function), "apply", function.apply)
 
 
 def _record(function: type[Function], compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,7 +77,8 @@ def _record(function: type[Function], compute: Callable[..., Any]) -> Callable[.
 def _ahead(function: type[Function], compute: Callable[..., Any]) -> Callable[..., Any]:
     """A gradient of one is what ``loss.backward()`` sends, to each term of a sum too: the backward then hands over what
     the forward found while it had the logits at hand. Any other gradient, a second backward and one that is to be
-    differentiated go the way of ``function``.
+    differentiated go the way of ``function``. A graph that is gone and logits that were written to since are errors
+    either way, as they would be on a device where nothing is computed ahead.
     """
     setup_context = function.setup_context
 
@@ -83,10 +88,11 @@ def _ahead(function: type[Function], compute: Callable[..., Any]) -> Callable[..
         return loss
 
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        gradients = ctx.gradients
+        # Whoever gets them may write to them, so that of several backwards, in several threads even, one takes them.
+        gradients = vars(ctx).pop("gradients", None)
         if gradients is None or not _is_one(grad):
             return function.backward(ctx, grad)
-        ctx.gradients = None  # whoever gets them may write to them
+        _ = ctx.saved_tensors  # complains
         return *gradients, None, None, None  # None too many does no harm
 
     return _recorder(function.__name__, forward, backward)
@@ -106,12 +112,17 @@ def keeps(first: Tensor, second: Tensor) -> bool:
 
 def _is_one(grad: Tensor) -> bool:
     """Whether a gradient is one, and a mere number: not recorded, transformed, compiled or traced."""
-    if _grad_enabled() or type(grad) is not Tensor or _transforms_active() or _is_compiling() or _dispatch_modes():
+    if differentiable() or type(grad) is not Tensor or transforms_active() or is_compiling() or dispatch_modes():
         return False
     try:
         return grad.item() == 1
     except RuntimeError:  # one of many at a time, by is_grads_batched
         return False
+
+
+def differentiable() -> bool:
+    """Whether a backward is differentiated itself: a graph of it is recorded, or tangents pass through it."""
+    return _grad_enabled() or dual_level()
 
 
 def _apart(arguments: tuple[Any, ...]) -> list[Any]:
@@ -125,11 +136,11 @@ def _apart(arguments: tuple[Any, ...]) -> list[Any]:
 
 def apply(function: Any, *arguments: Any) -> Any:
     """``function.apply(*arguments)`` of a Function under :func:`over`, at the price of what is needed of it."""
-    if _is_compiling():
+    if is_compiling():
         # Where no graph is recorded, the compiler would take a forward of `*arguments` for one that wants a context.
         recorded = _grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in arguments)
         return function.apply(*_apart(arguments)) if recorded else function.forward(*arguments)
-    if _transforms_active():
+    if transforms_active() or dual_level():  # a tangent that reaches a kernel is an error there, and not lost
         return function.apply(*arguments)
     if _grad_enabled():
         return function.record(*arguments)

@@ -10,7 +10,7 @@ from torch.autograd import Function
 
 from ganops import _checks, _library
 from ganops._library import usual
-from ganops.ops._function import apply, keeps, over
+from ganops.ops._function import apply, differentiable, keeps, over
 from ganops.reference import adversarial_loss as reference
 from ganops.reference.adversarial_loss import ROLES
 from ganops.reference.interpolate import accumulate_dtype
@@ -257,7 +257,7 @@ class _LossBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, logits = ctx.saved_tensors
-        second_order = _second_order if torch.is_grad_enabled() else _adversarial_loss_double_backward_op
+        second_order = _second_order if differentiable() else _adversarial_loss_double_backward_op
         return *second_order(tangent, grad, logits, *ctx.choice), *_NONES[: len(ctx.choice)]
 
 
@@ -293,7 +293,7 @@ class _DiscriminatorLossBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent_real: Tensor, tangent_fake: Tensor) -> tuple:
         grad, real, fake = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if differentiable():
             number, *own = ctx.choice
             grad_r, real_out = _second_order(tangent_real, grad, real, number, *own[:1])
             grad_f, fake_out = _second_order(tangent_fake, grad, fake, _as_role(number, _FAKE), *own[1:])
@@ -327,7 +327,7 @@ class _PairedLossBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent_first: Tensor, tangent_second: Tensor) -> tuple:
         grad, first, second = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if differentiable():
             wide = accumulate_dtype(first.dtype)
             tangent, difference = tangent_first.to(wide) - tangent_second.to(wide), first.to(wide) - second.to(wide)
             grad_out, out = _second_order(tangent, grad, difference, ctx.number)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _checks, _library
-from ganops.ops._function import apply, over
+from ganops.ops._function import apply, differentiable, over
 from ganops.ops.interpolate import empty_by_sample, interpolate
 from ganops.reference.gradient_penalty import WholePenalty, check_gradient, check_settings
 from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
@@ -160,7 +160,7 @@ class _PenaltyBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, gradient, norm = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if differentiable():
             grad_out, gradient_out = _second_order(tangent, grad, gradient, *ctx.choice)
         else:
             grad_out, gradient_out = _gradient_norm_penalty_double_backward_op(

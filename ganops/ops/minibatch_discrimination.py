@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops.ops._function import apply, over
+from ganops.ops._function import apply, differentiable, over
 from ganops.reference.minibatch_discrimination import check
 from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
@@ -95,7 +95,7 @@ class _Slope(Function):
         needs_grad, needs_m, needs_tangents = ctx.needs_input_grad
         along = tangent[None] if tangents is None else torch.cat([tangents, tangent[None]])
         grad_grad = grad_m = None
-        if needs_grad and needs_m and not torch.is_grad_enabled():
+        if needs_grad and needs_m and not differentiable():
             grad_grad, grad_m = _double_backward_op(grad, m, along)
         else:
             grad_grad = apply(_Closeness, m, along) if needs_grad else None

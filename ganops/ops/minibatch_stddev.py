@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops.ops._function import apply, over
+from ganops.ops._function import apply, differentiable, over
 from ganops.reference.interpolate import accumulate_dtype
 from ganops.reference.minibatch_stddev import EPS, check
 from ganops.reference.minibatch_stddev import minibatch_stddev as reference_minibatch_stddev
@@ -65,7 +65,7 @@ class _StddevBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, x = ctx.saved_tensors
-        second = _second_order if torch.is_grad_enabled() else _double_backward_op
+        second = _second_order if differentiable() else _double_backward_op
         return *second(tangent, grad, x, ctx.group), None
 
 

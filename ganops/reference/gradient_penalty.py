@@ -15,7 +15,7 @@ from ganops import _checks
 from ganops.reference.adversarial_loss import reduce
 from ganops.reference.interpolate import accumulate_dtype, interpolate
 
-_transforms_active = torch._C._are_functorch_transforms_active
+_transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def check_settings(function: str, target: float, reduction: str, finite_difference: float = 0.0) -> float:

@@ -83,7 +83,7 @@ class _PairsTransposed(Function):
 
 def _distances(m: Tensor) -> Tensor:
     """(N, B, C) to (N, N, B)."""
-    if torch.compiler.is_dynamo_compiling() or forward_ad._current_level >= 0:
+    if torch.compiler.is_dynamo_compiling() or getattr(forward_ad, "_current_level", -1) >= 0:
         # All differences at once: the compiler makes slices of its own, and tangents pass through PyTorch's operators.
         return (m[:, None] - m[None]).abs().sum(-1)
     return _Pairs.apply(m.detach(), m)

@@ -130,6 +130,32 @@ print(caught[0].message)
     assert "pip install" in text
 
 
+def test_without_what_torch_does_not_promise():
+    """Kernels all the same, by the public ways."""
+    code = """
+import torch
+inside, hidden = torch._C, {"_are_functorch_transforms_active", "_len_torch_dispatch_stack", "_functorch"}
+class Without:
+    def __getattr__(self, name):
+        if name in hidden:
+            raise AttributeError(name)
+        return getattr(inside, name)
+torch._C = Without()
+import ganops
+torch._C = inside
+real, fake = (torch.randn(4, 3, dtype=torch.float64, requires_grad=True) for _ in range(2))
+def gradients(module, above):
+    loss = module.discriminator_loss(real, fake) + module.gradient_norm_penalty(real + fake)
+    first = torch.autograd.grad(loss, (real, fake), above, create_graph=True)
+    return loss, *first, *torch.autograd.grad(sum(g.square().sum() for g in first), (real, fake))
+for above in (torch.tensor(1.0, dtype=torch.float64), torch.tensor(3.0, dtype=torch.float64)):
+    torch.testing.assert_close(gradients(ganops, above), gradients(ganops.reference, above))
+print(type(ganops.generator_loss(fake).grad_fn).__name__)
+print(torch.func.grad(lambda x: ganops.generator_loss(x))(fake.detach()).shape)
+"""
+    assert "_Loss" in _output(code, GANOPS_STRICT="1")
+
+
 def test_an_unknown_backend():
     result = _run("import ganops", GANOPS_BACKEND="fast")
     assert result.returncode == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import weakref
 
@@ -87,18 +86,14 @@ def test_a_graph_may_be_used_twice(case, device):
     "case", [c for c in REPRESENTATIVE if c.differentiable and not c.composite and not c.linear], ids=str
 )
 def test_a_changed_input_is_noticed(case, device):
-    """Backward recomputes from the inputs, so that writing to them in between must be an error. A loss may compute
-    its gradient ahead; that is then the one of the inputs as they were, once."""
+    """Backward recomputes from the inputs, so that writing to them in between must be an error."""
     tensors = inputs_of(case, (4, 3), torch.float32, device)
     place = case.differentiable[-1]
     tensors[place].requires_grad_()
-    total, same = (sum(value.sum() for value in outputs(case.fused, tensors)) for _ in range(2))
-    (expected,) = torch.autograd.grad(same, tensors[place])
+    total = sum(value.sum() for value in outputs(case.fused, tensors))
     changed = 0 if case.op == "interpolate" else place  # the weight's gradient needs the samples
     with torch.no_grad():
         tensors[changed].add_(1)
-    with contextlib.suppress(RuntimeError):
-        assert torch.equal(*torch.autograd.grad(total, tensors[place], retain_graph=True), expected)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         total.backward()
 

@@ -130,3 +130,31 @@ def test_dual_tensors(case, device):
             return [forward_ad.unpack_dual(value).tangent for value in outputs(function, dual)]
 
     _assert_same(tangents(case.fused), tangents(case.reference))
+
+
+@every_case
+def test_a_tangent_that_comes_with_the_gradient_is_not_lost(case, device):
+    """Of a graph recorded before, outside of the level: the kernels of its backward have no tangents, and say so."""
+
+    def tangents(function):
+        tensors = [x.requires_grad_(place in case.differentiable) for place, x in enumerate(_inputs(case, device))]
+        wrt = [tensors[place] for place in case.differentiable]
+        total = sum(value.sum() for value in outputs(function, tensors))
+        above = torch.ones_like(total).requires_grad_()
+        first = torch.autograd.grad(total, wrt, above, create_graph=True)
+        summed = sum(g.square().sum() for g in first)
+        with forward_ad.dual_level():
+            one = forward_ad.make_dual(torch.ones_like(total), torch.ones_like(total))
+            return [
+                [
+                    value if value is None else forward_ad.unpack_dual(value).tangent
+                    for value in torch.autograd.grad(of, wrt, one, retain_graph=True, allow_unused=True)
+                ]
+                for of in (total, summed)
+            ]
+
+    try:
+        fused = tangents(case.fused)
+    except NotImplementedError:
+        return
+    _assert_same(fused, tangents(case.reference))
