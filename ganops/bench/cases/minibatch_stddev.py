@@ -27,6 +27,11 @@ from ganops.bench.case import (
 
 _GROUP = 4
 
+# On one core the kernels of 16x64x32x32 run at 0.78 (forward) and 0.85 (backward) of the rate of a copy and of a sum of
+# two tensors; without roots and divisions they gain 10 % at most. With the graph around them and memory that is kept,
+# x * 2. forward and backward takes 0.82 of our time.
+BOUNDS = {BOTH: "the memory of its results: x * 2., forward and backward, takes four fifths of our time"}
+
 
 def _popular(x: Tensor) -> Tensor:
     """Step by step, as StyleGAN's networks have it."""
@@ -86,6 +91,7 @@ def _case(shape: tuple[int, ...], phases: dict[str, Suite]) -> Case:
             BACKWARD: Traffic(2 * tensor + wide, 2 * tensor + wide),
             BOTH: Traffic(3 * tensor + 2 * wide, 2 * tensor + 2 * wide),
         },
+        bounds=BOUNDS,
     )
 
 
