@@ -49,7 +49,9 @@ def diff_augment(
 
     Returns:
         Images of the same shape and dtype. It is linear in ``x`` but for a constant, so its backward is the adjoint,
-        whose backward is the linear part again: differentiable to any order, and nothing of ``x`` is kept.
+        whose backward is the linear part again: differentiable to any order, and nothing of ``x`` is kept. Colour
+        leaves no finite pixel in an image that holds NaN or an infinity, for its mean is not finite; which pixels are
+        NaN and which infinite is left open. The other changes move such a pixel like any other.
 
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.

@@ -98,7 +98,7 @@ def minibatch_discrimination(x: Tensor, weight: Tensor) -> Tensor:
 def closeness(m: Tensor) -> Tensor:
     """Σ_{j≠i} exp(−‖m_ib − m_jb‖₁): (N, B, C) to (N, B)."""
     wide = m.to(accumulate_dtype(m.dtype))
-    near = torch.exp(-_distances(wide))
-    # The pair (i, i) is left out, rather than its 1 subtracted: next to a 1 the sum of far neighbours would vanish.
+    # The pair (i, i) is left out, rather than its 1 subtracted: next to a 1 the sum of far neighbours would vanish. By
+    # its distance: that of an infinite sample from itself is NaN, and the gradient would be too.
     itself = torch.eye(m.shape[0], dtype=torch.bool, device=m.device)[..., None]
-    return near.masked_fill(itself, 0).sum(1).to(m.dtype)
+    return torch.exp(-_distances(wide).masked_fill(itself, torch.inf)).sum(1).to(m.dtype)

@@ -258,6 +258,20 @@ def test_wild_parameters_stay_inside_of_memory(device):
         assert not torch.autograd.grad(y.sum(), x)[0].any()
 
 
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_pixel_that_is_no_number_spoils_its_own_image_alone(value, module, device):
+    for channels in (1, 3):
+        x, u = torch.randn(3, channels, 5, 6, device=device), torch.rand(3, 7, device=device)
+        clean = module.diff_augment(x, "color", parameters=u)
+        x[1, 0, 2, 3] = value
+        y = module.diff_augment(x, "color", parameters=u)
+        assert not y[1].isfinite().any()
+        assert torch.equal(y[::2], clean[::2])
+        moved = module.diff_augment(x, "translation", parameters=u)
+        assert (~moved.isfinite()).sum() == (~moved[1, 0].isfinite()).sum() <= 1
+
+
 def test_moves_do_not_depend_on_the_dtype(device):
     """A number just below a whole multiple: in float32 the product would round up to it."""
     u = torch.full((1, 7), 0.5)

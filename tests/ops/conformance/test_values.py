@@ -131,7 +131,6 @@ def test_not_finite(case, dtype, device):
             tensors[place].flatten()[3] = value
             if value is not torch.nan and case.linear:
                 continue  # ∞ − ∞, in the order of the terms
-            # The gradient of an infinite norm is an indefinite inf/inf to the reference, to the kernels the limit 2·g;
-            # and one infinitely far away is not even near itself, while the kernels leave that pair out.
-            defined = value is torch.nan or ("penalty" not in case.name and not case.coupled)
+            # The gradient of an infinite norm is an indefinite inf/inf to the reference, to the kernels the limit 2·g.
+            defined = value is torch.nan or "penalty" not in case.name
             check(case, tensors, gradients=defined, what=f"{value} in input {place}")
