@@ -3,7 +3,9 @@
 Builds for the card, runs the op tests on it, then streams, graphs, launches and synchronisation (test_device.py), then
 compute-sanitizer over every operator, then the errors and the benchmarks, whose figures go to ``benchmarks/results``
 under the card's name. A part that fails or runs over its time does not stop the others; the exit status is 1 then.
-Needs torch, pytest, numpy, nvcc and ninja; no network. Each part's output is kept in ``build/gpu``.
+Needs torch, pytest, numpy, nvcc and ninja; no network. Each part's output is kept in ``build/gpu``, and the ends of
+those that are not ok are printed. ``python tests/cuda/on_card.py --list`` names the parts; with names, or beginnings of
+names, only these run: ``on_card.py build kernels`` and in a later command ``on_card.py benchmarks``.
 
 ``make gpu REHEARSE=1`` goes the same way without a card: the emulator stands in for it, and what the emulator cannot
 show (test_device.py) is skipped.
@@ -56,10 +58,14 @@ def last_line(log: Path) -> str:
     return lines[-1].strip() if lines else ""
 
 
+def log_of(name: str) -> Path:
+    return LOGS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}.log"
+
+
 def run(part: Part, until: float) -> Result:
     """Runs one part for as long as it may, and all that it has started is ended with it."""
     LOGS.mkdir(parents=True, exist_ok=True)
-    log = LOGS / f"{re.sub(r'[^a-z0-9]+', '-', part.name.lower())}.log"
+    log = log_of(part.name)
     allowed = min(part.seconds, until - time.monotonic())
     if allowed <= 1:
         return Result(part.name, "no time left", 0, "")
@@ -195,6 +201,24 @@ def run_all(todo: list[Part], total: float = TOTAL) -> list[Result]:
     return results
 
 
+def chosen(todo: list[Part], names: Sequence[str]) -> list[Part]:
+    """The parts of which a name is the beginning; all where there are no names."""
+    for name in names:
+        if not any(part.name.startswith(name) for part in todo):
+            raise SystemExit(f"no part begins with {name!r}; there are {', '.join(part.name for part in todo)}")
+    return [part for part in todo if not names or part.name.startswith(tuple(names))]
+
+
+def ends(results: list[Result], lines: int = 30) -> str:
+    """The last lines of what the parts that are not ok have said."""
+    told = []
+    for result in results:
+        log = log_of(result.part)
+        if result.verdict in ("failed", "over time") and log.exists():
+            told += [f"--- {result.part}", *log.read_text(errors="replace").splitlines()[-lines:]]
+    return "\n".join(told)
+
+
 def summary(results: list[Result]) -> str:
     width = max(len(result.part) for result in results)
     lines = [
@@ -210,7 +234,12 @@ def main() -> int:
     """Returns 0 where every part was ok, else 1."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rehearse", action="store_true", help="without a card, on the emulator")
+    parser.add_argument("--list", action="store_true", help="name the parts and run none")
+    parser.add_argument("parts", nargs="*", help="run those alone whose names begin so")
     options = parser.parse_args()
+    if options.list:
+        print("\n".join(part.name for part in (rehearsal() if options.rehearse else parts("card"))))
+        return 0
     if options.rehearse:
         todo = rehearsal()
     else:
@@ -220,8 +249,8 @@ def main() -> int:
             print(f"torch {torch.__version__} finds no CUDA device; make gpu REHEARSE=1 needs none", file=sys.stderr)
             return 1
         todo = parts(re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-"))
-    results = run_all(todo)
-    print("", summary(results), sep="\n")
+    results = run_all(chosen(todo, options.parts))
+    print("", ends(results), summary(results), sep="\n")
     return int(not all(result.good for result in results))
 
 

@@ -33,6 +33,15 @@ def test_a_failure_stops_nothing_and_is_told() -> None:
     assert [result.verdict for result in results] == ["failed", "not found", "ok"]
     assert [result.last for result in results] == ["why", "no-such-program", "env b"]
     assert on_card.summary(results).splitlines()[-1] == "not ok: fails, is missing; see logs"
+    assert on_card.ends(results).splitlines() == ["--- fails", "why"]
+
+
+def test_parts_by_name() -> None:
+    todo = on_card.parts("card")
+    assert on_card.chosen(todo, []) == todo
+    assert [part.name for part in on_card.chosen(todo, ["kernels", "build"])] == ["build", "kernels are used"]
+    with pytest.raises(SystemExit, match="no part begins with 'bild'; there are build, kernels"):
+        on_card.chosen(todo, ["build", "bild"])
 
 
 def test_over_time() -> None:
