@@ -134,7 +134,9 @@ def _cards(arguments: list[str]) -> int:
     from ganops.training.cards import CARDS
 
     for name, card in CARDS.items():
-        print(f"  {name:<18} {card.summary}; {card.seeds} seeds, about {card.minutes} min on 2 cores ({card.paper})")
+        seeds = "1 seed" if card.seeds == 1 else f"{card.seeds} seeds"
+        takes = f"{card.minutes} minutes" if card.minutes < 120 else f"{card.minutes / 60:.0f} hours"
+        print(f"{name}\n    {card.summary}\n    {card.paper}; {seeds}, about {takes} on two cores")
     print("run one: ganops card NAME")
     return 0
 
