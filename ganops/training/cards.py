@@ -392,8 +392,8 @@ CARDS: dict[str, Card] = {
             "Unrolled5": {"modes": (100, 1000), "reverse_kl": (0, "DCGAN")},
             "PacDCGAN4": {"modes": (100, 1000), "reverse_kl": (0, "DCGAN")},
         },
-        seeds=1,
-        minutes=20,
+        seeds=2,
+        minutes=35,
     ),
 }
 
