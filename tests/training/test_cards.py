@@ -75,6 +75,17 @@ def test_a_card_trains_each_variant_from_each_seed_and_continues(tiny, tmp_path,
     assert again[0].values[:2] == outcomes[0].values
 
 
+def test_a_setting_younger_than_a_run_is_the_default(tiny, tmp_path):
+    run_card("tiny", seeds=1, out=tmp_path)
+    path = tmp_path / "one-0" / "config.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in kept.items() if name != "amp"}))
+    assert run_card("tiny", seeds=1, out=tmp_path)
+    path.write_text(json.dumps({**kept, "amp": "bf16"}))
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        run_card("tiny", seeds=1, out=tmp_path)
+
+
 def test_one_variant_has_to_beat_another(tmp_path, monkeypatch):
     """A variant's name is its mean: here of numbers that no training makes."""
     expected = {"one": {"high_quality": (0.0, "two")}, "two": {"high_quality": ("one", 1.0)}}
