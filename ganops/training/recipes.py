@@ -237,8 +237,8 @@ RECIPES: dict[str, Recipe] = {
         "the discriminator judges packs of samples, and sees when they resemble each other",
         "Lin et al. 2018, arXiv:1712.04086",
         {"loss": "non_saturating", "pack": 2},
-        # In four dimensions the grid is 625 narrow peaks: D needs a hundred packs and two steps for each of G's. The
-        # modes are held from early on, and sharpen while the rates fall.
+        # In four dimensions the grid is 625 narrow peaks, which D finds late: the modes are held from early on, and
+        # sharpen while the rates fall. A hundred packs a batch, as in the paper.
         on={
             "grid25": {
                 "batch_size": 200,
