@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
+
+from ganops._transforms import dual_level, is_compiling, transforms_active
 
 _FOLDER = Path(__file__).parent / "lib"
 _BACKENDS = ("compiled", "reference", "emulated")
@@ -100,21 +101,6 @@ _WIDE = (torch.float32, torch.float64)  # what autocast leaves as it is
 _USUAL = bool(_SERVED)
 
 _warned: set[str] = set()
-
-
-def _always() -> bool:
-    return True
-
-
-# What torch promises to nobody. Where it is missing, its answer is the one that leaves a call to torch's public ways.
-transforms_active = getattr(torch._C, "_are_functorch_transforms_active", _always)
-dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", _always)
-is_compiling = torch.compiler.is_dynamo_compiling
-
-
-def dual_level() -> bool:
-    """Whether forward-mode derivatives are being taken."""
-    return getattr(forward_ad, "_current_level", -1) >= 0
 
 
 def loaded() -> bool:

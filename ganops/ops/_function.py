@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops._library import BACKEND, dispatch_modes, dual_level, is_compiling, transforms_active
+from ganops._library import BACKEND
+from ganops._transforms import dispatch_modes, dual_level, is_compiling, transforms_active
 
 _grad_enabled = torch.is_grad_enabled
 

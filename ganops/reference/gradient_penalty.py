@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from ganops import _checks
+from ganops._transforms import transforms_active
 from ganops.reference.adversarial_loss import reduce
 from ganops.reference.interpolate import accumulate_dtype, interpolate
-
-_transforms_active = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def check_settings(function: str, target: float, reduction: str, finite_difference: float = 0.0) -> float:
@@ -99,7 +98,7 @@ def _input_gradient(critic: Callable[[Tensor], Tensor], points: Tensor, function
         scores = scores.sum(dtype=accumulate_dtype(scores.dtype))
         return scores if factor is None else factor * scores
 
-    if _transforms_active() or torch.compiler.is_compiling():
+    if transforms_active() or torch.compiler.is_compiling():
         # torch.compile cannot trace autograd.grad with create_graph, and torch.func's transforms allow no
         # requires_grad_(): both can do with the functional form.
         return torch.func.grad(total)(points)

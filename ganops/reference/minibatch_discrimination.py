@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function, forward_ad
+from torch.autograd import Function
 
 from ganops import _checks
+from ganops._transforms import dual_level, is_compiling
 from ganops.reference.interpolate import accumulate_dtype
 
 _SLICE = 1 << 22  # elements of a slice of the differences: within a last-level cache
@@ -83,7 +84,7 @@ class _PairsTransposed(Function):
 
 def _distances(m: Tensor) -> Tensor:
     """(N, B, C) to (N, N, B)."""
-    if torch.compiler.is_dynamo_compiling() or getattr(forward_ad, "_current_level", -1) >= 0:
+    if is_compiling() or dual_level():
         # All differences at once: the compiler makes slices of its own, and tangents pass through PyTorch's operators.
         return (m[:, None] - m[None]).abs().sum(-1)
     return _Pairs.apply(m.detach(), m)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,6 +18,11 @@ Loss = Literal["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 Amp = Literal["off", "bf16", "fp16"]
 PenaltyKind = Literal["gradient", "one-sided", "r1", "r2", "r1+r2", "dragan"]
+
+
+def with_defaults(saved: dict[str, Any], config: Any) -> dict[str, Any]:
+    """Settings that a file holds: what was none yet when it was written has as its default what was done then."""
+    return {each.name: each.default for each in fields(config) if each.default is not MISSING} | saved
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,7 +33,7 @@ from ganops.training.batches import (
     set_global_rng_state,
 )
 from ganops.training.checkpoint import load_checkpoint, save_checkpoint
-from ganops.training.config import TrainingConfig
+from ganops.training.config import TrainingConfig, with_defaults
 from ganops.training.monitor import CollapseMonitor
 from ganops.training.progress import Progress
 from ganops.training.unroll import LookAhead
@@ -752,8 +752,7 @@ def _check_samples(real: Tensor, fake: Tensor) -> None:
 
 def _check_same_settings(saved: dict[str, Any], config: TrainingConfig) -> None:
     now = asdict(config)
-    # What was no setting yet when the checkpoint was written has as its default what was done then.
-    saved = {**{field.name: field.default for field in fields(config)}, **saved}
+    saved = with_defaults(saved, config)
     differences = [
         f"{name} was {saved.get(name)!r} and is {now.get(name)!r}"
         for name in sorted(saved.keys() | now.keys())
