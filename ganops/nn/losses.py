@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ganops import ops
-from ganops.reference.adversarial_loss import resolve
+from ganops._common.loss_kinds import resolve
 
 
 class _AdversarialLoss(nn.Module):

@@ -8,16 +8,18 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops import _checks, _library
+from ganops import _library
+from ganops._common import checks, loss_kinds
+from ganops._common.dtypes import accumulate_dtype, without_autocast
+from ganops._common.loss_kinds import ROLES
+from ganops._common.reduction import REDUCTIONS
 from ganops._library import usual
 from ganops.ops._function import apply, differentiable, keeps, over
 from ganops.reference import adversarial_loss as reference
-from ganops.reference.adversarial_loss import ROLES
-from ganops.reference.interpolate import accumulate_dtype
 
-_KINDS = tuple(reference.KINDS)
-_PAIRED = frozenset(name for name, kind in reference.KINDS.items() if kind.paired)
-_MEAN, _NONE = map(_checks.REDUCTIONS.index, ("mean", "none"))
+_KINDS = tuple(loss_kinds.KINDS)
+_PAIRED = frozenset(name for name, kind in loss_kinds.KINDS.items() if kind.paired)
+_MEAN, _NONE = map(REDUCTIONS.index, ("mean", "none"))
 _REAL, _FAKE, _GENERATOR = range(3)  # as in ROLES
 
 # What travels with every call: one number for kind, role and reduction, then the parameters of the roles that take
@@ -29,12 +31,12 @@ _discriminator_loss_double_backward_op = _library.operator("discriminator_loss_d
 
 
 def _number(kind: int, role: int, reduction: int) -> int:
-    return (kind * len(ROLES) + role) * len(_checks.REDUCTIONS) + reduction
+    return (kind * len(ROLES) + role) * len(REDUCTIONS) + reduction
 
 
 def _as_role(number: int, role: int) -> int:
     """The choice of that number, made for another role."""
-    rest, reduction = divmod(number, len(_checks.REDUCTIONS))
+    rest, reduction = divmod(number, len(REDUCTIONS))
     return _number(rest // len(ROLES), role, reduction)
 
 
@@ -42,8 +44,8 @@ def _as_role(number: int, role: int) -> int:
 _DISCRIMINATOR_CHOICES, _GENERATOR_CHOICES = (
     {
         (kind, reduction): (_number(setting.index, role, place),)
-        for kind, setting in reference.DEFAULTS.items()
-        for place, reduction in enumerate(_checks.REDUCTIONS)
+        for kind, setting in loss_kinds.DEFAULTS.items()
+        for place, reduction in enumerate(REDUCTIONS)
     }
     for role in (_REAL, _GENERATOR)
 )
@@ -51,7 +53,7 @@ _DISCRIMINATOR_CHOICES, _GENERATOR_CHOICES = (
 
 def _parameters(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> tuple[float, float, float]:
     """The parameters of the three roles, checked like everything else that is not a tensor."""
-    return reference.resolve(function, kind, reduction, parameters).parameters
+    return loss_kinds.resolve(function, kind, reduction, parameters).parameters
 
 
 def discriminator_loss(
@@ -108,10 +110,10 @@ def discriminator_loss(
             return record(real_logits, fake_logits, *choice)
         except RuntimeError:
             pass  # the checks below say why
-    _checks.tensor("discriminator_loss", "real_logits", real_logits)
-    _checks.tensor("discriminator_loss", "fake_logits", fake_logits)
-    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
-    _checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
+    checks.tensor("discriminator_loss", "real_logits", real_logits)
+    checks.tensor("discriminator_loss", "fake_logits", fake_logits)
+    real_logits, fake_logits = without_autocast(real_logits), without_autocast(fake_logits)
+    checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
     if not _library.serves("discriminator_loss", real_logits):
         return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction, **parameters)
     if reduction == "none":
@@ -133,7 +135,7 @@ def _paired_loss(
             return record(*pair, *choice[:1])
         except RuntimeError:
             pass  # the checks below say why
-    real_logits, fake_logits = reference.check_pair(function, real_logits, fake_logits)
+    real_logits, fake_logits = loss_kinds.check_pair(function, real_logits, fake_logits)
     if not _library.serves(function, real_logits):
         if generates:
             return reference.generator_loss(fake_logits, kind, real_logits=real_logits, reduction=reduction)
@@ -191,7 +193,7 @@ def generator_loss(
         *_, parameter = _parameters("generator_loss", kind, reduction, parameters)
         choice = *_GENERATOR_CHOICES[kind, reduction], parameter
     if real_logits is not None or kind in _PAIRED:
-        reference.check_real_logits(kind, real_logits)
+        loss_kinds.check_real_logits(kind, real_logits)
         return _paired_loss("generator_loss", real_logits, fake_logits, kind, reduction, choice)
     if usual(fake_logits, fake_logits):
         try:
@@ -199,8 +201,8 @@ def generator_loss(
             return record(fake_logits, *choice)
         except RuntimeError:
             pass
-    _checks.tensor("generator_loss", "fake_logits", fake_logits)
-    fake_logits = _checks.without_autocast(fake_logits)
+    checks.tensor("generator_loss", "fake_logits", fake_logits)
+    fake_logits = without_autocast(fake_logits)
     if not _library.serves("generator_loss", fake_logits):
         return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
     return apply(_Loss, fake_logits, *choice)
@@ -210,9 +212,9 @@ def _second_order(
     tangent: Tensor, grad: Tensor, logits: Tensor, number: int, parameter: float | None = None
 ) -> tuple[Tensor, Tensor]:
     """What the fused double backward computes, in operations that autograd differentiates again."""
-    rest, reduction = divmod(number, len(_checks.REDUCTIONS))
+    rest, reduction = divmod(number, len(REDUCTIONS))
     kind, role = divmod(rest, len(ROLES))
-    setting = reference.DEFAULTS[_KINDS[kind]]
+    setting = loss_kinds.DEFAULTS[_KINDS[kind]]
     if parameter is not None:
         setting = setting._replace(parameters=(parameter, parameter, parameter))
     wide = accumulate_dtype(logits.dtype)
@@ -344,13 +346,13 @@ def _register_fakes() -> None:
     fake_of = torch.library.register_fake
 
     def per_element(choice):
-        return choice % len(_checks.REDUCTIONS) == _NONE
+        return choice % len(REDUCTIONS) == _NONE
 
     def check_devices(real, fake):
         torch._check(real.device == fake.device, lambda: "ganops: tensors must be on one device")
 
     def is_paired(choice):
-        return _KINDS[choice // (len(ROLES) * len(_checks.REDUCTIONS))] in _PAIRED
+        return _KINDS[choice // (len(ROLES) * len(REDUCTIONS))] in _PAIRED
 
     def like_loss(real, choice):
         return torch.empty_like(real) if is_paired(choice) and per_element(choice) else real.new_empty(())

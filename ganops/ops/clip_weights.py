@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ganops import _checks, _library
+from ganops import _library
+from ganops._common import checks
+from ganops._common.clip_weights import check, collect
 from ganops._library import BACKEND
-from ganops.reference.clip_weights import check, collect
 from ganops.reference.clip_weights import clip_weights_ as reference_clip_
 
 _clip_weights_op = _library.operator("clip_weights_")
@@ -30,7 +31,7 @@ def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: floa
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted. Nothing is clipped then.
     """
-    limit = _checks.number("clip_weights_", "limit", limit, minimum=0)
+    limit = checks.number("clip_weights_", "limit", limit, minimum=0)
     tensors = collect(parameters)
     if not _clip_at_once(tensors, limit):
         check(tensors)

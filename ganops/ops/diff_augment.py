@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
+from ganops._common.diff_augment import POLICIES, prepare
 from ganops.ops._function import apply, over
-from ganops.reference.diff_augment import POLICIES, prepare
 from ganops.reference.diff_augment import diff_augment as reference_diff_augment
 
 # `enum class Form` in csrc/kernels/diff_augment.h.

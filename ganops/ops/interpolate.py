@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops import _checks, _library
+from ganops import _library
+from ganops._common.dtypes import accumulate_dtype, promoted
+from ganops._common.interpolate import prepare
 from ganops.ops._function import apply, over
-from ganops.reference.interpolate import accumulate_dtype, prepare
 from ganops.reference.interpolate import interpolate as reference_interpolate
 
 
@@ -34,7 +35,7 @@ def interpolate(
     Raises:
         ValueError, TypeError: Naming the argument, what came and what is wanted.
     """
-    real, fake = _checks.promoted(real, fake)
+    real, fake = promoted(real, fake)
     weight = prepare(real, fake, weight, generator)
     if not _library.serves("interpolate", real):
         return reference_interpolate(real, fake, weight)

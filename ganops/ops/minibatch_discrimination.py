@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
+from ganops._common.minibatch_discrimination import check
 from ganops.ops._function import apply, differentiable, over
-from ganops.reference.minibatch_discrimination import check
 from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
 _double_backward_op = _library.operator("minibatch_discrimination_double_backward")

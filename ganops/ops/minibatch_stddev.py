@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
+from ganops._common.dtypes import accumulate_dtype
+from ganops._common.minibatch_stddev import EPS, check
 from ganops.ops._function import apply, differentiable, over
-from ganops.reference.interpolate import accumulate_dtype
-from ganops.reference.minibatch_stddev import EPS, check
 from ganops.reference.minibatch_stddev import minibatch_stddev as reference_minibatch_stddev
 
 _double_backward_op = _library.operator("minibatch_stddev_double_backward")

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from ganops import _library
+from ganops._common.optimizers import Clipping, Lists
 from ganops._library import BACKEND
 from ganops.reference import optimizers as reference
-from ganops.reference.optimizers import Clipping, Lists
 
 __all__ = ["Adam", "RMSprop"]
 

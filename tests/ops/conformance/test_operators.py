@@ -9,7 +9,7 @@ from torch.library import opcheck
 
 import ganops
 from ganops import _library
-from ganops.reference.interpolate import accumulate_dtype
+from ganops._common.dtypes import accumulate_dtype
 
 from .layouts import LAYOUTS, OVERLAPPING, SHAPE
 from .table import DTYPES, augmentation_of, group_of, images_of
