@@ -13,6 +13,25 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+_FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
+
+def alike(first: object, *others: object) -> bool:
+    """Whether all are dense floating-point tensors of one dtype and device. The ordinary case, found out cheaply: only
+    where it fails need the checks below find out what to say."""
+    if not isinstance(first, Tensor) or first.dtype not in _FLOATS or first.layout != torch.strided:
+        return False
+    dtype, device = first.dtype, first.device
+    for value in others:
+        if (
+            not isinstance(value, Tensor)
+            or value.dtype != dtype
+            or value.device != device
+            or value.layout != torch.strided
+        ):
+            return False
+    return True
+
 
 def tensor(function: str, name: str, value: object) -> None:
     """Raises TypeError unless ``value`` is a dense floating-point tensor."""

@@ -29,6 +29,8 @@ def without_autocast(value: Tensor) -> Tensor:
 def promoted(*values: Tensor) -> tuple[Tensor, ...]:
     """Under ``torch.autocast`` tensors of several dtypes become the widest of these, as for ``torch.cat``; otherwise,
     and where one is no tensor, unchanged."""
+    if len({getattr(value, "dtype", None) for value in values}) == 1:
+        return values
     if all(isinstance(value, Tensor) and value.is_floating_point() for value in values):
         dtypes = {value.dtype for value in values}
         if len(dtypes) > 1 and autocasts(values[0]):

@@ -11,22 +11,25 @@ from ganops._common.dtypes import accumulate_dtype
 
 def prepare(real: Tensor, fake: Tensor, weight: Tensor | None, generator: torch.Generator | None) -> Tensor:
     """Checks the arguments of ``interpolate`` and returns the weights, shape (N,), in the accumulation dtype."""
-    checks.tensor("interpolate", "real", real)
-    checks.tensor("interpolate", "fake", fake)
-    checks.batched("interpolate", "real", real)
-    checks.same_shape("interpolate", "real", real, "fake", fake)
-    checks.same_kind("interpolate", "real", real, "fake", fake)
-    samples = real.shape[0]
+    if not (checks.alike(real, fake) and real.dim() > 0 and real.shape == fake.shape):
+        checks.tensor("interpolate", "real", real)
+        checks.tensor("interpolate", "fake", fake)
+        checks.batched("interpolate", "real", real)
+        checks.same_shape("interpolate", "real", real, "fake", fake)
+        checks.same_kind("interpolate", "real", real, "fake", fake)
+    shape, wide = real.shape, accumulate_dtype(real.dtype)
     if weight is None:
-        return torch.rand(samples, dtype=accumulate_dtype(real.dtype), device=real.device, generator=generator)
+        return torch.rand(shape[0], dtype=wide, device=real.device, generator=generator)
     if generator is not None:
-        raise ValueError("interpolate: give weight or generator, not both: the generator draws the weight")
+        raise ValueError("interpolate: pass weight or generator, not both: the generator draws the weight")
     checks.tensor("interpolate", "weight", weight)
-    if weight.shape not in ((samples,), (samples, *(1 for _ in real.shape[1:]))):
+    given = weight.shape
+    if given[:1] != shape[:1] or given.numel() != shape[0] or len(given) not in (1, 2, len(shape)):
         raise ValueError(
-            f"interpolate: weight must have one entry per sample, shape ({samples},) or ({samples}, 1, …), "
-            f"got {tuple(weight.shape)}"
+            f"interpolate: weight must have one entry per sample, shape ({shape[0]},) or ({shape[0]}, 1, …), "
+            f"got {tuple(given)}"
         )
     if weight.device != real.device:
         raise ValueError(f"interpolate: weight ({weight.device}) and real ({real.device}) must be on the same device")
-    return weight.reshape(samples).to(accumulate_dtype(real.dtype))
+    weight = weight if len(given) == 1 else weight.reshape(shape[0])
+    return weight if weight.dtype == wide else weight.to(wide)

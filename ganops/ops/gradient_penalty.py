@@ -12,8 +12,8 @@ from ganops import _library
 from ganops._common.dtypes import accumulate_dtype, without_autocast
 from ganops._common.gradient_penalty import check_gradient, check_settings
 from ganops._common.reduction import REDUCTIONS
-from ganops.ops._function import apply, differentiable, over
-from ganops.ops.interpolate import empty_by_sample
+from ganops.ops import _layout
+from ganops.ops._function import apply, autograd_op, differentiable
 from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
 
 _REDUCTION = {name: number for number, name in enumerate(REDUCTIONS)}
@@ -38,12 +38,12 @@ def gradient_norm_penalty(
         ``torch.autocast``). Differentiable to any order; a gradient of norm 0 has the subgradient 0, never NaN.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
     target = check_settings("gradient_norm_penalty", target, reduction)
     check_gradient(gradient)
     gradient = without_autocast(gradient)
-    if not _library.serves("gradient_norm_penalty", gradient):
+    if not _library.has_kernel("gradient_norm_penalty", gradient):
         return reference_penalty(gradient, target=target, one_sided=one_sided, reduction=reduction)
     return apply(_Penalty, gradient, target, bool(one_sided), _REDUCTION[reduction])[0]
 
@@ -77,7 +77,7 @@ def _second_order(
     return grad_out.to(grad.dtype), gradient_out.reshape(gradient.shape).to(gradient.dtype)
 
 
-@over(_library.operator("gradient_norm_penalty"))
+@autograd_op(_library.operator("gradient_norm_penalty"))
 class _Penalty(Function):
     """(penalty, norms). The norms are kept for the backward, as a function of the gradient and not as a constant."""
 
@@ -96,7 +96,7 @@ class _Penalty(Function):
         return apply(_PenaltyBackward, grad, gradient, norm, *ctx.choice), None, None, None
 
 
-@over(_library.operator("gradient_norm_penalty_backward"))
+@autograd_op(_library.operator("gradient_norm_penalty_backward"))
 class _PenaltyBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -130,11 +130,13 @@ def _register_fakes() -> None:
 
     @fake_of("ganops::gradient_norm_penalty_backward")
     def _(grad, gradient, norm, target, one_sided, reduction):
-        return empty_by_sample(gradient)
+        _layout.check_device(gradient, grad, norm)
+        return _layout.empty_like_samples(gradient)
 
     @fake_of("ganops::gradient_norm_penalty_double_backward")
     def _(tangent, grad, gradient, norm, target, one_sided, reduction):
-        return result(gradient, reduction), empty_by_sample(gradient)
+        _layout.check_device(gradient, tangent, grad, norm)
+        return result(gradient, reduction), _layout.empty_like_samples(gradient)
 
 
 if _library.loaded():

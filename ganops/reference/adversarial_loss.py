@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ganops._common import checks
 from ganops._common.dtypes import without_autocast
-from ganops._common.loss_kinds import KINDS, Setting, check_pair, check_real_logits, resolve
+from ganops._common.loss_kinds import check_logits, check_real_logits, resolve
 from ganops._common.reduction import reduce
 
 
@@ -20,23 +20,13 @@ def discriminator_loss(
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The same function as :func:`ganops.discriminator_loss`, in plain PyTorch."""
     setting = resolve("discriminator_loss", kind, reduction, parameters)
-    if KINDS[kind].paired:
-        return _paired_loss("discriminator_loss", setting, "real", real_logits, fake_logits, reduction)
-    checks.tensor("discriminator_loss", "real_logits", real_logits)
-    checks.tensor("discriminator_loss", "fake_logits", fake_logits)
-    real_logits, fake_logits = without_autocast(real_logits), without_autocast(fake_logits)
-    checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
-    real = reduce(setting.term("real", real_logits), reduction)
-    fake = reduce(setting.term("fake", fake_logits), reduction)
+    paired = setting.kind.paired
+    real_logits, fake_logits = check_logits("discriminator_loss", real_logits, fake_logits, paired)
+    if paired:
+        return reduce(setting.value("real", real_logits - fake_logits), reduction)
+    real = reduce(setting.value("real", real_logits), reduction)
+    fake = reduce(setting.value("fake", fake_logits), reduction)
     return (real, fake) if reduction == "none" else real + fake
-
-
-def _paired_loss(
-    function: str, setting: Setting, role: str, real_logits: Tensor, fake_logits: Tensor, reduction: str
-) -> Tensor:
-    real_logits, fake_logits = check_pair(function, real_logits, fake_logits)
-    difference = real_logits - fake_logits if role == "real" else fake_logits - real_logits
-    return reduce(setting.term(role, difference), reduction)
 
 
 def generator_loss(
@@ -49,9 +39,9 @@ def generator_loss(
 ) -> Tensor:
     """The same function as :func:`ganops.generator_loss`, in plain PyTorch."""
     setting = resolve("generator_loss", kind, reduction, parameters)
-    check_real_logits(kind, real_logits)
+    check_real_logits(setting.name, setting.kind, real_logits)
     if real_logits is not None:
-        return _paired_loss("generator_loss", setting, "generator", real_logits, fake_logits, reduction)
+        real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
+        return reduce(setting.value("generator", fake_logits - real_logits), reduction)
     checks.tensor("generator_loss", "fake_logits", fake_logits)
-    fake_logits = without_autocast(fake_logits)
-    return reduce(setting.term("generator", fake_logits), reduction)
+    return reduce(setting.value("generator", without_autocast(fake_logits)), reduction)

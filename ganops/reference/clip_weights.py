@@ -18,4 +18,5 @@ def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: floa
     check(tensors)
     with torch.no_grad():
         for value in tensors:
-            value.clamp_(-limit, limit)
+            if limit <= torch.finfo(value.dtype).max:  # else torch refuses the limit, and there is nothing to clip
+                value.clamp_(-limit, limit)
