@@ -102,10 +102,9 @@ inline Tensor copy_to(Tensor destination, const Tensor& source) {
   return destination;
 }
 
-// The tensor, or a dense copy with the strides that torch.empty_like gives.
-inline Tensor dense(const Tensor& tensor) {
-  return is_dense(tensor) ? tensor : copy_to(torch::stable::empty_like(tensor), tensor);
-}
+// The tensor, or a contiguous copy where its elements do not fill one stretch of memory. What the operators return lies
+// in memory as what these two functions return; ganops/ops/_layout.py says the same to fake tensors.
+inline Tensor dense(const Tensor& tensor) { return is_dense(tensor) ? tensor : torch::stable::contiguous(tensor); }
 
 inline Tensor dense_by_sample(const Tensor& tensor) {
   return is_dense_by_sample(tensor) ? tensor : torch::stable::contiguous(tensor);

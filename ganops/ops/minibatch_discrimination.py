@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops.ops._function import apply, differentiable, over
-from ganops.reference.minibatch_discrimination import check
+from ganops._common.minibatch_discrimination import check
+from ganops.ops import _layout
+from ganops.ops._function import apply, autograd_op, differentiable
 from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
 _double_backward_op = _library.operator("minibatch_discrimination_double_backward")
@@ -32,7 +33,7 @@ def minibatch_discrimination(x: Tensor, weight: Tensor) -> Tensor:
         where |·| has the slope 0 at 0. The memory is that of M, N·B·C numbers, in every derivative too.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
     x, weight = check(x, weight)
     # Samples innermost: what the kernels want, and the faster product and gradients.
@@ -42,7 +43,7 @@ def minibatch_discrimination(x: Tensor, weight: Tensor) -> Tensor:
 
 def closeness(m: Tensor) -> Tensor:
     """Σ_{j≠i} exp(−‖m_bi − m_bj‖₁): (B, C, N) to (N, B)."""
-    if not _library.serves("minibatch_discrimination", m):
+    if not _library.has_kernel("minibatch_discrimination", m):
         return reference_closeness(m.permute(2, 0, 1))
     return apply(_Closeness, m, None)
 
@@ -67,7 +68,7 @@ def _slopes_of_tangents(grad: Tensor, m: Tensor, tangents: Tensor, count: int) -
     return torch.stack([apply(_Slope, grad, m, _others(tangents, place)) for place in range(count)])
 
 
-@over(_library.operator("minibatch_discrimination"))
+@autograd_op(_library.operator("minibatch_discrimination"))
 class _Closeness(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -83,7 +84,7 @@ class _Closeness(Function):
         )
 
 
-@over(_library.operator("minibatch_discrimination_backward"))
+@autograd_op(_library.operator("minibatch_discrimination_backward"))
 class _Slope(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -112,14 +113,17 @@ def _register_fakes() -> None:
 
     @fake_of("ganops::minibatch_discrimination")
     def _(m, tangents=None):
+        _layout.check_device(m, tangents)
         return closeness(m)
 
     @fake_of("ganops::minibatch_discrimination_backward")
     def _(grad, m, tangents=None):
+        _layout.check_device(m, grad, tangents)
         return m.new_empty(m.shape)
 
     @fake_of("ganops::minibatch_discrimination_double_backward")
     def _(grad, m, tangents):
+        _layout.check_device(m, grad, tangents)
         return closeness(m), m.new_empty(m.shape)
 
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops.ops._function import apply, differentiable, over
-from ganops.reference.interpolate import accumulate_dtype
-from ganops.reference.minibatch_stddev import EPS, check
+from ganops._common.dtypes import accumulate_dtype
+from ganops._common.minibatch_stddev import EPS, check
+from ganops.ops import _layout
+from ganops.ops._function import apply, autograd_op, differentiable
 from ganops.reference.minibatch_stddev import minibatch_stddev as reference_minibatch_stddev
 
 _double_backward_op = _library.operator("minibatch_stddev_double_backward")
@@ -34,15 +35,15 @@ def minibatch_stddev(x: Tensor, group_size: int = 4) -> Tensor:
         those of ``x`` are. Sums are in float32 for half precision. Differentiable to any order.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
     group = check(x, group_size)
-    if not _library.serves("minibatch_stddev", x):
+    if not _library.has_kernel("minibatch_stddev", x):
         return reference_minibatch_stddev(x, group_size)
     return apply(_Stddev, x, group)
 
 
-@over(_library.operator("minibatch_stddev"))
+@autograd_op(_library.operator("minibatch_stddev"))
 class _Stddev(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -55,7 +56,7 @@ class _Stddev(Function):
         return apply(_StddevBackward, grad, x, ctx.group), None
 
 
-@over(_library.operator("minibatch_stddev_backward"))
+@autograd_op(_library.operator("minibatch_stddev_backward"))
 class _StddevBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -94,24 +95,19 @@ def _register_fakes() -> None:
     """Shapes without data, for torch.compile and meta tensors."""
     fake_of = torch.library.register_fake
 
-    def like(x, channels):
-        layout = torch.contiguous_format
-        by_dimension = {4: torch.channels_last, 5: torch.channels_last_3d}
-        if x.dim() in by_dimension and not x.is_contiguous() and x.is_contiguous(memory_format=by_dimension[x.dim()]):
-            layout = by_dimension[x.dim()]
-        return torch.empty((x.shape[0], channels, *x.shape[2:]), dtype=x.dtype, device=x.device, memory_format=layout)
-
     @fake_of("ganops::minibatch_stddev")
     def _(x, group):
-        return like(x, x.shape[1] + 1)
+        return _layout.empty_with_channels(x, x.shape[1] + 1)
 
     @fake_of("ganops::minibatch_stddev_backward")
     def _(grad, x, group):
-        return like(x, x.shape[1])
+        _layout.check_device(x, grad)
+        return _layout.empty_with_channels(x, x.shape[1])
 
     @fake_of("ganops::minibatch_stddev_double_backward")
     def _(tangent, grad, x, group):
-        return like(x, x.shape[1] + 1), like(x, x.shape[1])
+        _layout.check_device(x, tangent, grad)
+        return _layout.empty_with_channels(x, x.shape[1] + 1), _layout.empty_with_channels(x, x.shape[1])
 
 
 if _library.loaded():

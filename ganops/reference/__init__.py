@@ -1,15 +1,22 @@
 """Every op in plain PyTorch, under the same name and signature: the tests' oracle and the fallback at run time."""
 
+from ganops.penalties import Penalties
 from ganops.reference import optimizers
 from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
 from ganops.reference.clip_weights import clip_weights_
 from ganops.reference.diff_augment import diff_augment
-from ganops.reference.gradient_penalty import gradient_norm_penalty, gradient_penalty
+from ganops.reference.gradient_penalty import gradient_norm_penalty
 from ganops.reference.interpolate import interpolate
 from ganops.reference.minibatch_discrimination import minibatch_discrimination
 from ganops.reference.minibatch_stddev import minibatch_stddev
 from ganops.reference.pack import pack
-from ganops.reference.penalties import dragan_penalty, lp_penalty, r1_penalty, r2_penalty
+
+_penalties = Penalties(interpolate, gradient_norm_penalty)
+dragan_penalty = _penalties.dragan_penalty
+gradient_penalty = _penalties.gradient_penalty
+lp_penalty = _penalties.lp_penalty
+r1_penalty = _penalties.r1_penalty
+r2_penalty = _penalties.r2_penalty
 
 __all__ = [
     "clip_weights_",

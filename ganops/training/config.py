@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from ganops import _checks
-from ganops.reference.diff_augment import POLICIES
+from ganops._common.diff_augment import POLICIES
 from ganops.training import combinations
 
 __all__ = ["Amp", "Loss", "Optimizer", "PenaltyKind", "TrainingConfig"]

@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import ganops
+from ganops._common.clip_weights import collect
+from ganops._common.optimizers import Clipping
 from ganops.data import Dataset
-from ganops.reference.clip_weights import collect
-from ganops.reference.gradient_penalty import slopes
-from ganops.reference.optimizers import Clipping
-from ganops.reference.penalties import around
+from ganops.penalties import dragan_points, input_gradients
 from ganops.training import combinations, evaluation, report
 from ganops.training.augment import Augmentation
 from ganops.training.batches import (
@@ -256,13 +255,15 @@ class Trainer:
             if "r2" in config.penalty_kind:
                 places.append(fake if fake.requires_grad else fake.detach())
         elif config.penalty_kind == "dragan":
-            places = [around(real, torch.randn(real.shape, generator=self._noise).to(real), _DRAGAN_SCALE)]
+            places = [dragan_points(real, torch.randn(real.shape, generator=self._noise).to(real), _DRAGAN_SCALE)]
         else:
             weight = torch.rand(len(real), generator=self._noise).to(real)
             places = [ganops.interpolate(real, fake, weight)]
         penalties = [
             ganops.gradient_norm_penalty(
-                slopes("gradient_penalty", judge, points, config.penalty_difference, self._discriminator_scaler),
+                input_gradients(
+                    "gradient_penalty", judge, points, config.penalty_difference, self._discriminator_scaler
+                ),
                 target=0.0 if config.penalty_kind in ("r1", "r2", "r1+r2") else config.penalty_target,
                 one_sided=config.penalty_kind == "one-sided",
             )

@@ -1,0 +1,112 @@
+"""Argument checks shared by the reference and the fused functions.
+
+Each public function checks its arguments once, at its top. A message names the function, the argument, the value
+received and the values accepted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+_FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
+
+def alike(first: object, *others: object) -> bool:
+    """Whether all are dense floating-point tensors of one dtype and device. The ordinary case, found out cheaply: only
+    where it fails need the checks below find out what to say."""
+    if not isinstance(first, Tensor) or first.dtype not in _FLOATS or first.layout != torch.strided:
+        return False
+    dtype, device = first.dtype, first.device
+    for value in others:
+        if (
+            not isinstance(value, Tensor)
+            or value.dtype != dtype
+            or value.device != device
+            or value.layout != torch.strided
+        ):
+            return False
+    return True
+
+
+def tensor(function: str, name: str, value: object) -> None:
+    """Raises TypeError unless ``value`` is a dense floating-point tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{function}: {name} must be a tensor, got {type(value).__name__}")
+    if value.layout != torch.strided:
+        raise TypeError(f"{function}: {name} must be a dense tensor, got {value.layout}; use {name}.to_dense()")
+    if not value.is_floating_point():
+        raise TypeError(
+            f"{function}: {name} must be a floating-point tensor, got {value.dtype}; "
+            f"convert it first, e.g. {name}.float()"
+        )
+
+
+def same_kind(function: str, first_name: str, first: Tensor, second_name: str, second: Tensor) -> None:
+    """Raises unless both tensors have one dtype and one device."""
+    if first.dtype != second.dtype:
+        raise TypeError(
+            f"{function}: {first_name} ({first.dtype}) and {second_name} ({second.dtype}) must have the same dtype; "
+            f"convert one, e.g. {second_name}.to({first_name}.dtype)"
+        )
+    if first.device != second.device:
+        raise ValueError(
+            f"{function}: {first_name} ({first.device}) and {second_name} ({second.device}) must be on the same device"
+            f"; move one, e.g. {second_name}.to({first_name}.device)"
+        )
+
+
+def same_shape(function: str, first_name: str, first: Tensor, second_name: str, second: Tensor) -> None:
+    if first.shape != second.shape:
+        raise ValueError(
+            f"{function}: {first_name} {tuple(first.shape)} and {second_name} {tuple(second.shape)} "
+            "must have the same shape"
+        )
+
+
+def batched(function: str, name: str, value: Tensor) -> None:
+    if value.dim() == 0:
+        raise ValueError(f"{function}: {name} must have a batch dimension, (N, …), got a tensor of shape ()")
+
+
+def choice(function: str, name: str, value: object, choices: Iterable[str]) -> None:
+    """Raises ValueError unless ``value`` is one of ``choices``; names the nearest one."""
+    choices = sorted(choices)
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"{function}: {name} {value!r} is unknown{hint}; choose one of {', '.join(choices)}")
+
+
+def number(
+    function: str, name: str, value: object, *, minimum: float | None = None, above: float | None = None
+) -> float:
+    """The finite float that ``value`` is, in the range asked for; raises TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{function}: {name} must be a number, got {type(value).__name__}")
+    # Comparisons alone, which torch.compile traces for numbers that change between calls; NaN fails them.
+    low = (minimum is not None and value < minimum) or (above is not None and value <= above)
+    if low or not -math.inf < value < math.inf:
+        wanted = "finite" if minimum is None else f"finite and at least {minimum:g}"
+        wanted = wanted if above is None else f"finite and above {above:g}"
+        raise ValueError(f"{function}: {name} must be {wanted}, got {value!r}")
+    return float(value)
+
+
+def whole(function: str, name: str, value: object, *, minimum: int) -> int:
+    """The whole number that ``value`` is, at least ``minimum``; raises TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{function}: {name} must be a whole number, got {type(value).__name__} {value!r}")
+    if value < minimum:
+        raise ValueError(f"{function}: {name} must be at least {minimum}, got {value}")
+    return value
+
+
+def grad_scaler(function: str, scaler: object) -> None:
+    """Raises TypeError unless ``scaler`` is None or a ``torch.amp.GradScaler``."""
+    if scaler is not None and not isinstance(scaler, torch.amp.GradScaler):
+        raise TypeError(f"{function}: scaler must be a torch.amp.GradScaler or None, got {type(scaler).__name__}")
