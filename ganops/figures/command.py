@@ -12,7 +12,7 @@ import tyro
 
 from ganops import _checks
 from ganops.figures.table import FIGURES
-from ganops.training import report
+from ganops.training.folder import check_folder
 
 __all__ = ["main"]
 
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     path = options.out or Path(f"{options.name}.png")
     if path.suffix != ".png":
         raise ValueError(f"figure: out must end in .png, got {str(path)!r}")
-    report.check_folder(path.parent)
+    check_folder(path.parent)
     picture = draw(**chosen)
     picture.save(path)
     for name, value in picture.numbers.items():

@@ -18,6 +18,7 @@ from typing import Any
 from ganops import _checks
 from ganops.training import report
 from ganops.training.config import with_defaults
+from ganops.training.folder import check_folder
 from ganops.training.recipes import settings
 from ganops.training.run import RunConfig, train
 
@@ -455,7 +456,7 @@ def run_card(
     if seeds < 1:
         raise ValueError(f"card: seeds must be at least 1, got {seeds}")
     out = Path("runs") / "cards" / name if out is None else Path(out)
-    report.check_folder(out)
+    check_folder(out)
     values, metrics = {}, _metrics(card)
     for variant in card.variants:
         found: dict[str, list[float]] = {metric: [] for metric in metrics}

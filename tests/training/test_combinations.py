@@ -44,13 +44,13 @@ REFUSED = (
     ({"points"}, {"augment", "augment-target"}, "augment changes images"),
     ({"points"}, {"resize"}, "its dense layers enlarge nothing"),
     ({"unroll", "unrolled"}, {"batch norm"}, "keeps running statistics"),
-    ({"unroll", "unrolled"}, {"difference"}, "made to be differentiated once"),
+    ({"unroll", "unrolled"}, {"difference"}, "can be differentiated once"),
     ({"spectral-norm", "sngan"}, {"clip"}, "leave one of them out"),
     ({"wgan"}, {"spectral-norm"}, "leave one of them out"),
     (PENALTIES | {"cgan", "mlegan", "r1gan", "r3gan", "wgan-gp"}, {"batch norm"}, "a gradient penalty is per sample"),
     ({"minibatch-discrimination", "minibatch"}, PENALTIES, "a gradient penalty is per sample"),
     ({"cgan", "mlegan", "r1gan", "r3gan", "wgan-gp"}, {"minibatch-discrimination"}, "a gradient penalty is per sample"),
-    ({"wgan", "wgan-gp", "r3gan"}, {"augment-target"}, "has no zero to be right about"),
+    ({"wgan", "wgan-gp", "r3gan"}, {"augment-target"}, "compares the discriminator's real logits with its decision threshold"),
     ({"pix2pix"}, {"pack"}, "packs would mix them"),
     ({"pix2pix"}, {"augment", "augment-target"}, "augment would move the image"),
     ({"pix2pix"}, {"minibatch-discrimination", "minibatch-stddev"}, "judges patches"),
@@ -81,7 +81,7 @@ def attempt(recipe, source, changes, expected):
     assert (losses[:, 1] != 0).tolist() == [bool(config.penalty) and d for d in due]
     for network, old in zip(networks, before, strict=True):
         assert any(not torch.equal(a, b) for a, b in zip(network.parameters(), old, strict=True))
-    assert trainer.sample(5).shape == (5, *trainer.dataset.shape)
+    assert trainer.sample(5).shape == (5, *trainer.examples.dataset.shape)
 
 
 KINDS = {"points": "ring8?size=400", "images": "digits"}
