@@ -112,7 +112,7 @@ MODEL_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         lambda c: c.model == "unet" and bool(c.augment),
-        "augment would move the image and not its condition, and model 'unet' needs both aligned; leave augment out",
+        "augment moves the image and not its condition, and model 'unet' needs both aligned; leave augment out",
     ),
     Rule(
         lambda c: c.l1_weight > 0 and c.model != "unet",
