@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganops import _checks
+from ganops._common import checks
 from ganops._optional import require
 from ganops.data.dataset import Dataset
 
@@ -47,8 +47,8 @@ def folder(path: str, size: int | None = None, on_bad: OnBad = "error", labels: 
         ValueError: no images in it, files that cannot be read, different sizes and no `size`, or more than fits into
             memory.
     """
-    _checks.choice("folder", "on_bad", on_bad, get_args(OnBad))
-    _checks.choice("folder", "labels", labels, get_args(Labels))
+    checks.choice("folder", "on_bad", on_bad, get_args(OnBad))
+    checks.choice("folder", "labels", labels, get_args(Labels))
     if size is not None and size < 1:
         raise ValueError(f"folder: size must be at least 1, got {size}")
     root = Path(path).expanduser()
@@ -126,12 +126,12 @@ def torchvision_set(
             f"torchvision:{path}: torchvision is installed and fails to import ({error}); install the release that "
             f"goes with torch {torch.__version__}"
         ) from error
-    _checks.choice("torchvision", "data set", path, sets.__all__)
+    checks.choice("torchvision", "data set", path, sets.__all__)
     make = getattr(sets, path)
     parameters = inspect.signature(make).parameters
     options: dict[str, Any] = {"root": str(Path(root).expanduser())}
     if "train" in parameters:
-        _checks.choice(f"torchvision:{path}", "split", split, ("train", "test"))
+        checks.choice(f"torchvision:{path}", "split", split, ("train", "test"))
         options["train"] = split == "train"
     elif "split" in parameters:
         options["split"] = split
