@@ -26,7 +26,6 @@ from ganops.bench.case import (
     generator,
     size_of,
 )
-from ganops.ops._function import AHEAD
 
 Formula = Callable[..., Tensor]
 
@@ -168,14 +167,12 @@ _G: dict[str, tuple[tuple[str, Formula], tuple[str, Formula]]] = {
 }
 
 
-def _traffic(logits: int, backward: int, dtype: torch.dtype) -> dict[str, Traffic]:
-    """Of so many bytes of logits. Forward and backward together read them once where the forward computes the gradient
-    ahead, which it does for few on the CPU and not in half precision; the others read them twice."""
-    ahead = dtype in (torch.float32, torch.float64) and logits <= AHEAD * dtype.itemsize
+def _traffic(logits: int, backward: int) -> dict[str, Traffic]:
+    """Of so many bytes of logits, which forward and backward each read."""
     return {
         FORWARD: Traffic(logits, logits),
         BACKWARD: Traffic(backward, backward),
-        BOTH: Traffic(2 * logits if ahead else logits + backward, 2 * logits),
+        BOTH: Traffic(logits + backward, 2 * logits),
     }
 
 
@@ -216,7 +213,7 @@ def _discriminator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite], 
         ),
         inputs=inputs,
         phases=phases,
-        traffic=_traffic(logits, backward, dtype),
+        traffic=_traffic(logits, backward),
         bounds=_bounds(kind, shape),
     )
 
@@ -241,7 +238,7 @@ def _generator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite]) -> C
         ),
         inputs=inputs,
         phases=phases,
-        traffic=_traffic(logits, backward, torch.float32),
+        traffic=_traffic(logits, backward),
         bounds=_bounds(kind, shape),
     )
 

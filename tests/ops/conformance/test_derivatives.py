@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.autograd.functional import hessian
+from torch.utils.checkpoint import checkpoint
 
 from .evaluate import outputs, random_like
 from .table import DIFFERENTIABLE, Case, inputs_of
@@ -174,3 +175,24 @@ def test_vectorized_hessian(case, device):
 
     found, wanted = (hessian(value, tensors[place], vectorize=vectorize) for vectorize in (True, False))
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+def _second_derivatives(function, tensors, places):
+    wrt = [tensors[place] for place in places]
+    total = sum(v.sin().sum() for v in outputs(function, tensors))
+    first = torch.autograd.grad(total, wrt, create_graph=True)
+    summed = sum(g.sin().sum() for g in first)
+    return torch.autograd.grad(summed, wrt, create_graph=True, allow_unused=True, materialize_grads=True)
+
+
+@pytest.mark.parametrize("case", [c for c in DIFFERENTIABLE if c.representative], ids=str)
+def test_saved_tensor_hooks_and_checkpoints_at_second_order(case, device):
+    tensors = [t.requires_grad_(place in case.differentiable) for place, t in enumerate(_inputs(case, device))]
+    wanted = _second_derivatives(case.fused, tensors, case.differentiable)
+    with torch.autograd.graph.save_on_cpu():
+        torch.testing.assert_close(_second_derivatives(case.fused, tensors, case.differentiable), wanted)
+
+    def recomputed(*given):
+        return checkpoint(lambda *t: outputs(case.fused, list(t)), *given, use_reentrant=False)
+
+    torch.testing.assert_close(_second_derivatives(recomputed, tensors, case.differentiable), wanted)
