@@ -6,6 +6,8 @@ torch's public ways.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-__all__ = ["OPERATOR_TYPES", "dual_level", "is_compiling", "transforms_active", "vectorizing"]
+__all__ = ["OPERATOR_TYPES", "batching_gradients", "dual_level", "is_compiling", "transforms_active", "vectorizing"]
 
 
 def _always() -> bool:
@@ -32,8 +34,20 @@ def dual_level() -> bool:
     return getattr(forward_ad, "_current_level", -1) >= 0
 
 
+def _batching_gradients() -> Callable[[], bool]:
+    included = getattr(torch._C, "_dispatch_tls_is_dispatch_key_included", None)
+    key = getattr(torch._C, "_dispatch_key_parse", None)
+    return (lambda: False) if included is None or key is None else functools.partial(included, key("VmapMode"))
+
+
+#: Whether gradients are being taken many at a time (``is_grads_batched``), which torch does by an older vmap.
+batching_gradients = _batching_gradients()
+
+
 def vectorizing() -> bool:
     """Whether ``torch.vmap`` is at work. Kernels know nothing of its batch: they would run once for each member."""
+    if batching_gradients():
+        return True
     functorch = getattr(torch._C, "_functorch", None)
     levels = functorch.get_interpreter_stack() if functorch is not None else None
     return any(level.key() == functorch.TransformType.Vmap for level in levels or ())

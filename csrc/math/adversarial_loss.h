@@ -1,7 +1,7 @@
 // The adversarial losses at one logit.
 //
-// `kinds` is the table of kinds: what D minimises on a real and on a fake logit, what G minimises on a fake one. Each is
-// outer · base(inner·x + offset) with one of the five bases below. A new kind is a new row and needs no new kernel.
+// `kinds` is the table of kinds: what D minimises on a real and on a fake logit, what G minimises on a fake one. Each
+// is outer · base(inner·x + offset) with one of the five bases below. A new kind is a new row and needs no new kernel.
 #pragma once
 
 #include "../kernels/adversarial_loss.h"
@@ -137,7 +137,8 @@ struct Formula {
   double outer, inner, shift;
 };
 
-// One row of the table. Paired: the formulas are of differences of logits, real's of r − f and the generator's of f − r.
+// One row of the table. Paired: the formulas are of differences of logits, real's of r − f and the generator's of f −
+// r.
 struct Kind {
   const char* name;
   bool paired;

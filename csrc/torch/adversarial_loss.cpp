@@ -173,14 +173,13 @@ struct Two {
   Two(const Choice& choice, Role role, const Tensor& one, const Tensor& other, double parameter)
       : first(dense(one)),
         second(laid_out_as(other, first)),
-        segments{
-            {choice.segment(first, role, parameter, "first"), choice.segment(second, role, parameter, "second")},
-            1,
-            true} {}
+        segments{{choice.segment(first, role, parameter, "first"), choice.segment(second, role, parameter, "second")},
+                 1,
+                 true} {}
 
   std::tuple<Tensor, Tensor> backward(const Tensor& grad, const Target& target) {
     const Upstream above(grad, first);
-    Tensor of_first = empty_as(first), of_second = empty_as(second);
+    Tensor of_first = empty_as(first), of_second = empty_as(segments.paired ? first : second);
     segments.segment[0].out = output(of_first, "grad_first");
     segments.segment[1].out = output(of_second, "grad_second");
     if (first.numel() + second.numel() > 0) {
@@ -192,7 +191,7 @@ struct Two {
   std::tuple<Tensor, Tensor, Tensor> double_backward(const Tensor& tangent_first, const Tensor& tangent_second,
                                                      const Tensor& grad, bool per_element, const Target& target) {
     const Tensor t1 = laid_out_as(tangent_first, first), t2 = laid_out_as(tangent_second, second);
-    Tensor of_first = empty_as(first), of_second = empty_as(second);
+    Tensor of_first = empty_as(first), of_second = empty_as(segments.paired ? first : second);
     segments.segment[0].tangent = input(t1, "tangent_first");
     segments.segment[0].out = output(of_first, "grad_first");
     segments.segment[1].tangent = input(t2, "tangent_second");
@@ -258,9 +257,8 @@ std::tuple<Tensor, Tensor> paired_loss_backward(const Tensor& grad, const Tensor
 
 std::tuple<Tensor, Tensor, Tensor> paired_loss_double_backward(const Tensor& tangent_first,
                                                                const Tensor& tangent_second, const Tensor& grad,
-                                                               const Tensor& first, const Tensor& second,
-                                                               int64_t kind, int64_t role, int64_t reduction,
-                                                               double parameter) {
+                                                               const Tensor& first, const Tensor& second, int64_t kind,
+                                                               int64_t role, int64_t reduction, double parameter) {
   const Choice choice(kind, reduction);
   const Role part = role_of(role);
   check_same(first, second);

@@ -62,7 +62,8 @@ bool overlaps_itself(const Tensor& tensor) {
   return false;
 }
 
-// Whether any two entries of a list share memory. Their steps then follow each other, since threads must not meet there.
+// Whether any two entries of a list share memory. Their steps then follow each other, since threads must not meet
+// there.
 bool share_memory(const Tensors& tensors) {
   std::vector<std::pair<const char*, const char*>> stretches;
   stretches.reserve(tensors.size());

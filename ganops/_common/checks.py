@@ -37,7 +37,7 @@ def tensor(function: str, name: str, value: object) -> None:
     """Raises TypeError unless ``value`` is a dense floating-point tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{function}: {name} must be a tensor, got {type(value).__name__}")
-    if value.layout != torch.strided:
+    if value.layout not in (torch.strided, torch.jagged):
         raise TypeError(f"{function}: {name} must be a dense tensor, got {value.layout}; use {name}.to_dense()")
     if not value.is_floating_point():
         raise TypeError(

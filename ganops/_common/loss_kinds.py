@@ -37,7 +37,8 @@ def _sigmoid(u: Tensor) -> Tensor:
 
 SOFTPLUS = Base(
     "softplus",
-    lambda u: -F.logsigmoid(-u),  # exact for every u; F.softplus drops the tail beyond its threshold
+    # Exact for every u, where its own threshold of 20 drops a tail that float64 holds; tensor subclasses often know it.
+    lambda u: F.softplus(u, threshold=40),
     _sigmoid,
     lambda u: torch.sigmoid(u) * torch.sigmoid(-u),
 )

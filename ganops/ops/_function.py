@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops._transforms import dual_level, is_compiling, transforms_active
+from ganops._transforms import batching_gradients, dual_level, is_compiling, transforms_active, vectorizing
 
 
-def autograd_op(operator: Any) -> Callable[[type[Function]], type[Function]]:
+def autograd_op(operator: Any, formula: Callable[..., Any] | None = None) -> Callable[[type[Function]], type[Function]]:
     """Makes ``operator`` the forward of the decorated Function, which defines ``setup_context`` and ``backward``.
 
     Torch wants two forms of it. The class itself has a forward without context, for ``torch.func`` and
     ``torch.compile``. Its attribute ``recording`` is the same Function with ``forward(ctx, …)``, for ordinary calls,
     which torch applies in half the time. :func:`apply` chooses.
+
+    ``formula`` is the same function in PyTorch's own operations, for a backward under ``torch.vmap``
+    (``is_grads_batched``, ``jacrev``): the operator would run once for each member, and lose the graph there.
     """
 
     def decorate(function: type[Function]) -> type[Function]:
@@ -34,8 +37,9 @@ def autograd_op(operator: Any) -> Callable[[type[Function]], type[Function]]:
             return output
 
         function.forward = staticmethod(forward)
-        function.generate_vmap_rule = True
+        function.generate_vmap_rule = True  # for torch without the question that `vectorizing` asks
         function.operator = staticmethod(operator)
+        function.formula = staticmethod(formula) if formula is not None else None
         body = {"forward": staticmethod(recording_forward), "backward": staticmethod(function.backward)}
         function.recording = type(function.__name__, (Function,), body)
         return function
@@ -51,8 +55,11 @@ def apply(function: Any, *arguments: Any) -> Any:
             recorded = recorded or (isinstance(x, Tensor) and x.requires_grad)
     if is_compiling():
         return function.apply(*_dealias(arguments)) if recorded else function.operator(*arguments)
-    if transforms_active() or dual_level():  # where a tangent reaches a kernel, torch then raises an error
-        return function.apply(*arguments)
+    if (
+        transforms_active() or batching_gradients() or dual_level()
+    ):  # where a tangent reaches a kernel, torch then raises an error
+        batched = function.formula is not None and vectorizing()
+        return function.formula(*arguments) if batched else function.apply(*arguments)
     return function.recording.apply(*arguments) if recorded else function.operator(*arguments)
 
 
@@ -65,6 +72,7 @@ def _dealias(arguments: tuple[Any, ...]) -> list[Any]:
     return seen
 
 
-def differentiable() -> bool:
-    """Whether a backward is differentiated itself: a graph of it is recorded, or tangents pass through it."""
-    return torch.is_grad_enabled() or dual_level()
+def needs_formula() -> bool:
+    """Whether a second-order backward must consist of PyTorch's own operations: a graph of it is recorded, tangents
+    pass through it, or it runs under ``torch.vmap``."""
+    return torch.is_grad_enabled() or dual_level() or vectorizing()

@@ -15,7 +15,7 @@ from ganops._common.loss_kinds import ROLES, Setting, check_logits, check_real_l
 from ganops._common.reduction import REDUCTIONS
 from ganops._transforms import is_compiling
 from ganops.ops import _layout
-from ganops.ops._function import apply, autograd_op, differentiable
+from ganops.ops._function import apply, autograd_op, needs_formula
 from ganops.reference import adversarial_loss as reference
 
 _REAL, _FAKE, _GENERATOR = range(len(ROLES))
@@ -158,6 +158,28 @@ def _paired_loss(first: Tensor, second: Tensor, setting: Setting, role: int, red
     return apply(_PairedLoss, first, second, _NUMBERS[setting.name], role, reduction, setting.parameters[role])
 
 
+def _slope(grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float) -> Tensor:
+    """The fused backward in PyTorch's own operations."""
+    wide = accumulate_dtype(logits.dtype)
+    scale = 1 / max(logits.numel(), 1) if reduction == _MEAN else 1
+    slope = _BY_NUMBER[kind].term(ROLES[role]).first(logits.to(wide), parameter)
+    return (scale * grad.to(wide) * slope).to(logits.dtype)
+
+
+def _slopes_of_both(
+    grad: Tensor, real: Tensor, fake: Tensor, kind: int, reduction: int, of_real: float, of_fake: float
+) -> tuple[Tensor, Tensor]:
+    return _slope(grad, real, kind, _REAL, reduction, of_real), _slope(grad, fake, kind, _FAKE, reduction, of_fake)
+
+
+def _slopes_of_pairs(
+    grad: Tensor, first: Tensor, second: Tensor, kind: int, role: int, reduction: int, parameter: float
+) -> tuple[Tensor, Tensor]:
+    wide = accumulate_dtype(first.dtype)
+    slope = _slope(grad, first.to(wide) - second.to(wide), kind, role, reduction, parameter).to(first.dtype)
+    return slope, -slope
+
+
 def _second_order(
     tangent: Tensor, grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float
 ) -> tuple[Tensor, Tensor]:
@@ -187,7 +209,7 @@ class _Loss(Function):
         return apply(_LossBackward, grad, logits, *ctx.choice), None, None, None, None
 
 
-@autograd_op(_library.operator("adversarial_loss_backward"))
+@autograd_op(_library.operator("adversarial_loss_backward"), _slope)
 class _LossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -197,7 +219,7 @@ class _LossBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, logits = ctx.saved_tensors
-        second_order = _second_order if differentiable() else _adversarial_loss_double_backward_op
+        second_order = _second_order if needs_formula() else _adversarial_loss_double_backward_op
         return *second_order(tangent, grad, logits, *ctx.choice), None, None, None, None
 
 
@@ -224,7 +246,7 @@ class _DiscriminatorLoss(Function):
         return *grads, None, None, None, None
 
 
-@autograd_op(_library.operator("discriminator_loss_backward"))
+@autograd_op(_library.operator("discriminator_loss_backward"), _slopes_of_both)
 class _DiscriminatorLossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -234,7 +256,7 @@ class _DiscriminatorLossBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent_real: Tensor, tangent_fake: Tensor) -> tuple:
         grad, real, fake = ctx.saved_tensors
-        if differentiable():
+        if needs_formula():
             kind, reduction, of_real, of_fake = ctx.choice
             grad_real, real_out = _second_order(tangent_real, grad, real, kind, _REAL, reduction, of_real)
             grad_fake, fake_out = _second_order(tangent_fake, grad, fake, kind, _FAKE, reduction, of_fake)
@@ -258,7 +280,7 @@ class _PairedLoss(Function):
         return *apply(_PairedLossBackward, grad, *ctx.saved_tensors, *ctx.choice), None, None, None, None
 
 
-@autograd_op(_library.operator("paired_loss_backward"))
+@autograd_op(_library.operator("paired_loss_backward"), _slopes_of_pairs)
 class _PairedLossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -268,7 +290,7 @@ class _PairedLossBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent_first: Tensor, tangent_second: Tensor) -> tuple:
         grad, first, second = ctx.saved_tensors
-        if differentiable():
+        if needs_formula():
             wide = accumulate_dtype(first.dtype)
             tangent, difference = tangent_first.to(wide) - tangent_second.to(wide), first.to(wide) - second.to(wide)
             grad_out, out = _second_order(tangent, grad, difference, *ctx.choice)

@@ -76,7 +76,22 @@ def _passes(names: list[str]) -> list[int]:
     return passes
 
 
-@autograd_op(_library.operator("diff_augment"))
+def _pass(images: Tensor, parameters: Tensor, bits: int, form: int) -> Tensor:
+    """The operator in PyTorch's own operations."""
+    policy = ",".join(name for name, bit in _BITS.items() if bits & bit)
+
+    def augmented(images: Tensor) -> Tensor:
+        return reference_diff_augment(images, policy, parameters=parameters)
+
+    if form == _VALUE:
+        return augmented(images)
+    zeros = torch.zeros_like(images)
+    if form == _LINEAR:
+        return augmented(images) - augmented(zeros)
+    return torch.func.vjp(augmented, zeros)[1](images)[0]
+
+
+@autograd_op(_library.operator("diff_augment"), _pass)
 class _Augment(Function):
     """One pass. Value and linear part have the adjoint as their backward, and the adjoint has the linear part."""
 

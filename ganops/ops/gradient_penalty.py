@@ -13,7 +13,7 @@ from ganops._common.dtypes import accumulate_dtype, without_autocast
 from ganops._common.gradient_penalty import check_gradient, check_settings
 from ganops._common.reduction import REDUCTIONS
 from ganops.ops import _layout
-from ganops.ops._function import apply, autograd_op, differentiable
+from ganops.ops._function import apply, autograd_op, needs_formula
 from ganops.reference.gradient_penalty import gradient_norm_penalty as reference_penalty
 
 _REDUCTION = {name: number for number, name in enumerate(REDUCTIONS)}
@@ -48,32 +48,60 @@ def gradient_norm_penalty(
     return apply(_Penalty, gradient, target, bool(one_sided), _REDUCTION[reduction])[0]
 
 
-def _second_order(
-    tangent: Tensor, grad: Tensor, gradient: Tensor, target: float, one_sided: bool, reduction: int
-) -> tuple[Tensor, Tensor]:
-    """What the fused double backward computes, in operations that autograd differentiates again.
+# With n = ‖g‖, u = g/n and c(n) = φ'(n)/n the backward is G·c·g per sample. In direction t its derivatives are c·⟨t, g⟩
+# with respect to G and G·(c·t + n·c'·⟨t, u⟩·u) with respect to g.
 
-    With n = ‖g‖, u = g/n and c(n) = φ'(n)/n the backward is t ↦ G·c·g per sample, whose derivatives in direction t are
-    c·⟨t, g⟩ with respect to G and G·(c·t + n·c'·⟨t, u⟩·u) with respect to g.
-    """
-    wide = accumulate_dtype(gradient.dtype)
-    g, t = gradient.flatten(1).to(wide) if gradient.dim() > 1 else gradient[:, None].to(wide), tangent.to(wide)
-    t = t.reshape(g.shape)
+
+def _rows(x: Tensor) -> Tensor:
+    """Samples as rows, in the accumulation dtype."""
+    return x.reshape(len(x), -1).to(accumulate_dtype(x.dtype)) if x.numel() else x.new_zeros(len(x), 1)
+
+
+def _radial(g: Tensor, target: float, one_sided: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The norms of rows (1 in place of 0), c and n·c', a column each."""
     squared = g.square().sum(1, keepdim=True)
     nonzero = squared != 0
     norm = torch.where(nonzero, squared, 1).sqrt()
     if target == 0:
-        slope, curvature = torch.full_like(norm, 2), torch.zeros_like(norm)
-    else:
-        active = nonzero & ~(norm <= target) if one_sided else nonzero
-        slope = torch.where(active, 2 * (1 - target / norm), 0)
-        curvature = torch.where(active, 2 * target / norm, 0)
-    scale = 1 / max(g.shape[0], 1) if reduction == _REDUCTION["mean"] else 1
+        return norm, torch.full_like(norm, 2), torch.zeros_like(norm)
+    active = nonzero & ~(norm <= target) if one_sided else nonzero
+    return norm, torch.where(active, 2 * (1 - target / norm), 0), torch.where(active, 2 * target / norm, 0)
+
+
+def _scale(samples: int, reduction: int) -> float:
+    return 1 / max(samples, 1) if reduction == _REDUCTION["mean"] else 1
+
+
+def _first_order(
+    grad: Tensor, gradient: Tensor, norm: Tensor, target: float, one_sided: bool, reduction: int
+) -> Tensor:
+    """The fused backward in PyTorch's own operations."""
+    g = _rows(gradient)
+    _, slope, _ = _radial(g, target, one_sided)
+    found = _scale(len(g), reduction) * grad.to(g.dtype).reshape(-1, 1) * slope * g
+    return found.reshape(gradient.shape).to(gradient.dtype) if gradient.numel() else torch.zeros_like(gradient)
+
+
+def _second_order(
+    tangent: Tensor,
+    grad: Tensor,
+    gradient: Tensor,
+    norm: Tensor,
+    target: float,
+    one_sided: bool,
+    reduction: int,
+) -> tuple[Tensor, Tensor]:
+    """The fused double backward in PyTorch's own operations."""
+    if gradient.numel() == 0:
+        return torch.zeros_like(grad), torch.zeros_like(gradient)
+    g, t = _rows(gradient), _rows(tangent)
+    length, slope, curvature = _radial(g, target, one_sided)
+    scale = _scale(len(g), reduction)
     along = scale * slope * (t * g).sum(1, keepdim=True)
     grad_out = along.squeeze(1) if reduction == _REDUCTION["none"] else along.sum()
-    unit = g / norm
+    unit = g / length
     direction = slope * t + curvature * (t * unit).sum(1, keepdim=True) * unit
-    gradient_out = scale * grad.to(wide).reshape(-1, 1) * direction
+    gradient_out = scale * grad.to(g.dtype).reshape(-1, 1) * direction
     return grad_out.to(grad.dtype), gradient_out.reshape(gradient.shape).to(gradient.dtype)
 
 
@@ -96,7 +124,7 @@ class _Penalty(Function):
         return apply(_PenaltyBackward, grad, gradient, norm, *ctx.choice), None, None, None
 
 
-@autograd_op(_library.operator("gradient_norm_penalty_backward"))
+@autograd_op(_library.operator("gradient_norm_penalty_backward"), _first_order)
 class _PenaltyBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -105,14 +133,8 @@ class _PenaltyBackward(Function):
 
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
-        grad, gradient, norm = ctx.saved_tensors
-        if differentiable():
-            grad_out, gradient_out = _second_order(tangent, grad, gradient, *ctx.choice)
-        else:
-            grad_out, gradient_out = _gradient_norm_penalty_double_backward_op(
-                tangent, grad, gradient, norm, *ctx.choice
-            )
-        return grad_out, gradient_out, None, None, None, None
+        second_order = _second_order if needs_formula() else _gradient_norm_penalty_double_backward_op
+        return *second_order(tangent, *ctx.saved_tensors, *ctx.choice), None, None, None, None
 
 
 def _register_fakes() -> None:

@@ -43,7 +43,28 @@ def interpolate(
     return apply(_Interpolate, real, fake, weight.contiguous())
 
 
-@autograd_op(_library.operator("interpolate"))
+def _by_sample(values: Tensor, like: Tensor) -> Tensor:
+    """One value per sample, to be multiplied with samples like these."""
+    return values.view(-1, *(1 for _ in like.shape[1:]))
+
+
+def _parts(grad: Tensor, weight: Tensor, real: bool, fake: bool) -> tuple[Tensor, Tensor]:
+    """The operator ``interpolate_backward`` in PyTorch's own operations."""
+    weight = _by_sample(weight, grad)
+    nothing = grad.new_zeros(0)
+    return (
+        (weight * grad).to(grad.dtype) if real else nothing,
+        ((1 - weight) * grad).to(grad.dtype) if fake else nothing,
+    )
+
+
+def _along(grad: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+    """The operator ``interpolate_weight_backward`` in PyTorch's own operations."""
+    product = grad * (real - fake)
+    return product.reshape(len(grad), -1).sum(1, dtype=accumulate_dtype(grad.dtype))
+
+
+@autograd_op(_library.operator("interpolate"), reference_interpolate)
 class _Interpolate(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -63,7 +84,7 @@ class _Interpolate(Function):
         return grad_real if needs_real else None, grad_fake if needs_fake else None, grad_weight
 
 
-@autograd_op(_library.operator("interpolate_backward"))
+@autograd_op(_library.operator("interpolate_backward"), _parts)
 class _InterpolateBackward(Function):
     """(weight·grad, (1 − weight)·grad): the adjoint of interpolation, which is therefore its own backward."""
 
@@ -83,7 +104,7 @@ class _InterpolateBackward(Function):
         return grad_grad, grad_weight, None, None
 
 
-@autograd_op(_library.operator("interpolate_weight_backward"))
+@autograd_op(_library.operator("interpolate_weight_backward"), _along)
 class _WeightBackward(Function):
     """Σ grad·(real − fake) per sample."""
 
@@ -94,7 +115,7 @@ class _WeightBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, real, fake = ctx.saved_tensors
-        tangent = tangent.view(-1, *(1 for _ in grad.shape[1:]))
+        tangent = _by_sample(tangent, grad)
         scaled = tangent * grad
         return (tangent * (real - fake)).to(grad.dtype), scaled.to(grad.dtype), -scaled.to(grad.dtype)
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
+from ganops._common.dtypes import accumulate_dtype
 from ganops._common.minibatch_discrimination import check
 from ganops.ops import _layout
-from ganops.ops._function import apply, autograd_op, differentiable
+from ganops.ops._function import apply, autograd_op, needs_formula
 from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
 _double_backward_op = _library.operator("minibatch_discrimination_double_backward")
@@ -68,7 +69,32 @@ def _slopes_of_tangents(grad: Tensor, m: Tensor, tangents: Tensor, count: int) -
     return torch.stack([apply(_Slope, grad, m, _others(tangents, place)) for place in range(count)])
 
 
-@autograd_op(_library.operator("minibatch_discrimination"))
+def _pairs(m: Tensor, tangents: Tensor | None) -> tuple[Tensor, Tensor]:
+    """k·Π, 0 at i = j, and sign(m_j − m_i): (B, N, N) and (B, C, N, N), in the accumulation dtype."""
+    m = m.to(accumulate_dtype(m.dtype))
+    difference = m[:, :, None] - m[:, :, :, None]
+    itself = torch.eye(m.shape[2], dtype=torch.bool, device=m.device)
+    product = torch.exp(-difference.abs().sum(1).masked_fill(itself, torch.inf))
+    sign = difference.sign()
+    for t in () if tangents is None else tangents.to(m.dtype).unbind(0):
+        product = product * (sign * (t[:, :, :, None] - t[:, :, None])).sum(1)
+    return product, sign
+
+
+def _closeness_formula(m: Tensor, tangents: Tensor | None) -> Tensor:
+    """The operator ``minibatch_discrimination`` in PyTorch's own operations."""
+    return _pairs(m, tangents)[0].sum(2).t().to(m.dtype)
+
+
+def _slope_formula(grad: Tensor, m: Tensor, tangents: Tensor | None) -> Tensor:
+    """The operator ``minibatch_discrimination_backward`` in PyTorch's own operations."""
+    product, sign = _pairs(m, tangents)
+    g = grad.t().to(product.dtype)
+    both = (g[:, :, None] + g[:, None]) * product
+    return (both[:, None] * sign).sum(3).to(m.dtype)
+
+
+@autograd_op(_library.operator("minibatch_discrimination"), _closeness_formula)
 class _Closeness(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -84,7 +110,7 @@ class _Closeness(Function):
         )
 
 
-@autograd_op(_library.operator("minibatch_discrimination_backward"))
+@autograd_op(_library.operator("minibatch_discrimination_backward"), _slope_formula)
 class _Slope(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -96,7 +122,7 @@ class _Slope(Function):
         needs_grad, needs_m, needs_tangents = ctx.needs_input_grad
         along = tangent[None] if tangents is None else torch.cat([tangents, tangent[None]])
         grad_grad = grad_m = None
-        if needs_grad and needs_m and not differentiable():
+        if needs_grad and needs_m and not needs_formula():
             grad_grad, grad_m = _double_backward_op(grad, m, along)
         else:
             grad_grad = apply(_Closeness, m, along) if needs_grad else None

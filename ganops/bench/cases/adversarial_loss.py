@@ -168,7 +168,7 @@ _G: dict[str, tuple[tuple[str, Formula], tuple[str, Formula]]] = {
 
 
 def _traffic(logits: int, backward: int) -> dict[str, Traffic]:
-    """Of so many bytes of logits: forward reads them, backward reads them again and writes as many."""
+    """Of so many bytes of logits, which forward and backward each read."""
     return {
         FORWARD: Traffic(logits, logits),
         BACKWARD: Traffic(backward, backward),

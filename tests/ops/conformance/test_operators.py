@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch.library import opcheck
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 import ganops
 from ganops import _library
@@ -295,3 +300,54 @@ def test_operators_refuse_what_is_unsafe(what, device):
     name, arguments = _bad(torch.randn(4, 3, device=device))[what]
     with pytest.raises(RuntimeError, match="ganops"):
         getattr(torch.ops.ganops, name).default(*arguments)
+
+
+# ----------------------------------------------------------------------------------- fake tensors foretell the strides
+
+
+def _relaid(x: Tensor, chance: random.Random) -> Tensor:
+    """The same values elsewhere in memory: permuted, with gaps, expanded, with odd strides of size-1 dimensions."""
+    order = chance.sample(range(x.dim()), x.dim())
+    inverse = [order.index(dimension) for dimension in range(x.dim())]
+    x = x.permute(order).contiguous().permute(inverse)
+    what = chance.choice(("as it is", "gaps", "expanded", "odd strides"))
+    dimension = chance.randrange(x.dim()) if x.dim() else None
+    if what == "gaps" and dimension is not None:
+        x = torch.cat([x, x], dimension)
+        x = x[tuple(slice(None, None, 2) if i == dimension else slice(None) for i in range(x.dim()))]
+    elif what == "expanded" and dimension is not None and x.shape[dimension]:
+        x = x.narrow(dimension, 0, 1).expand(x.shape)
+    elif what == "odd strides":
+        strides = [chance.randrange(1, 50) if n == 1 else s for n, s in zip(x.shape, x.stride(), strict=True)]
+        x = x.as_strided(x.shape, strides)
+    return x
+
+
+def _fuzzed(seed: int) -> tuple[str, tuple]:
+    """An operator and arguments whose tensors of samples lie in memory at random."""
+    chance = random.Random(seed)
+    name = chance.choice([name for name in ARGUMENTS if not name.endswith("_")])
+    lowest = 2 if "norm_penalty_" in name else 1
+    shape = [chance.choice((0, 1, 1, 2, 3, 4)) for _ in range(chance.randint(lowest, 5))]
+    x = torch.linspace(-1, 1, math.prod(shape)).reshape(shape)
+    arguments = chance.choice(ARGUMENTS[name])(x)
+    given = tuple(
+        _relaid(a, chance) if isinstance(a, Tensor) and a.dim() > 1 and (a.dim() > 2 or a.shape == x.shape) else a for a in arguments
+    )
+    return name, given
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_fake_tensors_foretell_strides(block, device):
+    """200 operators a block on tensors in random layouts: shapes, strides and dtypes are those that come."""
+    for seed in range(200 * block, 200 * (block + 1)):
+        name, arguments = _fuzzed(seed)
+        operator, arguments = _operator(name), tree_map_only(Tensor, lambda x: x.to(device), arguments)
+        found = tree_leaves(operator(*arguments))
+        with FakeTensorMode() as mode:
+            foretold = tree_leaves(operator(*tree_map_only(Tensor, mode.from_tensor, arguments)))
+        for real, fake in zip(found, foretold, strict=True):
+            wanted = real.shape, real.stride(), real.dtype
+            assert (fake.shape, fake.stride(), fake.dtype) == wanted, (
+                seed, name, [(a.shape, a.stride()) for a in arguments if isinstance(a, Tensor)],
+            )  # fmt: skip
