@@ -24,8 +24,8 @@ from ganops.ops.minibatch_discrimination import closeness
 Op = Callable[[Tensor], list[Tensor]]
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-# Tiles are 2048 or 4096 elements of float, half as many of double, twice as many of half; a piece of a sample is 64, 128
-# or 256, or a multiple.
+# Tiles are 2048 or 4096 elements of float, half as many of double, twice as many of half; pieces of samples are
+# multiples of 128, 64 and 256.
 EDGES = (1, 31, 2047, 2049, 4097, 8192, 20_003)
 
 
