@@ -22,10 +22,11 @@ def feature_matching_loss(
     real, fake = check(real_features, fake_features, distance, normalize, scale_reduction)
     if detach_real:
         real = [x.detach() for x in real]
-    single = isinstance(fake_features, Tensor)
-    return combined(
-        [_value(*pair, distance, normalize) for pair in zip(real, fake, strict=True)], scale_reduction, single
-    )
+    values = [_value(*pair, distance, normalize) for pair in zip(real, fake, strict=True)]
+    if isinstance(fake_features, Tensor):
+        return values[0]
+    stacked = torch.stack(values)
+    return stacked if scale_reduction == "none" else stacked.sum() if scale_reduction == "sum" else stacked.mean()
 
 
 def _value(real: Tensor, fake: Tensor, distance: str, normalize: bool) -> Tensor:
@@ -36,11 +37,3 @@ def _value(real: Tensor, fake: Tensor, distance: str, normalize: bool) -> Tensor
     difference = real - fake
     value = (difference.abs() if distance == "l1" else difference.square()).mean()
     return (value / real.abs().mean() if normalize else value).to(dtype)
-
-
-def combined(values: list[Tensor], scale_reduction: str, single: bool) -> Tensor:
-    """The values of all pairs as one number, or as a vector of them."""
-    if single:
-        return values[0]
-    stacked = torch.stack(values)
-    return stacked if scale_reduction == "none" else stacked.sum() if scale_reduction == "sum" else stacked.mean()
