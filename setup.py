@@ -37,6 +37,7 @@ STEMS = (
     "minibatch_discrimination",
     "minibatch_stddev",
     "optimizers",
+    "feature_matching",
 )
 
 COMMON = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]

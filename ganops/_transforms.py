@@ -45,7 +45,12 @@ batching_gradients = _batching_gradients()
 
 
 def vectorizing() -> bool:
-    """Whether ``torch.vmap`` is at work. Kernels know nothing of its batch: they would run once for each member."""
+    """Whether ``torch.vmap`` is at work. Kernels know nothing of its batch: they would run once for each member.
+
+    False while ``torch.compile`` traces, which cannot trace the question.
+    """
+    if is_compiling():
+        return False
     if batching_gradients():
         return True
     functorch = getattr(torch._C, "_functorch", None)

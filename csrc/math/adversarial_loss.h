@@ -148,7 +148,7 @@ struct Kind {
 constexpr Formula minus{Base::linear, -1, 1, 0}, plus{Base::linear, 1, 1, 0};
 constexpr Formula softplus_minus{Base::softplus, 1, -1, 0}, softplus_plus{Base::softplus, 1, 1, 0};
 constexpr Formula minus_softplus{Base::softplus, -1, 1, 0}, minus_exponential{Base::exponential, -1, 1, 0};
-constexpr Formula distance{Base::square, 1, 1, -1};
+constexpr Formula squared_distance{Base::square, 1, 1, -1};
 constexpr Formula below_margin{Base::relu, 1, -1, 1}, above_margin{Base::relu, 1, 1, 1};
 
 // The table of kinds. A new kind is one row here and one in ganops/_common/loss_kinds.py, anywhere in either: Python
@@ -158,7 +158,7 @@ constexpr Kind kinds[] = {
     {"non_saturating", false, softplus_minus, softplus_plus, softplus_minus},
     {"kl", false, softplus_minus, softplus_plus, minus},
     {"mle", false, softplus_minus, softplus_plus, minus_exponential},
-    {"least_squares", false, distance, distance, distance},
+    {"least_squares", false, squared_distance, squared_distance, squared_distance},
     {"hinge", false, below_margin, above_margin, minus},
     {"wasserstein", false, minus, plus, minus},
     {"relativistic", true, softplus_minus, softplus_minus, softplus_minus},

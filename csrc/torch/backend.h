@@ -12,6 +12,7 @@
 #include "../kernels/adversarial_loss.h"
 #include "../kernels/clip_weights.h"
 #include "../kernels/diff_augment.h"
+#include "../kernels/feature_matching.h"
 #include "../kernels/gradient_penalty.h"
 #include "../kernels/interpolate.h"
 #include "../kernels/minibatch_discrimination.h"
@@ -31,6 +32,7 @@ extern const DiffAugmentKernels diff_augment;
 extern const OptimizersKernels optimizers;
 extern const MinibatchDiscriminationKernels minibatch_discrimination;
 extern const MinibatchStddevKernels minibatch_stddev;
+extern const FeatureMatchingKernels feature_matching;
 }  // namespace ganops::cuda
 
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
@@ -47,6 +49,7 @@ GANOPS_CPU_TABLE(DiffAugmentKernels, diff_augment)
 GANOPS_CPU_TABLE(OptimizersKernels, optimizers)
 GANOPS_CPU_TABLE(MinibatchDiscriminationKernels, minibatch_discrimination)
 GANOPS_CPU_TABLE(MinibatchStddevKernels, minibatch_stddev)
+GANOPS_CPU_TABLE(FeatureMatchingKernels, feature_matching)
 
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 

@@ -71,6 +71,20 @@ STABLE_TORCH_LIBRARY(ganops, m) {
   m.def("minibatch_stddev(Tensor x, int group) -> Tensor");
   m.def("minibatch_stddev_backward(Tensor grad, Tensor x, int group) -> Tensor");
   m.def("minibatch_stddev_double_backward(Tensor tangent, Tensor grad, Tensor x, int group) -> (Tensor, Tensor)");
+
+  // (loss, signs, scales); signs and scales are empty where the backward pass needs none. `wide`: the loss is in the
+  // type of sums.
+  m.def(
+      "feature_matching_loss(Tensor[] real, Tensor[] fake, int distance, bool normalize, int scale_reduction, bool "
+      "wide, "
+      "bool keep_signs) -> (Tensor, Tensor, Tensor)");
+  // The features themselves need not be kept: `like` is an empty tensor of their dtype and device.
+  m.def(
+      "feature_matching_loss_l1_backward(Tensor grad, Tensor signs, Tensor scales, Tensor like, SymInt[] sizes, "
+      "SymInt[] strides, int[] dims, bool normalize, int scale_reduction, bool real, bool fake) -> Tensor[]");
+  m.def(
+      "feature_matching_loss_l2_backward(Tensor grad, Tensor[] real, Tensor[] fake, Tensor scales, bool normalize, "
+      "int scale_reduction, bool want_real, bool want_fake) -> Tensor[]");
 }
 
 // What was built, for ganops.build_info().

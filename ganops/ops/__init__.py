@@ -3,6 +3,7 @@
 from ganops.ops.adversarial_loss import discriminator_loss, generator_loss
 from ganops.ops.clip_weights import clip_weights_
 from ganops.ops.diff_augment import diff_augment
+from ganops.ops.feature_matching import feature_matching_loss
 from ganops.ops.gradient_penalty import gradient_norm_penalty
 from ganops.ops.interpolate import interpolate
 from ganops.ops.minibatch_discrimination import minibatch_discrimination
@@ -25,6 +26,7 @@ __all__ = [
     "diff_augment",
     "discriminator_loss",
     "dragan_penalty",
+    "feature_matching_loss",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",

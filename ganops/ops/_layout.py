@@ -40,6 +40,11 @@ def _like(x: Tensor, keep: bool) -> Tensor:
     return x.new_empty_strided(x.shape, x.stride()) if keep else x.new_empty(x.shape)
 
 
+def strides_like(x: Tensor) -> tuple[int, ...]:
+    """The strides of a result of kernels that go through the elements of ``x`` in any order."""
+    return x.stride() if is_dense(x) else torch.empty(x.shape, device="meta").stride()
+
+
 def empty_like(x: Tensor) -> Tensor:
     """A result of kernels that go through the elements of ``x`` in any order."""
     return _like(x, is_dense(x))

@@ -5,6 +5,7 @@ from ganops.reference import optimizers
 from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
 from ganops.reference.clip_weights import clip_weights_
 from ganops.reference.diff_augment import diff_augment
+from ganops.reference.feature_matching import feature_matching_loss
 from ganops.reference.gradient_penalty import gradient_norm_penalty
 from ganops.reference.interpolate import interpolate
 from ganops.reference.minibatch_discrimination import minibatch_discrimination
@@ -26,6 +27,7 @@ __all__ = [
     "diff_augment",
     "discriminator_loss",
     "dragan_penalty",
+    "feature_matching_loss",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",

@@ -55,6 +55,7 @@ def test_every_family_has_cases_and_floors_and_a_script(pytestconfig):
         "adversarial_loss",
         "clip_weights",
         "diff_augment",
+        "feature_matching",
         "gradient_penalty",
         "interpolate",
         "minibatch_discrimination",
@@ -308,7 +309,7 @@ def test_a_failed_row_is_shown_and_counted():
 
 def test_floors_cover_the_speeds_promised():
     pairs = ganops.bench.cases.floors(STEMS)
-    assert len(pairs) == 7 + 7 + 1 + 1 + 1 + 2 + 1 + 2 + 1 + 2
+    assert len(pairs) == 7 + 7 + 1 + 1 + 1 + 2 + 1 + 2 + 1 + 2 + 1
     assert len({row.name for _, row in pairs}) == len(pairs)
     for floor, row in pairs:
         known = {rival.name for rival in row.case.rivals} | set(GROUPS)

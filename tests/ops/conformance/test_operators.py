@@ -79,6 +79,32 @@ def _extended(x: Tensor) -> Tensor:
     return ganops.reference.minibatch_stddev(*_features(x)) * 2
 
 
+def _pairs(x: Tensor, last: int = 3) -> tuple[list[Tensor], list[Tensor]]:
+    """Real and fake features: those in the layout of x, all of them once more, and a few or none."""
+    return [x, x.flatten(), x.flatten()[:last] * 2], [x * 3, x.flatten() + 1, x.flatten()[:last]]
+
+
+def _matched(x: Tensor, reduction: int, normalize: bool, *wanted: bool) -> tuple:
+    """The arguments of the backward pass of an l1 distance."""
+    real, fake = _pairs(x)
+    loss, signs, scales = torch.ops.ganops.feature_matching_loss(real, fake, 0, normalize, reduction, False, True)
+    shapes = [(y.shape, torch.empty_like(y).stride()) for y in fake]
+    sizes, strides = ([n for shape in shapes for n in shape[i]] for i in (0, 1))
+    dims = [y.dim() for y in fake]
+    return (
+        loss.nan_to_num(0.5),
+        signs,
+        scales.nan_to_num(1.0),
+        x.new_empty(0),
+        sizes,
+        strides,
+        dims,
+        normalize,
+        reduction,
+        *wanted,
+    )
+
+
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
 ARGUMENTS = {
     "adversarial_loss": [
@@ -142,6 +168,20 @@ ARGUMENTS = {
     "minibatch_stddev": [lambda x: _features(x)],
     "minibatch_stddev_backward": [lambda x: (_extended(x), *_features(x))],
     "minibatch_stddev_double_backward": [lambda x: (_features(x)[0] + 1, _extended(x), *_features(x))],
+    "feature_matching_loss": [
+        lambda x: (*_pairs(x, 0), 0, False, 0, False, True),
+        lambda x: (*_pairs(x), 0, True, 1, True, False),
+        lambda x: (*_pairs(x), 1, True, 2, False, True),
+    ],
+    "feature_matching_loss_l1_backward": [
+        lambda x: _matched(x, 0, False, True, True),
+        lambda x: _matched(x, 1, True, False, True),
+        lambda x: _matched(x, 2, True, True, False),
+    ],
+    "feature_matching_loss_l2_backward": [
+        lambda x: (_number(x), *_pairs(x), x.new_empty(0), False, 0, True, True),
+        lambda x: (x.new_ones(3), *_pairs(x), x.new_ones(3, dtype=accumulate_dtype(x.dtype)), True, 2, False, True),
+    ],
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
     "adam_": [
         lambda x: (*_lists(x, True, True, True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
@@ -230,6 +270,20 @@ def _step(
     return *lists, 0.1, 0.9, 1e-8, 0.0, 0.0, False, 0.5, False
 
 
+def _signs(x: Tensor, **other: object) -> tuple:
+    """The arguments of an l1 backward pass of one pair of features like ``x``, some of them wrong."""
+    given: dict = {
+        "grad": _number(x),
+        "signs": x.new_zeros(1024, dtype=torch.uint8),
+        "scales": x.new_empty(0),
+        "like": x.new_empty(0),
+        "sizes": list(x.shape),
+        "strides": list(x.stride()),
+        "dims": [x.dim()],
+    }
+    return *(given | other).values(), False, 0, True, True
+
+
 # The operators check what memory safety needs, whoever calls them.
 def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
     whole, half = _number(x), x[: len(x) // 2]
@@ -281,6 +335,18 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "grad of one channel less": ("minibatch_stddev_backward", (x, x, 2)),
         "grad's dtype, extended": ("minibatch_stddev_backward", (_extended(x).half(), x, 2)),
         "tangent's shape": ("minibatch_stddev_double_backward", (half, _extended(x), x, 2)),
+        "no features": ("feature_matching_loss", ([], [], 0, False, 0, False, True)),
+        "features without partners": ("feature_matching_loss", ([x], [x, x], 0, False, 0, False, True)),
+        "features of two shapes": ("feature_matching_loss", ([x], [half], 0, False, 0, False, True)),
+        "features of two dtypes": ("feature_matching_loss", ([x, x.half()], [x, x.half()], 0, False, 0, False, True)),
+        "distance": ("feature_matching_loss", ([x], [x], 2, False, 0, False, True)),
+        "scale_reduction": ("feature_matching_loss", ([x], [x], 0, False, 3, False, True)),
+        "loss's gradient": ("feature_matching_loss_l2_backward", (x, [x], [x], x, False, 0, True, True)),
+        "scales": ("feature_matching_loss_l2_backward", (whole, [x], [x], x[0], True, 0, True, True)),
+        "signs": ("feature_matching_loss_l1_backward", _signs(x, signs=x.new_empty(9, dtype=torch.uint8))),
+        "strides that overlap": ("feature_matching_loss_l1_backward", _signs(x, strides=[0, 1])),
+        "sizes": ("feature_matching_loss_l1_backward", _signs(x, sizes=[4, 3, 2])),
+        "dimensions": ("feature_matching_loss_l1_backward", _signs(x, dims=[3])),
         "gaps": ("clip_weights_", ([x[:, ::2]], 0.5)),
         "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], 0.5)),
         "gradient's dtype": ("rmsprop_", _step(x, gradients=[x.half()])),
