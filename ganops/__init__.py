@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 from ganops import nn, optimizers, reference
 from ganops._library import FallbackWarning, build_info
 from ganops.ops import (
+    approximate_r1_penalty,
     clip_weights_,
     diff_augment,
     discriminator_loss,
@@ -16,6 +17,7 @@ from ganops.ops import (
     generator_loss,
     gradient_norm_penalty,
     gradient_penalty,
+    input_gradient_penalty,
     interpolate,
     lp_penalty,
     minibatch_discrimination,
@@ -27,6 +29,7 @@ from ganops.ops import (
 
 __all__ = [
     "FallbackWarning",
+    "approximate_r1_penalty",
     "build_info",
     "clip_weights_",
     "diff_augment",
@@ -35,6 +38,7 @@ __all__ = [
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
+    "input_gradient_penalty",
     "interpolate",
     "lp_penalty",
     "minibatch_discrimination",

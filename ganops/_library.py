@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganops._memory import raising_memory_errors
 from ganops._transforms import OPERATOR_TYPES, dual_level, is_compiling, transforms_active, vectorizing
 
 _FOLDER = Path(__file__).parent / "lib"
@@ -59,6 +60,25 @@ class _Library:
         return call().decode()
 
 
+# The oldest driver on which programs of a CUDA version run.
+_DRIVERS = {12: 525, 13: 580}
+
+
+def _driver_problem(handle: Any) -> str | None:
+    """Why this machine's driver cannot run the CUDA library; None where it can, and where there is no driver."""
+    if not hasattr(handle, "ganops_cuda_driver_version"):
+        return "libganops_cuda.so is older than these sources"
+    runtime, driver = handle.ganops_cuda_runtime_version(), handle.ganops_cuda_driver_version()
+    major, supported = runtime // 1000, driver // 1000
+    if driver == 0 or supported >= major:
+        return None
+    needed = f"driver {_DRIVERS[major]} or newer" if major in _DRIVERS else "a newer driver"
+    return (
+        f"libganops_cuda.so contains the runtime of CUDA {major}, which needs {needed}, but this machine's driver "
+        f"supports CUDA {supported}.{driver % 1000 // 10} at most; update the driver or build with CUDA {supported}"
+    )
+
+
 def _emulated_path() -> Path:
     named = os.environ.get("GANOPS_EMULATED_LIBRARY")
     if named:
@@ -89,6 +109,8 @@ elif _cpu.problem is not None:
     _cuda.problem = "libganops_cuda.so was not loaded, because libganops_cpu.so, which defines the operators, was not"
 else:
     _cuda.load()
+    if _cuda.problem is None:
+        _cuda.problem = _driver_problem(_cuda.handle)
 
 # Device types with kernels. "meta" is a device of shapes alone, for which the fake implementations stand.
 _DEVICES = frozenset(
@@ -111,7 +133,14 @@ def operator(name: str) -> Any:
         return None
     if not hasattr(torch.ops.ganops, name):
         raise ImportError(f"ganops: {_cpu.path} has no operator {name}: it is older than these sources; {_REBUILD}")
-    return getattr(torch.ops.ganops, name).default
+    return raising_memory_errors(getattr(torch.ops.ganops, name).default, _refused_bytes)
+
+
+def _refused_bytes(device_type: str) -> int:
+    """What that device's library was refused last in this thread, 0 if nothing; asking resets it."""
+    ask = (_cuda if device_type == "cuda" else _cpu).handle.ganops_refused_bytes
+    ask.restype = ctypes.c_int64
+    return ask()
 
 
 def texts(function: str) -> dict[Path, str | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ganops
-from ganops import _checks
+from ganops._common import checks
 from ganops._optional import require
 
 __all__ = ["main"]
@@ -71,6 +71,7 @@ def _sample(arguments: list[str]) -> int:
 
     from ganops._files import write_atomically
     from ganops.training import draw, generator_of, load_checkpoint, report, sample_condition
+    from ganops.training.folder import check_folder
     from ganops.training.options import parse_sample
 
     options = parse_sample(arguments)
@@ -78,7 +79,7 @@ def _sample(arguments: list[str]) -> int:
     state = load_checkpoint(options.checkpoint)
     generator, config = generator_of(state, ema=options.ema)
     condition = sample_condition(state, config, options.count, options.label)
-    report.check_folder(options.out.parent)
+    check_folder(options.out.parent)
     noise = torch.Generator().manual_seed(options.seed)
     samples = draw(generator, torch.randn(options.count, config.latent_dim, generator=noise), condition)
     if options.out.suffix == ".npy":
@@ -93,11 +94,12 @@ def _evaluate(arguments: list[str]) -> int:
     """Measure a trained generator again: ganops evaluate CHECKPOINT [--out FILE] [--seed S]"""
     require("tyro", "ganops evaluate")
     from ganops.training import evaluate_checkpoint, report
+    from ganops.training.folder import check_folder
     from ganops.training.options import parse_evaluate
 
     options = parse_evaluate(arguments)
     if options.out is not None:
-        report.check_folder(options.file.parent)
+        check_folder(options.file.parent)
     found = evaluate_checkpoint(options.checkpoint, ema=options.ema, seed=options.seed)
     # First of all: whoever reads the output may stop in the middle.
     report.write_json(options.file, {"checkpoint": options.checkpoint.name, **found})
@@ -211,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"ganops {ganops.__version__}")
         return 0
     try:
-        _checks.choice("command", "name", arguments[0], COMMANDS)
+        checks.choice("command", "name", arguments[0], COMMANDS)
         return COMMANDS[arguments[0]](arguments[1:])
     except KeyboardInterrupt as interrupt:
         print(f"ganops: {interrupt}" if str(interrupt) else "ganops: stopped by Ctrl-C", file=sys.stderr)

@@ -11,6 +11,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -132,8 +134,13 @@ inline Tensor empty(const Tensor& like, int64_t dim, const int64_t* sizes, const
   int32_t device_type;
   AtenTensorHandle result;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
-  TORCH_ERROR_CODE_CHECK(
-      aoti_torch_empty_strided(dim, sizes, strides, dtype, device_type, like.get_device_index(), &result));
+  if (aoti_torch_empty_strided(dim, sizes, strides, dtype, device_type, like.get_device_index(), &result) != 0) {
+    int64_t bytes = static_cast<int64_t>(aoti_torch_dtype_element_size(dtype));
+    for (int64_t i = 0; i < dim; ++i) bytes *= sizes[i];  // all tensors made here are dense
+    note_refused_bytes(bytes);
+    throw std::runtime_error("ganops: torch refused to allocate " + std::to_string(bytes) +
+                             " bytes: out of memory, or an earlier error of the device");
+  }
   prefer_large_pages(result);
   return Tensor(result);
 }
@@ -154,6 +161,31 @@ inline Tensor empty_scalar(const Tensor& like) { return empty(like, 0, nullptr, 
 inline Tensor empty_vector(const Tensor& like, int64_t count, int32_t dtype) {
   const int64_t stride = 1;
   return empty(like, 1, &count, &stride, dtype);
+}
+
+inline Tensor as_contiguous(const Tensor& tensor) {
+  if (tensor.is_contiguous()) return tensor;
+  const auto sizes = tensor.sizes();
+  std::vector<int64_t> strides(sizes.size(), 1);
+  for (size_t i = sizes.size(); i-- > 1;) strides[i - 1] = strides[i] * std::max<int64_t>(sizes[i], 1);
+  return copy_to(empty(tensor, tensor.dim(), sizes.data(), strides.data(), raw_dtype(tensor)), tensor);
+}
+
+// The tensor, or a dense copy with the strides that torch.empty_like gives.
+inline Tensor dense(const Tensor& tensor) {
+  if (is_dense(tensor)) return tensor;
+  std::optional<Tensor> result;
+  try {
+    result = torch::stable::empty_like(tensor);
+  } catch (const std::runtime_error&) {
+    note_refused_bytes(tensor.numel() * tensor.element_size());
+    throw;
+  }
+  return copy_to(*result, tensor);
+}
+
+inline Tensor dense_by_sample(const Tensor& tensor) {
+  return is_dense_by_sample(tensor) ? tensor : as_contiguous(tensor);
 }
 
 // The dtype of norms, weights and per-sample sums.

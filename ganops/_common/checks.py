@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import numbers
 from collections.abc import Iterable
 
 import torch
@@ -85,8 +86,11 @@ def choice(function: str, name: str, value: object, choices: Iterable[str]) -> N
 def number(
     function: str, name: str, value: object, *, minimum: float | None = None, above: float | None = None
 ) -> float:
-    """The finite float that ``value`` is, in the range asked for; raises TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    """Returns ``value`` as a float; raises TypeError or ValueError unless it is finite and in range.
+
+    NumPy scalars are numbers.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, numbers.Real)):
         raise TypeError(f"{function}: {name} must be a number, got {type(value).__name__}")
     # Comparisons alone, which torch.compile traces for numbers that change between calls; NaN fails them.
     low = (minimum is not None and value < minimum) or (above is not None and value <= above)
@@ -98,12 +102,15 @@ def number(
 
 
 def whole(function: str, name: str, value: object, *, minimum: int) -> int:
-    """The whole number that ``value`` is, at least ``minimum``; raises TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    """Returns ``value`` as an int; raises TypeError or ValueError unless it is a whole number, at least ``minimum``.
+
+    NumPy integers are whole numbers.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
         raise TypeError(f"{function}: {name} must be a whole number, got {type(value).__name__} {value!r}")
     if value < minimum:
         raise ValueError(f"{function}: {name} must be at least {minimum}, got {value}")
-    return value
+    return value if isinstance(value, int) else int(value)
 
 
 def grad_scaler(function: str, scaler: object) -> None:

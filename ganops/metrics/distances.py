@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganops import _checks, theory
+from ganops import theory
+from ganops._common import checks
 
 __all__ = ["frechet_distance", "kernel_distance", "precision_recall", "sliced_wasserstein"]
 
@@ -135,7 +136,7 @@ def _radii(x: Tensor, k: int) -> Tensor:
 def _clouds(function: str, a: Tensor, b: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
     """Both as (N, F) float64 on the CPU."""
     for name, x in (("first", a), ("second", b)):
-        _checks.tensor(function, f"the {name} set", x)
+        checks.tensor(function, f"the {name} set", x)
         if x.ndim != 2 or len(x) < least:
             raise ValueError(
                 f"{function}: the {name} set must be (N, F) with N at least {least}, got {tuple(x.shape)}; "

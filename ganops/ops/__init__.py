@@ -11,13 +11,16 @@ from ganops.ops.pack import pack
 from ganops.penalties import Penalties
 
 _penalties = Penalties(interpolate, gradient_norm_penalty)
+approximate_r1_penalty = _penalties.approximate_r1_penalty
 dragan_penalty = _penalties.dragan_penalty
 gradient_penalty = _penalties.gradient_penalty
+input_gradient_penalty = _penalties.input_gradient_penalty
 lp_penalty = _penalties.lp_penalty
 r1_penalty = _penalties.r1_penalty
 r2_penalty = _penalties.r2_penalty
 
 __all__ = [
+    "approximate_r1_penalty",
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
@@ -25,6 +28,7 @@ __all__ = [
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
+    "input_gradient_penalty",
     "interpolate",
     "lp_penalty",
     "minibatch_discrimination",

@@ -12,13 +12,16 @@ from ganops.reference.minibatch_stddev import minibatch_stddev
 from ganops.reference.pack import pack
 
 _penalties = Penalties(interpolate, gradient_norm_penalty)
+approximate_r1_penalty = _penalties.approximate_r1_penalty
 dragan_penalty = _penalties.dragan_penalty
 gradient_penalty = _penalties.gradient_penalty
+input_gradient_penalty = _penalties.input_gradient_penalty
 lp_penalty = _penalties.lp_penalty
 r1_penalty = _penalties.r1_penalty
 r2_penalty = _penalties.r2_penalty
 
 __all__ = [
+    "approximate_r1_penalty",
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
@@ -26,6 +29,7 @@ __all__ = [
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
+    "input_gradient_penalty",
     "interpolate",
     "lp_penalty",
     "minibatch_discrimination",

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from ganops._optional import require
 from ganops.data import Dataset
 
 __all__ = [
-    "check_folder",
     "image_grid",
     "strict",
     "write_curves",
@@ -33,18 +31,6 @@ __all__ = [
 _GRID = 64  # images in samples.png
 _MOST_COLUMNS = 20  # a column for each class, up to so many classes
 _CLOUD = 10_000  # points in samples.png
-
-
-def check_folder(path: Path) -> None:
-    """Make the folder if need be and see that files can be written to it, before hours are spent on what goes there."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"out: folder {str(path)!r} cannot be written ({error.strerror or error}); choose another one"
-        ) from error
 
 
 def strict(value: Any) -> Any:

@@ -11,20 +11,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganops import _checks, data, models
+from ganops import data, models
+from ganops._common import checks
 from ganops.models import Norm, Upsampling
-from ganops.training import combinations, evaluation, report
+from ganops.training import combinations, evaluation
 from ganops.training.checkpoint import load_checkpoint
 from ganops.training.config import TrainingConfig
-from ganops.training.trainer import Trainer, draw
+from ganops.training.examples import draw
+from ganops.training.folder import RunFolder
+from ganops.training.noise import cpu_generator, normal
+from ganops.training.trainer import Trainer
 
 __all__ = ["RunConfig", "build_trainer", "evaluate_checkpoint", "generator_of", "sample_condition", "train"]
-
-#: Files of an earlier run that a new one in the same folder replaces.
-RUN_FILES = (
-    "checkpoint.pt", "best.pt", "diverged.pt",
-    "config.json", "metrics.json", "evaluation.json", "samples.png", "curves.png", "history.csv", "monitor.csv",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +59,10 @@ class RunConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         data.source(self.data)
-        _checks.choice("train", "model", self.model, models.MODELS)
-        _checks.choice("train", "generator_norm", self.generator_norm, models.NORMS)
-        _checks.choice("train", "discriminator_norm", self.discriminator_norm, models.NORMS)
-        _checks.choice("train", "upsample", self.upsample, models.UPSAMPLINGS)
+        checks.choice("train", "model", self.model, models.MODELS)
+        checks.choice("train", "generator_norm", self.generator_norm, models.NORMS)
+        checks.choice("train", "discriminator_norm", self.discriminator_norm, models.NORMS)
+        checks.choice("train", "upsample", self.upsample, models.UPSAMPLINGS)
         if not self.lipschitz > 0:
             raise ValueError(f"lipschitz must be above 0, got {self.lipschitz!r}")
         combinations.check_model(self)
@@ -175,11 +173,8 @@ def train(
                 "it, or choose another --out"
             )
         trainer = build_trainer(config, out)
-    if out is not None:
-        report.check_folder(out)
-        if not resume:
-            for name in RUN_FILES:
-                (out / name).unlink(missing_ok=True)
+    if out is not None and not resume:
+        RunFolder(out).clear()
     return trainer.run()
 
 
@@ -252,8 +247,7 @@ def evaluate_checkpoint(path: str | Path, *, ema: bool = True, seed: int = 0) ->
     paired = config.conditional and dataset.conditions is not None
 
     def sample(count: int, condition: torch.Tensor | None) -> torch.Tensor:
-        z = torch.randn(count, config.latent_dim, generator=torch.Generator().manual_seed(seed))
-        return draw(generator, z, condition)
+        return draw(generator, normal(count, config.latent_dim, generator=cpu_generator(seed)), condition)
 
     held_out = dataset.split()[1] if paired else None
     found = evaluation.measure(sample, dataset, held_out, state["extra"]["classes"], last=True)

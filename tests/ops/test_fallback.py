@@ -277,6 +277,31 @@ def test_why_a_cuda_tensor_has_no_kernel():
         assert not _library.has_kernel("generator_loss", Elsewhere())
 
 
+class Versions:
+    """A CUDA library as far as its versions go."""
+
+    def __init__(self, runtime: int, driver: int) -> None:
+        self.ganops_cuda_runtime_version = lambda: runtime
+        self.ganops_cuda_driver_version = lambda: driver
+
+
+@pytest.mark.parametrize(
+    ("runtime", "driver"),
+    [(13000, 13000), (13010, 13000), (12080, 13000), (13000, 0)],
+    ids=lambda version: f"{version}",
+)
+def test_a_driver_that_runs_the_library(runtime, driver):
+    assert _library._driver_problem(Versions(runtime, driver)) is None
+
+
+def test_a_driver_that_is_too_old():
+    problem = _library._driver_problem(Versions(13000, 12080))
+    assert "contains the runtime of CUDA 13, which needs driver 580 or newer" in problem
+    assert "this machine's driver supports CUDA 12.8 at most; update the driver or build with CUDA 12" in problem
+    assert "which needs a newer driver, but" in _library._driver_problem(Versions(15000, 13000))
+    assert _library._driver_problem(object()) == "libganops_cuda.so is older than these sources"
+
+
 def test_build_info():
     info = ganops.build_info()
     assert set(info) >= {"version", "torch", "backend", "stable_abi", "cpu", "cuda"}

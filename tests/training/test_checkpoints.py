@@ -211,11 +211,11 @@ def test_the_best_state_is_kept_beside_the_last(tmp_path, monkeypatch):
     qualities = {2: 0.3, 4: 0.9, 6: 0.1, 7: 0.2}
     weights = {}
 
-    def measured(trainer, last=False):
+    def measured(trainer, *, last=False):
         weights[trainer.step_count] = copy.deepcopy(trainer.generator.state_dict())
         return {"modes": 8, "modes_total": 8, "high_quality": qualities[trainer.step_count]}
 
-    monkeypatch.setattr(evaluation, "metrics", measured)
+    monkeypatch.setattr(Trainer, "measure", measured)
     trained(tmp_path, steps=7, evaluate_every=2)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["high_quality"] == 0.2
@@ -240,7 +240,7 @@ def test_a_blur_is_not_the_best_of_paired_states():
 
 
 def test_warnings_are_printed_and_listed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(CollapseMonitor, "check", lambda self, trainer: [f"step {trainer.step_count}: collapse: x"])
+    monkeypatch.setattr(CollapseMonitor, "check", lambda self, now: [f"step {now.step}: collapse: x"])
     trained(tmp_path, steps=4, monitor_every=2)
     assert json.loads((tmp_path / "metrics.json").read_text())["warnings"] == [
         "step 2: collapse: x",
@@ -386,22 +386,22 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, number):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_lets_the_last_metrics_be_measured(tmp_path, monkeypatch, number):
-    def measured(trainer, last=False):
+    def measured(trainer, *, last=False):
         signal.raise_signal(number)
         return {"modes": 5, "modes_total": 8, "high_quality": 0.25}
 
-    monkeypatch.setattr(evaluation, "metrics", measured)
+    monkeypatch.setattr(Trainer, "measure", measured)
     trained(tmp_path, evaluate_every=0)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["status"], metrics["high_quality"]) == ("finished", 0.25)
 
 
 def test_a_run_that_is_killed_while_it_is_measured_says_what_lacks(tmp_path, monkeypatch):
-    def killed(trainer, last=False):
+    def killed(trainer, *, last=False):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "metrics", killed)
+        patch.setattr(Trainer, "measure", killed)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path, evaluate_every=0)
     metrics = json.loads((tmp_path / "metrics.json").read_text())

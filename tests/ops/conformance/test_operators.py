@@ -332,7 +332,8 @@ def _fuzzed(seed: int) -> tuple[str, tuple]:
     x = torch.linspace(-1, 1, math.prod(shape)).reshape(shape)
     arguments = chance.choice(ARGUMENTS[name])(x)
     given = tuple(
-        _relaid(a, chance) if isinstance(a, Tensor) and a.dim() > 1 and (a.dim() > 2 or a.shape == x.shape) else a for a in arguments
+        _relaid(a, chance) if isinstance(a, Tensor) and a.dim() > 1 and (a.dim() > 2 or a.shape == x.shape) else a
+        for a in arguments
     )
     return name, given
 
