@@ -104,14 +104,6 @@ inline Tensor copy_to(Tensor destination, const Tensor& source) {
   return destination;
 }
 
-// The tensor, or a contiguous copy where its elements do not fill one stretch of memory. What the operators return lies
-// in memory as what these two functions return; ganops/ops/_layout.py says the same to fake tensors.
-inline Tensor dense(const Tensor& tensor) { return is_dense(tensor) ? tensor : torch::stable::contiguous(tensor); }
-
-inline Tensor dense_by_sample(const Tensor& tensor) {
-  return is_dense_by_sample(tensor) ? tensor : torch::stable::contiguous(tensor);
-}
-
 // Large results come from the system as pages that do not exist yet, and making one of 4 KiB costs more than writing
 // it. Where the system makes large pages for those who ask (Linux's default), this asks.
 inline void prefer_large_pages([[maybe_unused]] AtenTensorHandle tensor) {
@@ -171,18 +163,9 @@ inline Tensor as_contiguous(const Tensor& tensor) {
   return copy_to(empty(tensor, tensor.dim(), sizes.data(), strides.data(), raw_dtype(tensor)), tensor);
 }
 
-// The tensor, or a dense copy with the strides that torch.empty_like gives.
-inline Tensor dense(const Tensor& tensor) {
-  if (is_dense(tensor)) return tensor;
-  std::optional<Tensor> result;
-  try {
-    result = torch::stable::empty_like(tensor);
-  } catch (const std::runtime_error&) {
-    note_refused_bytes(tensor.numel() * tensor.element_size());
-    throw;
-  }
-  return copy_to(*result, tensor);
-}
+// The tensor, or a contiguous copy where its elements do not fill one stretch of memory. What the operators return lies
+// in memory as what these two functions return; ganops/ops/_layout.py says the same to fake tensors.
+inline Tensor dense(const Tensor& tensor) { return is_dense(tensor) ? tensor : as_contiguous(tensor); }
 
 inline Tensor dense_by_sample(const Tensor& tensor) {
   return is_dense_by_sample(tensor) ? tensor : as_contiguous(tensor);
