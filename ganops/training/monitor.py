@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 import ganops
 from ganops._common import checks
+from ganops._common.loss_kinds import KINDS
 from ganops.training.kinds import is_paired
 
 if TYPE_CHECKING:
@@ -269,7 +270,7 @@ def _diagnose(row: dict[str, float], loss: str) -> tuple[str, str] | None:
             f"D takes every fake for real, and {row['generator_slope']:.1e} of the generator's gradient is left: D "
             "lags behind; raise --discriminator-lr or --n-critic, or lower --generator-lr",
         )
-    if loss != "wasserstein" and apart and row["discriminator_slope"] < _SLOPE:
+    if not KINDS[loss].linear and apart and row["discriminator_slope"] < _SLOPE:
         return (
             "discriminator wins",
             f"it tells all fakes from real samples (gap {row['gap']:.3g} logits) and learns nothing more; lower "

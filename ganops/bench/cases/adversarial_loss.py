@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import ganops
+from ganops._common import loss_kinds
 from ganops.bench.case import (
     BACKWARD,
     BOTH,
@@ -180,7 +181,7 @@ _EXPONENTIAL = "arithmetic: an exponential for each logit, and a logarithm for e
 
 
 def _bounds(kind: str, shape: tuple[int, ...]) -> dict[str, str]:
-    exponential = kind in (*_LOGISTIC, "relativistic")
+    exponential = loss_kinds.KINDS[kind].real.base is loss_kinds.SOFTPLUS
     arithmetic = dict.fromkeys((FORWARD, BACKWARD, BOTH), _EXPONENTIAL) if exponential else {}
     return call_bound(torch.Size(shape).numel()) or arithmetic
 
@@ -198,8 +199,8 @@ def _discriminator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite], 
     code, popular = _D_POPULAR[kind]
     popular = _without_targets(popular)
     logits = 2 * torch.Size(shape).numel() * dtype.itemsize
-    # Backward reads the logits and writes their gradient; Wasserstein's is constant, so that nothing need be read.
-    backward = logits if kind == "wasserstein" else 2 * logits
+    # Backward reads the logits and writes their gradient; where that is constant, nothing need be read.
+    backward = logits if loss_kinds.KINDS[kind].linear else 2 * logits
     return Case(
         op="discriminator_loss",
         variant=kind,
@@ -225,7 +226,7 @@ def _generator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite]) -> C
 
     (code, popular), (best_code, best) = _G[kind]
     logits = torch.Size(shape).numel() * 4
-    backward = logits if kind == "hinge" else 2 * logits
+    backward = logits if loss_kinds.KINDS[kind].generator.base is loss_kinds.LINEAR else 2 * logits
     return Case(
         op="generator_loss",
         variant=kind,
