@@ -10,6 +10,7 @@
 #endif
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -237,7 +238,7 @@ class Workspace {
       return;
     }
 #endif
-    owner_ = empty_vector(like, (bytes + 7) / 8, aoti_torch_dtype_float64());
+    owner_ = std::make_unique<Tensor>(empty_vector(like, (bytes + 7) / 8, aoti_torch_dtype_float64()));
     data_ = owner_->mutable_data_ptr();
 #ifdef GANOPS_EMULATED
     ganops_emulation::register_scratch(data_, bytes, "workspace");
@@ -250,7 +251,7 @@ class Workspace {
 
  private:
   double small_[64];
-  std::optional<Tensor> owner_;
+  std::unique_ptr<Tensor> owner_;
   void* data_ = nullptr;
 };
 
