@@ -115,18 +115,6 @@ def test_stacked_digits_follow_the_seed():
     assert not torch.equal(data.stacked_mnist(50, seed=1).labels, data.stacked_mnist(50, seed=2).labels)
 
 
-@pytest.fixture
-def other_defaults():
-    """Another default dtype and device. Tensors on the meta device have no numbers, so none can be used unseen."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.device("meta"):
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
 def tensors(dataset):
     fields = ("samples", "labels", "conditions", "centres", "centre_mode", "modes")
     return {name: getattr(dataset, name) for name in fields if getattr(dataset, name) is not None}
