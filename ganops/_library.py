@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganops._memory import raising_memory_errors
+from ganops._allocation import raising_memory_errors
 from ganops._transforms import OPERATOR_TYPES, dual_level, is_compiling, transforms_active, vectorizing
 
 _FOLDER = Path(__file__).parent / "lib"

@@ -1,50 +1,128 @@
-"""Running out of memory in a kernel's wrapper raises what torch itself raises.
-
-The wrappers allocate through PyTorch's stable ABI, which turns an exception into an error code: its type, such as
-``torch.OutOfMemoryError``, and its text are lost. The wrappers therefore keep the number of bytes that were refused,
-and the allocation is repeated here, where torch's own exception reaches the caller.
-"""
+"""How much memory there is, and how running out of it looks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NoReturn
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["MemoryBudget", "available_memory", "format_bytes", "is_out_of_memory"]
+
+_REFUSALS = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
 
-def raising_memory_errors(operator: Callable[..., Any], refused_bytes: Callable[[str], int]) -> Callable[..., Any]:
-    """``operator``, except that a refused allocation raises torch's own exception for it.
+def available_memory(root: Path = Path("/")) -> float:
+    """The memory that this process may use, in bytes: the least of RAM, cgroup limits and ``ulimit -v``.
 
     Args:
-        operator: An operator of the compiled library.
-        refused_bytes: Given a device type, the bytes that its library was refused last in this thread; 0 if none.
+        root: where ``proc`` and ``sys`` are mounted.
+
+    Returns:
+        Infinity where the system tells none of them.
+    """
+    return min([*_machine(), *_cgroups(root), *_address_space()], default=float("inf"))
+
+
+def _machine() -> Iterator[float]:
+    try:
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return
+
+
+def _address_space() -> Iterator[float]:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        yield soft
+
+
+def _cgroups(root: Path) -> Iterator[float]:
+    """The limits of the process's control groups (versions 1 and 2) and of all groups above them."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            mount, file = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            mount, file = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        # In a container the path can be the host's, which does not exist here; the mount is then the own group.
+        folder = mount / group.strip("/")
+        for place in (folder, *folder.parents):
+            text = _text(place / file)
+            if text.isdigit():  # version 2 says "max" where there is no limit
+                yield int(text)
+            if place == mount:
+                break
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
+
+
+def format_bytes(count: float) -> str:
+    """A number of bytes with a unit, for messages."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the error says that memory ran out. On a CPU torch raises a plain RuntimeError for it."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _REFUSALS)
+
+
+class MemoryBudget(TorchFunctionMode):
+    """Refuse to create tensors that add up to more than `limit` bytes, before they are allocated; a context manager.
+
+    An allocation that succeeds is no proof that the memory is there: many systems hand out more than they have, and end
+    the process when it is used.
+
+    Raises:
+        MemoryError: names the size of the tensor.
     """
 
-    def call(*arguments: Any) -> Any:
-        try:
-            return operator(*arguments)
-        except RuntimeError:
-            device = _device(arguments)
-            count = refused_bytes(device.type)
-            if count == 0:
-                raise
-        _allocation_fails(count, device)
+    _CREATES = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn)
 
-    return call
+    def __init__(self, limit: float) -> None:
+        super().__init__()
+        self._limit = limit
+        self._used = 0
 
-
-def _device(arguments: tuple[Any, ...]) -> torch.device:
-    """That of the first tensor, which may be in a list."""
-    flat = (x for argument in arguments for x in (argument if isinstance(argument, (list, tuple)) else (argument,)))
-    return next(x.device for x in flat if isinstance(x, Tensor))
-
-
-def _allocation_fails(count: int, device: torch.device) -> NoReturn:
-    """Raises what torch raises for an allocation of ``count`` bytes that fails."""
-    torch.empty(count, dtype=torch.uint8, device=device)
-    # The operator has given back what it held by then, so that there may be room for one of its tensors alone.
-    if device.type == "cuda":
-        raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {count} bytes on {device}.")
-    raise RuntimeError(f"DefaultCPUAllocator: can't allocate memory: you tried to allocate {count} bytes.")
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        arguments: tuple[Any, ...] = (),
+        options: dict[str, Any] | None = None,
+    ) -> Any:
+        """Count what `function` creates, then call it."""
+        options = {} if options is None else options
+        if function in self._CREATES:
+            size = options.get("size", arguments)
+            sizes = size[0] if len(size) == 1 and isinstance(size[0], Sequence) else size
+            self._used += 4 * math.prod(sizes)
+            if self._used > self._limit:
+                shape = "x".join(map(str, sizes))
+                raise MemoryError(f"a tensor of {shape} numbers exceeds the {format_bytes(self._limit)} for it")
+        return function(*arguments, **options)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ganops._common import checks
+from ganops._memory import available_memory
 from ganops._optional import require
 from ganops.data import image_files, memory
 from ganops.data.dataset import Dataset
@@ -141,7 +142,7 @@ def _workers_that_fit(headers: list[image_files.Header], size: int | None, path:
         need + each,
         f"choose a smaller size, e.g. folder:{path}?size=64",
     )
-    return int(max(1, min(_workers(), (memory.limit() - need) // each)))
+    return int(max(1, min(_workers(), (available_memory() - need) // each)))
 
 
 def _no_images(root: Path, found: image_files.Found) -> str:

@@ -28,7 +28,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, *, projections: int = 200, seed: in
     >>> sliced_wasserstein(torch.zeros(5, 1), torch.full((5, 1), 3.0))
     3.0
     """
-    projections = _checks.whole("sliced_wasserstein", "projections", projections, minimum=1)
+    projections = checks.whole("sliced_wasserstein", "projections", projections, minimum=1)
     generator = cpu_generator("sliced_wasserstein", seed)
     a, b = _clouds("sliced_wasserstein", a, b)
     if a.shape[1] == 1:
@@ -92,7 +92,7 @@ def precision_recall(fake: Tensor, real: Tensor, *, neighbours: int = 5) -> dict
         that hold a fake; for equal distributions and numbers about 1 - 2^-k (97 % for k = 5).
     """
     fake, real = _clouds("precision_recall", fake, real)
-    neighbours = _checks.whole("precision_recall", "neighbours", neighbours, minimum=1)
+    neighbours = checks.whole("precision_recall", "neighbours", neighbours, minimum=1)
     least = min(len(fake), len(real))
     if neighbours >= least:
         raise ValueError(

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from ganops.data import Dataset
+from ganops.training import schema
 from ganops.training.config import TrainingConfig
+from ganops.training.inputs import check_loader
 from ganops.training.noise import cpu_generator
 
 __all__ = [
@@ -41,6 +43,10 @@ class Batches(Protocol):
 
     def state_dict(self) -> dict[str, Any]:
         """The position in the sequence, in types that `torch.load(weights_only=True)` accepts."""
+        ...
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise a `ValueError` if `load_state_dict` cannot continue from this state."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -86,8 +92,12 @@ class TensorBatches:
         """The random state at the beginning of the epoch, and the number of samples used since."""
         return {"epoch_state": self._epoch_state, "used": self._used}
 
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise a `ValueError` if `load_state_dict` cannot continue from this state."""
+        schema.check(state, schema.TENSOR_BATCHES, "resume: the checkpoint's batches")
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue in the middle of that epoch."""
+        """Continue in the middle of that epoch; with fewer samples than before perhaps in the next one."""
         self._generator.set_state(state["epoch_state"])
         self._begin_epoch()
         self._used = state["used"]
@@ -159,6 +169,20 @@ class LoaderBatches:
             return {"loader": self._loader.state_dict()}
         return {"epoch_state": self._epoch_state, "used": self._used}
 
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise a `ValueError` if `load_state_dict` cannot continue from this state."""
+        place = "resume: the checkpoint's batches"
+        if hasattr(self._loader, "state_dict"):
+            schema.check(state, schema.STATEFUL_LOADER, place)
+            return
+        schema.check(state, schema.LOADER_BATCHES, place)
+        length = len(self._loader) if hasattr(self._loader, "__len__") else None
+        if length is not None and state["used"] > length:
+            raise ValueError(f"{place}: {state['used']} batches of an epoch are used, and the loader has {length}")
+        own = self._own_generator
+        if own is not None and state["epoch_state"] is not None and state["epoch_state"]["own"] is not None:
+            schema.check(state["epoch_state"]["own"], schema.generator_state(own.device), f"{place}: epoch_state.own")
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue in the middle of that epoch."""
         if "loader" in state:
@@ -208,6 +232,7 @@ def open_data(
         raise TypeError(
             f"data must be a ganops.data.Dataset, a tensor or an iterable of batches, got {type(data).__name__}"
         )
+    check_loader(data)
     return LoaderBatches(data, device, config.conditional), None
 
 
@@ -226,8 +251,9 @@ def global_rng_state() -> dict[str, Any]:
 def set_global_rng_state(state: dict[str, Any]) -> None:
     """Set what `global_rng_state` returned."""
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if torch.cuda.is_available():
+        for device, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(cuda, device)
     kind, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
     random.setstate(state["python"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import torch
 
 from ganops._common import checks
@@ -115,13 +117,8 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            kind, value = field.type, getattr(self, field.name)
-            if kind in ("int", "float") and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise TypeError(f"{field.name} must be a number, got {type(value).__name__} {value!r}")
-            if kind == "int" and not isinstance(value, int):
-                raise TypeError(f"{field.name} must be a whole number, got {value!r}")
-            if kind == "float" and not math.isfinite(value):
-                raise ValueError(f"{field.name} must be finite, got {value!r}")
+            value = _typed(field.name, str(field.type), getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
         for name in (
             "steps",
             "batch_size",
@@ -143,12 +140,11 @@ class TrainingConfig:
         for name in ("beta1", "beta2", "ema", "augment_target"):
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         _require(self, "lr_decay", 0 <= self.lr_decay <= 1, "in [0, 1]")
+        _require(self, "seed", self.seed < 2**63 - 1, "below 2^63 - 1")
         checks.choice("train", "loss", self.loss, LOSSES)
         checks.choice("train", "optimizer", self.optimizer, get_args(Optimizer))
         checks.choice("train", "amp", self.amp, get_args(Amp))
         checks.choice("train", "penalty_kind", self.penalty_kind, PENALTIES)
-        if not isinstance(self.augment, str):
-            raise TypeError(f"augment must be text such as 'color,cutout', got {type(self.augment).__name__}")
         for policy in filter(None, (part.strip() for part in self.augment.split(","))):
             checks.choice("train", "augment", policy, POLICIES)
         combinations.check(self)
@@ -160,6 +156,8 @@ class TrainingConfig:
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             device = torch.device(name)
+            if device.type == "meta":
+                raise ValueError("device 'meta' holds no numbers to train with; choose auto or cpu")
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
@@ -170,3 +168,34 @@ class TrainingConfig:
 def _require(config: Any, name: str, holds: bool, wanted: str) -> None:
     if not holds:
         raise ValueError(f"{name} must be {wanted}, got {getattr(config, name)!r}")
+
+
+def _typed(name: str, kind: str, value: Any) -> Any:
+    """`value` as a field of type `kind`, NumPy's scalars as Python's. Raises TypeError, or ValueError for its range."""
+    optional = kind.endswith(" | None")
+    kind = kind.removesuffix(" | None")
+    if optional and value is None:
+        return None
+    if kind == "bool":
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False, got {type(value).__name__} {value!r}")
+        return bool(value)
+    if kind not in ("int", "float"):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be text, got {type(value).__name__} {value!r}")
+        return value
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}")
+    if kind == "int":
+        if not isinstance(value, numbers.Integral):
+            raise TypeError(f"{name} must be a whole number, got {value!r}")
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name} must be below 2^63, got {value}")
+        return int(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return value if isinstance(value, int) else number

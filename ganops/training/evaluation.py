@@ -18,14 +18,15 @@ __all__ = ["measure", "score"]
 _SAMPLES = {"points": 2500, "images": 1000}  # PacGAN's number for points
 _STACKED = 26_000  # and for the thousand modes of stacked digits, at the end of a run
 
-#: The metrics by which states are compared; the first one that a data set has is used. Higher is better.
-_SCORES: tuple[tuple[str, Callable[[dict[str, Any]], float]], ...] = (
-    ("frechet_distance", lambda m: -m["frechet_distance"]),
-    ("l1", lambda m: -m["l1"]),  # last resort for pairs: a blurred image has the least
+#: The numbers by which states are compared, each of some metrics; the first one whose metrics are there is used. Higher
+#: is better.
+_SCORES: tuple[tuple[tuple[str, ...], Callable[..., float]], ...] = (
+    (("frechet_distance",), lambda distance: -distance),
+    (("l1",), lambda distance: -distance),  # last resort for pairs: a blurred image has the least
     # One perfect mode is no success, nor are eight blurred ones.
-    ("high_quality", lambda m: m["high_quality"] * m["modes"] / m["modes_total"]),
-    ("reverse_kl", lambda m: -m["reverse_kl"]),
-    ("sliced_wasserstein", lambda m: -m["sliced_wasserstein"]),
+    (("high_quality", "modes", "modes_total"), lambda quality, modes, total: quality * modes / max(total, 1)),
+    (("reverse_kl",), lambda divergence: -divergence),
+    (("sliced_wasserstein",), lambda distance: -distance),
 )
 
 
@@ -56,7 +57,8 @@ def measure(
 
 def score(found: dict[str, Any]) -> float | None:
     """One number to compare two states of a run by, higher is better; None if nothing was measured."""
-    for name, value in _SCORES:
-        if found.get(name) is not None:
-            return value(found)
+    for names, value in _SCORES:
+        metrics = [found.get(name) for name in names]
+        if all(isinstance(metric, int | float) for metric in metrics):
+            return value(*metrics)
     return None

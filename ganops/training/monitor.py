@@ -110,7 +110,7 @@ class CollapseMonitor:
         if len(self.history) <= self.patience:
             return False
         before, now = self.history[-1 - self.patience], self.history[-1]
-        return all(now[name] > 1.1 * before[name] for name in _VARIETY if _lacks(now, name))
+        return all(now[name] > 1.1 * before.get(name, math.inf) for name in _VARIETY if _lacks(now, name))
 
     def state_dict(self) -> dict[str, Any]:
         """The history and the failures seen of late, in types that `torch.load(weights_only=True)` accepts."""
@@ -223,7 +223,7 @@ def _kinds(dataset: Dataset | None) -> tuple[Tensor, Tensor] | None:
         return None
     flat = dataset.samples.flatten(1)
     counts = torch.bincount(dataset.labels, minlength=dataset.classes)
-    sums = torch.zeros(dataset.classes, flat.shape[1]).index_add_(0, dataset.labels, flat)
+    sums = flat.new_zeros(dataset.classes, flat.shape[1]).index_add_(0, dataset.labels, flat)
     present = counts > 0
     return sums[present] / counts[present, None], present.nonzero().squeeze(1)
 

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["TrainingInterrupted", "deferred_signals"]
+__all__ = ["TrainingInterrupted", "deferred_signals", "signal_name"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGHUP: the terminal is gone, such as a dropped ssh
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -34,7 +34,8 @@ def signal_name(number: int) -> str:
 def deferred_signals() -> Iterator[list[int]]:
     """Collect the first signal in the yielded list instead of acting on it; the second one acts at once.
 
-    Outside the main thread Python allows no handlers, and the list stays empty.
+    A signal that the process ignores (SIGHUP under nohup, SIGINT in a script's background) stays ignored. Outside the
+    main thread Python allows no handlers, and the list stays empty.
     """
     received: list[int] = []
     previous: dict[int, Any] = {}
@@ -50,8 +51,10 @@ def deferred_signals() -> Iterator[list[int]]:
 
     if threading.current_thread() is threading.main_thread():
         for number in _SIGNALS:
-            previous[number] = signal.getsignal(number)
-            signal.signal(number, note)
+            handler = signal.getsignal(number)
+            if handler not in (signal.SIG_IGN, None):  # None: a handler that Python did not install
+                previous[number] = handler
+                signal.signal(number, note)
     try:
         yield received
     finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -11,13 +12,22 @@ from torch import Tensor, nn
 
 import ganops
 from ganops.data import Dataset
-from ganops.training import combinations, optimizers
+from ganops.training import combinations, optimizers, schema
 from ganops.training.batches import Batch, global_rng_state, open_data, set_global_rng_state
 from ganops.training.config import TrainingConfig
 from ganops.training.ema import MovingAverage
+from ganops.training.fingerprint import fingerprint
+from ganops.training.inputs import check_batch, check_copyable, check_network, dtype_mismatch, trainable
 from ganops.training.noise import cpu_generator, normal
 from ganops.training.objective import Objective, Update
-from ganops.training.state import check_fits, check_same_settings
+from ganops.training.state import (
+    check_data,
+    check_fits,
+    check_scalers,
+    check_settings,
+    check_step,
+    fitting_optimizer_state,
+)
 from ganops.training.unroll import LookAhead
 
 __all__ = ["Stepper"]
@@ -38,19 +48,24 @@ class Stepper:
         config: TrainingConfig,
         objective: Callable[[TrainingConfig], Objective] = Objective,
     ) -> None:
+        check_network("generator", generator)
+        check_network("discriminator", discriminator)
+        if config.ema:
+            check_copyable("generator", generator)
+        combinations.check_discriminator(config, discriminator)
         self.config = config
         self.device = config.torch_device()
+        self._data = data
         self.batches, self.held_out = open_data(data, config, self.device)
         self._last: Batch | None = None  # what the networks were trained on last
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
         self.ema = MovingAverage(self.generator, config.ema) if config.ema else None
-        combinations.check_discriminator(config, discriminator)
-        self._generator_parameters = _trainable(generator, "generator")
+        self._generator_parameters = trainable(generator, "generator")
         self.clipped = optimizers.clipped_parameters(config, discriminator)
         self.generator_optimizer = optimizers.generator_optimizer(config, self._generator_parameters)
         self.discriminator_optimizer = optimizers.discriminator_optimizer(
-            config, _trainable(discriminator, "discriminator"), self.clipped
+            config, trainable(discriminator, "discriminator"), self.clipped
         )
         # One for each network, since their gradients differ in size. Without float16 they do nothing.
         self.scalers = {
@@ -66,11 +81,24 @@ class Stepper:
     def latent(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Fresh z ~ N(0, I), (count, latent_dim), on the trainer's device."""
         z = normal(count, self.config.latent_dim, generator=self.noise if generator is None else generator)
-        return z.to(self.device, non_blocking=True)
+        dtype = torch.float64 if self._double else torch.float32
+        return z.to(self.device, dtype, non_blocking=True)
+
+    @property
+    def _double(self) -> bool:
+        """Whether the generator computes in float64."""
+        return self._generator_parameters[0].dtype == torch.float64
 
     def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """The generator's samples for z (N, latent_dim) and, in a conditional run, a condition for each."""
-        samples = self.generator(z) if condition is None else self.generator(z, condition)
+        inputs = (z,) if condition is None else (z, condition)
+        try:
+            samples = self.generator(*inputs)
+        except RuntimeError as error:
+            reason = dtype_mismatch("generator", self.generator, z)
+            if reason is None:
+                raise
+            raise TypeError(reason) from error
         return samples.float() if self.config.amp != "off" else samples
 
     def discriminator_step(self, real: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -83,7 +111,7 @@ class Stepper:
         """
         with torch.no_grad(), self.objective.autocast(self.device):  # no gradient reaches the generator
             fake = self.generate(self.latent(len(real)), condition)
-        _check_samples(real, fake)
+        check_batch(real, fake)
         scaler = self.scalers["discriminator"]
         adversarial = penalty = None
         for update in self._updates(self.discriminator, real, fake, condition, self._discriminator_steps):
@@ -103,10 +131,16 @@ class Stepper:
 
     def _updates(
         self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, condition: Tensor | None, number: int
-    ) -> Iterable[Update]:
-        return self.objective.discriminator_updates(
-            critic, real, fake, condition, number=number, noise=self.noise, scaler=self.scalers["discriminator"]
-        )
+    ) -> Iterator[Update]:
+        try:
+            yield from self.objective.discriminator_updates(
+                critic, real, fake, condition, number=number, noise=self.noise, scaler=self.scalers["discriminator"]
+            )
+        except RuntimeError as error:
+            reason = dtype_mismatch("discriminator", self.discriminator, real)
+            if reason is None:
+                raise
+            raise TypeError(reason) from error
 
     def _look_ahead(self) -> LookAhead:
         """D after `unroll` further steps, as a function of G. Each step has a real batch and fakes of its own."""
@@ -180,51 +214,59 @@ class Stepper:
             "noise": self.noise.get_state(),
             "rng": global_rng_state(),
             "augmentation": None if augmentation is None else augmentation.probability.cpu(),
+            "discriminator_steps": self._discriminator_steps,
+            "data": self.fingerprint,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], *, allow_changes: bool = False) -> None:
         """Continue where `state_dict` was taken, under the same settings, except how long, where and how often to look.
 
+        Args:
+            state: from `load_checkpoint`, which has checked its structure.
+            allow_changes: accept other data, and other settings that leave the meaning of the state (batch size,
+                learning rates, penalty, …), with a warning. The run continues, but not as it would have.
+
         Raises:
-            ValueError: other settings or other networks; nothing is changed then.
+            ValueError: other settings, data or networks, or a state that fits none; nothing is changed then.
         """
-        check_same_settings(state["config"], self.config)
+        schema.check(state, schema.CHECKPOINT, "")
+        check_settings(state["config"], self.config, allow_changes)
         for name in ("generator", "discriminator", "ema"):
             network = getattr(self, name)
             if network is not None:
                 check_fits(name, network, state[name])
-        if state["step"] > self.config.steps:
-            raise ValueError(
-                f"steps is {self.config.steps} and the checkpoint already has {state['step']}; ask for more steps"
+        check_step(state["step"], self.config)
+        check_scalers(state["scalers"], self.scalers)
+        self.batches.check_state(state["batches"])
+        if self.objective.augmentation is not None and state["augmentation"] is None:
+            raise ValueError("resume: the checkpoint has no probability of the augmentation")
+        optimizers_ = {
+            optimizer: fitting_optimizer_state(name, optimizer, state[name])
+            for name, optimizer in (
+                ("generator_optimizer", self.generator_optimizer),
+                ("discriminator_optimizer", self.discriminator_optimizer),
             )
+        }
+        check_data(state.get("data"), self.fingerprint, allow_changes)
+
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
-        self.generator_optimizer.load_state_dict(state["generator_optimizer"])
-        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
-        if self.config.amp == "fp16":
-            for name, scaler in self.scalers.items():
+        for optimizer, saved in optimizers_.items():
+            optimizer.load_state_dict(saved)
+        for name, scaler in self.scalers.items():
+            if scaler.is_enabled():
                 scaler.load_state_dict(state["scalers"][name])
         self.step_count = state["step"]
-        self._discriminator_steps = self.step_count * self.config.n_critic
+        self._discriminator_steps = state.get("discriminator_steps", self.step_count * self.config.n_critic)
         if self.objective.augmentation is not None:
             self.objective.augmentation.probability = state["augmentation"].to(self.device)
         self.noise.set_state(state["noise"])
         self.batches.load_state_dict(state["batches"])
         set_global_rng_state(state["rng"])  # last: skipping a loader's used batches draws from it
 
-
-def _trainable(network: nn.Module, name: str) -> list[nn.Parameter]:
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    if not parameters:
-        raise ValueError(f"{name} has no trainable parameters")
-    return parameters
-
-
-def _check_samples(real: Tensor, fake: Tensor) -> None:
-    if real.shape != fake.shape:
-        raise ValueError(
-            f"generator gives samples of shape {tuple(fake.shape[1:])} and the data's have {tuple(real.shape[1:])}; "
-            "they must be the same"
-        )
+    @functools.cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """The count and a hash of the data, see `ganops.training.fingerprint`."""
+        return fingerprint(self._data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -50,8 +51,8 @@ class Trainer(Stepper):
             with images as conditions every tenth pair is held out for metrics and pictures.
         config: how to train.
         out: folder for ``metrics.json``, ``samples.png``, ``curves.png``, ``history.csv``, ``config.json``,
-            ``checkpoint.pt`` (the last state) and ``best.pt``, which replace those of an earlier run there; None:
-            nothing is written.
+            ``checkpoint.pt`` (the last state) and ``best.pt``, which replace those of an earlier run there, but no file
+            that a run did not write; None: nothing is written.
         extra: plain data to store in checkpoints beside the state.
         objective: what both networks descend, a function of the config; see `Objective` for how to change it.
 
@@ -66,13 +67,13 @@ class Trainer(Stepper):
         data: Dataset | Tensor | Iterable[Any],
         config: TrainingConfig | None = None,
         *,
-        out: str | Path | None = None,
+        out: str | Path | RunFolder | None = None,
         extra: dict[str, Any] | None = None,
         objective: Callable[[TrainingConfig], Objective] = Objective,
     ) -> None:
         super().__init__(generator, discriminator, data, TrainingConfig() if config is None else config, objective)
         self.examples = Examples(self.config, data if isinstance(data, Dataset) else None, self.held_out)
-        self.folder = None if out is None else RunFolder(out)
+        self.folder = out if out is None or isinstance(out, RunFolder) else RunFolder(out)
         self.extra = {} if extra is None else extra
         self.seconds = 0.0
         self.losses = LossLog()
@@ -137,14 +138,17 @@ class Trainer(Stepper):
         Raises:
             TrainingDiverged: a loss became NaN or infinite. The state is in ``diverged.pt``; ``checkpoint.pt`` is the
                 last good one.
-            TrainingInterrupted: Ctrl-C or SIGTERM. The step was finished and ``checkpoint.pt`` written.
+            TrainingInterrupted: Ctrl-C, SIGTERM or SIGHUP. The step was finished and ``checkpoint.pt`` written.
+            ValueError: the folder is in use, or holds files that are not ours.
         """
         config = self.config
-        if self.folder is not None:
-            self.folder.begin(asdict(config), fresh=self.step_count == 0)
-            self.best = self.folder.find_best() if self.step_count else None
-        began = time.perf_counter() - self.seconds
-        with deferred_signals() as received:
+        with contextlib.ExitStack() as stack:
+            if self.folder is not None:
+                stack.enter_context(self.folder.use())
+                self.folder.begin(asdict(config), fresh=self.step_count == 0)
+                self.best = self.folder.find_best() if self.step_count else None
+            began = time.perf_counter() - self.seconds
+            received = stack.enter_context(deferred_signals())
             out_of_time = self._train(received, began)
             if self.step_count < config.steps and not out_of_time:
                 self._interrupted(received[0])
@@ -341,9 +345,9 @@ class Trainer(Stepper):
             "extra": self.extra,
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], *, allow_changes: bool = False) -> None:
         """See `Stepper.load_state_dict`."""
-        super().load_state_dict(state)
+        super().load_state_dict(state, allow_changes=allow_changes)
         self.seconds = state["seconds"]
         self.losses.load_state_dict(state, self.device)
         self.evaluations = list(state["evaluations"])
@@ -357,8 +361,13 @@ class Trainer(Stepper):
             save_checkpoint(self.folder / name, {**self.state_dict(), **more})
             self._call("checkpoint", self.folder / name)
 
-    def load(self, path: str | Path | None = None) -> None:
-        """Continue from a checkpoint file or a run's folder; None: from this trainer's own `out`."""
+    def load(self, path: str | Path | None = None, *, allow_changes: bool = False) -> None:
+        """Continue from a checkpoint file or a run's folder; None: from this trainer's own `out`.
+
+        Args:
+            path: of the file or folder.
+            allow_changes: see `load_state_dict`.
+        """
         if path is None and self.out is None:
             raise ValueError("load: path is missing and the trainer has no output folder; give one of the two")
-        self.load_state_dict(load_checkpoint(self.out if path is None else path))
+        self.load_state_dict(load_checkpoint(self.out if path is None else path), allow_changes=allow_changes)

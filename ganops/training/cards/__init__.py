@@ -19,7 +19,7 @@ from typing import Any
 from ganops._common import checks
 from ganops.training import report
 from ganops.training.config import with_defaults
-from ganops.training.folder import check_folder
+from ganops.training.folder import OwnedFolder
 from ganops.training.recipes import settings
 from ganops.training.run import RunConfig, train
 
@@ -149,18 +149,26 @@ def _metrics(card: Card) -> list[str]:
 
 
 def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
-    """One training. A finished run in `folder` is read, an interrupted one resumed."""
-    try:
-        done = json.loads((folder / "metrics.json").read_text())
-        kept = with_defaults(json.loads((folder / "config.json").read_text()), config)
-        same = report.strict(kept) == report.strict(vars(config))
-    except (OSError, json.JSONDecodeError):
-        done, same = {}, True
-    if not same:
+    """One training. A finished run in `folder` is read, an interrupted one resumed.
+
+    Raises:
+        ValueError: the folder holds a run with other settings.
+    """
+    done, kept = (_read_json(folder / name) for name in ("metrics.json", "config.json"))
+    if kept and report.strict(with_defaults(kept, config)) != report.strict(vars(config)):
         raise ValueError(f"out: folder {str(folder)!r} holds a run with other settings; choose another --out")
-    if done.get("status") == "finished":
+    if kept and done.get("status") == "finished":
         return done
     return train(config, folder, resume=(folder / "checkpoint.pt").exists())
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """The dictionary in a JSON file; empty if there is none."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _outcome(card: Card, variant: str, metric: str, values: dict[str, dict[str, list[float]]]) -> Outcome:
@@ -195,21 +203,26 @@ def run_card(
     seeds = card.seeds if seeds is None else seeds
     if seeds < 1:
         raise ValueError(f"card: seeds must be at least 1, got {seeds}")
-    out = Path("runs") / "cards" / name if out is None else Path(out)
-    check_folder(out)
+    out = Path("runs") / "cards" / name if out is None else out
+    folder = OwnedFolder(out, ["card.json"])
+    with folder.use():
+        return _run_card(name, card, seeds, folder, note)
+
+
+def _run_card(name: str, card: Card, seeds: int, folder: OwnedFolder, note: Callable[[str], None]) -> list[Outcome]:
     values, metrics = {}, _metrics(card)
     for variant in card.variants:
         found: dict[str, list[float]] = {metric: [] for metric in metrics}
         for seed in range(seeds):
-            result = _run(card.config(variant, seed), out / f"{variant.replace(' ', '-')}-{seed}")
+            result = _run(card.config(variant, seed), folder / f"{variant.replace(' ', '-')}-{seed}")
             for metric in metrics:
-                value = result[metric]
+                value = result.get(metric)
                 found[metric].append(math.inf if value is None else float(value))
             note(f"{variant}, seed {seed}: " + ", ".join(f"{metric} {found[metric][-1]:.3g}" for metric in metrics))
         values[variant] = found
     outcomes = [_outcome(card, variant, metric, values) for variant in card.variants for metric in metrics]
     rows = [{**vars(outcome), "mean": outcome.mean, "passed": outcome.passed} for outcome in outcomes]
-    report.write_json(out / "card.json", {"card": name, "paper": card.paper, "seeds": seeds, "outcomes": rows})
+    report.write_json(folder / "card.json", {"card": name, "paper": card.paper, "seeds": seeds, "outcomes": rows})
     return outcomes
 
 
