@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ganops import _checks
+from ganops._common import checks
 
 __all__ = ["cpu_generator"]
 
@@ -22,7 +22,7 @@ def cpu_generator(function: str, seed: object) -> torch.Generator:
         TypeError: `seed` is not a whole number.
         ValueError: `seed` is outside that range.
     """
-    seed = _checks.whole(function, "seed", seed, minimum=0)
+    seed = checks.whole(function, "seed", seed, minimum=0)
     if seed > _LARGEST:
         raise ValueError(f"{function}: seed must be below 2^64, got {seed}")
     return torch.Generator().manual_seed(seed)

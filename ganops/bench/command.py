@@ -91,8 +91,18 @@ def _show_end(report: dict[str, Any]) -> None:
         print("", table.floor_table(report["floors"]), sep="\n")
 
 
-def _run(rows: list[Row], settings: Settings) -> list[dict[str, Any]]:
-    records = []
+def _write(report: dict[str, Any], path: Path | None) -> None:
+    """Whole at any time, so that a run which is cut off leaves the rows that it has measured."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(report, indent=1) + "\n")
+    part.replace(path)
+
+
+def _run(rows: list[Row], settings: Settings, report: dict[str, Any], path: Path | None) -> None:
+    """Measures the rows into the report, which is written after each."""
     for place, row in enumerate(rows, 1):
         if sys.stderr.isatty():
             print(f"[{place}/{len(rows)}] {row.name} …", end="\r", file=sys.stderr, flush=True)
@@ -107,8 +117,8 @@ def _run(rows: list[Row], settings: Settings) -> list[dict[str, Any]]:
         if sys.stderr.isatty():
             print("\033[K", end="", file=sys.stderr, flush=True)
         print(table.line(record), flush=True)
-        records.append(record)
-    return records
+        report["rows"].append(record)
+        _write(report, path)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -142,9 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         report = _measure(parser, options, rows, floors)
 
     _show_end(report)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+    _write(report, options.json)
     if options.plot:
         from ganops.bench.plot import plot
 
@@ -181,10 +189,11 @@ def _measure(
         "keep_memory": options.keep_memory,
         "machine": machine.describe(device),
         "rows": [],
+        "floors": [],
     }
     _show(report)
     start = time.perf_counter()
-    report["rows"] = _run(rows, settings)
+    _run(rows, settings, report, options.json)
     report["seconds"] = round(time.perf_counter() - start, 1)
     report["floors"] = [
         _judge(floor, row, record) for (floor, row), record in zip(floors, report["rows"], strict=bool(floors))

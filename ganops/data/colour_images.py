@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganops import _checks
+from ganops._common import checks
 from ganops._optional import require
 from ganops._seeds import cpu_generator
 from ganops.data.dataset import Dataset
@@ -38,7 +38,7 @@ def emoji(size: int = 64, font: str = _FONT) -> Dataset:
         FileNotFoundError: there is no such file; the message has the command that installs the font.
         ValueError: it is not a font with colour bitmaps.
     """
-    size = _checks.whole("emoji", "size", size, minimum=8)
+    size = checks.whole("emoji", "size", size, minimum=8)
     if size > 128:
         raise ValueError(f"emoji: size must be 8 to 128, got {size}")
     path = Path(font).expanduser()
@@ -100,8 +100,8 @@ def patches(size: int = 32, count: int = 20_000, seed: int = _SEED) -> Dataset:
     >>> patches(size=64, count=100).shape
     (3, 64, 64)
     """
-    size = _checks.whole("patches", "size", size, minimum=1)
-    count = _checks.whole("patches", "count", count, minimum=1)
+    size = checks.whole("patches", "size", size, minimum=1)
+    count = checks.whole("patches", "count", count, minimum=1)
     photos = np.stack(require("sklearn.datasets", "data 'patches'").load_sample_images().images)
     _, height, width, _ = photos.shape
     if size > height:

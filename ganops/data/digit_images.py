@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganops import _checks
+from ganops._common import checks
 from ganops._optional import require
 from ganops._seeds import cpu_generator
 from ganops.data.dataset import Dataset
@@ -58,7 +58,7 @@ def stacked_mnist(size: int = 20_000, seed: int = _SEED) -> Dataset:
     The label is 100 a + 10 b + c for the digits a, b, c of channels 0, 1, 2 (Metz et al. 2017, arXiv:1611.02163). Each
     digit is one of the 5,000 of `mnist`.
     """
-    size = _checks.whole("stacked_mnist", "size", size, minimum=1)
+    size = checks.whole("stacked_mnist", "size", size, minimum=1)
     check_fits("stacked_mnist", f"{size:,} images of 28x28", 4 * size * 3 * 28 * 28, "choose a smaller size")
     generator = cpu_generator("stacked_mnist", seed)
     pixels, labels = _mnist()

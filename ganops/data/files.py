@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganops import _checks
+from ganops._common import checks
+from ganops._memory import available_memory
 from ganops._optional import require
 from ganops.data import image_files, memory
 from ganops.data.dataset import Dataset
@@ -57,10 +58,10 @@ def folder(path: str, size: int | None = None, on_bad: OnBad = "error", labels: 
     >>> folder("photos", size=64).shape                                            # doctest: +SKIP
     (3, 64, 64)
     """
-    _checks.choice("folder", "on_bad", on_bad, get_args(OnBad))
-    _checks.choice("folder", "labels", labels, get_args(Labels))
+    checks.choice("folder", "on_bad", on_bad, get_args(OnBad))
+    checks.choice("folder", "labels", labels, get_args(Labels))
     if size is not None:
-        size = _checks.whole("folder", "size", size, minimum=1)
+        size = checks.whole("folder", "size", size, minimum=1)
     root = Path(path).expanduser()
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
@@ -141,7 +142,7 @@ def _workers_that_fit(headers: list[image_files.Header], size: int | None, path:
         need + each,
         f"choose a smaller size, e.g. folder:{path}?size=64",
     )
-    return int(max(1, min(_workers(), (memory.limit() - need) // each)))
+    return int(max(1, min(_workers(), (available_memory() - need) // each)))
 
 
 def _no_images(root: Path, found: image_files.Found) -> str:
@@ -179,12 +180,12 @@ def torchvision_set(
             f"torchvision:{path}: torchvision is installed and fails to import ({error}); install the release that "
             f"goes with torch {torch.__version__}"
         ) from error
-    _checks.choice("torchvision", "data set", path, sets.__all__)
+    checks.choice("torchvision", "data set", path, sets.__all__)
     make = getattr(sets, path)
     parameters = inspect.signature(make).parameters
     options: dict[str, Any] = {"root": str(Path(root).expanduser())}
     if "train" in parameters:
-        _checks.choice(f"torchvision:{path}", "split", split, ("train", "test"))
+        checks.choice(f"torchvision:{path}", "split", split, ("train", "test"))
         options["train"] = split == "train"
     elif "split" in parameters:
         options["split"] = split

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from ganops import _checks
+from ganops._common import checks
 from ganops._seeds import cpu_generator
 from ganops.data.dataset import Dataset
 from ganops.data.memory import check_fits
@@ -26,7 +26,7 @@ _CPU = torch.device("cpu")
 
 def _size(name: str, size: int) -> int:
     """`size` as an int, if that many points fit into memory."""
-    size = _checks.whole(name, "size", size, minimum=1)
+    size = checks.whole(name, "size", size, minimum=1)
     # Samples, labels, and the numbers that they are made from.
     check_fits(name, f"{size:,} points", 32 * size, "choose a smaller size")
     return size
@@ -38,7 +38,7 @@ def _normal(size: int, width: int, generator: torch.Generator) -> Tensor:
 
 def _mixture(name: str, centres: Tensor, sigma: float, size: int, seed: int, scale: float = 1.0) -> Dataset:
     """`size` draws from the equal mixture of N(centre, sigma^2 I), all lengths times `scale`."""
-    scale = _checks.number(name, "scale", scale, above=0)
+    scale = checks.number(name, "scale", scale, above=0)
     size = _size(name, size)
     centres, sigma = scale * centres, scale * sigma
     generator = cpu_generator(name, seed)
@@ -75,8 +75,8 @@ def gaussian1d(mean: float = 2.0, sigma: float = 1.0, size: int = _SIZE, seed: i
 
     Against a generator that starts at N(0, 1), the optimal discriminator is sigmoid(2 x - 2) and W1 is 2.
     """
-    mean = _checks.number("gaussian1d", "mean", mean)
-    sigma = _checks.number("gaussian1d", "sigma", sigma, above=0)
+    mean = checks.number("gaussian1d", "mean", mean)
+    sigma = checks.number("gaussian1d", "sigma", sigma, above=0)
     samples = mean + sigma * _normal(_size("gaussian1d", size), 1, cpu_generator("gaussian1d", seed))
     return Dataset("gaussian1d", samples, centres=_axis(mean)[None], sigma=sigma)
 

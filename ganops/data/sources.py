@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.data import colour_images, digit_images, files, points
 from ganops.data.dataset import Dataset, Kind
 
@@ -78,7 +78,7 @@ def _typed(name: str, load: Callable[..., Dataset], options: dict[str, str], tak
     for key, text in options.items():
         if not parameters:
             raise ValueError(f"data: name {name!r}: {base_name(name)} has no options, got {key!r}")
-        _checks.choice(f"data: name {name!r}", "option", key, parameters)
+        checks.choice(f"data: name {name!r}", "option", key, parameters)
         wanted = str(parameters[key].annotation).partition(" ")[0]
         try:
             typed[key] = {"int": int, "float": float, "bool": _WORDS.__getitem__}.get(wanted, str)(text)
@@ -115,7 +115,7 @@ def source(name: str) -> Source:
             raise ValueError(f"data: name {name!r} has no place; write {LOCATED[base].summary.partition(': ')[0]}")
         found = LOCATED[base]
         return replace(found, load=functools.partial(found.load, place, **_typed(name, found.load, options, 1)))
-    _checks.choice("data", "name", base, [*SOURCES, *(f"{key}:" for key in LOCATED)])
+    checks.choice("data", "name", base, [*SOURCES, *(f"{key}:" for key in LOCATED)])
     found = SOURCES[base]
     if not options:
         return found

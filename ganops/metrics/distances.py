@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganops import _checks, theory
+from ganops import theory
+from ganops._common import checks
 from ganops._seeds import cpu_generator
 
 __all__ = ["frechet_distance", "kernel_distance", "precision_recall", "sliced_wasserstein"]
@@ -27,7 +28,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, *, projections: int = 200, seed: in
     >>> sliced_wasserstein(torch.zeros(5, 1), torch.full((5, 1), 3.0))
     3.0
     """
-    projections = _checks.whole("sliced_wasserstein", "projections", projections, minimum=1)
+    projections = checks.whole("sliced_wasserstein", "projections", projections, minimum=1)
     generator = cpu_generator("sliced_wasserstein", seed)
     a, b = _clouds("sliced_wasserstein", a, b)
     if a.shape[1] == 1:
@@ -91,7 +92,7 @@ def precision_recall(fake: Tensor, real: Tensor, *, neighbours: int = 5) -> dict
         that hold a fake; for equal distributions and numbers about 1 - 2^-k (97 % for k = 5).
     """
     fake, real = _clouds("precision_recall", fake, real)
-    neighbours = _checks.whole("precision_recall", "neighbours", neighbours, minimum=1)
+    neighbours = checks.whole("precision_recall", "neighbours", neighbours, minimum=1)
     least = min(len(fake), len(real))
     if neighbours >= least:
         raise ValueError(
@@ -146,7 +147,7 @@ def _radii(x: Tensor, k: int) -> Tensor:
 def _clouds(function: str, a: Tensor, b: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
     """Check two sets and return them as (N, F) float64 on the CPU."""
     for name, x in (("first", a), ("second", b)):
-        _checks.tensor(function, f"the {name} set", x)
+        checks.tensor(function, f"the {name} set", x)
         if x.ndim != 2 or len(x) < least:
             raise ValueError(
                 f"{function}: the {name} set must be (N, F) with N at least {least}, got {tuple(x.shape)}; "

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.metrics.images import check_finite
 
 __all__ = ["inception_fid"]
@@ -30,7 +30,7 @@ def inception_fid(fake: Tensor, real: Tensor, *, batch_size: int = 50) -> float:
         ModuleNotFoundError: torchmetrics or torch-fidelity is not installed.
         FileNotFoundError: Inception's weights are not on this machine. Nothing is downloaded here.
     """
-    batch_size = _checks.whole("inception_fid", "batch_size", batch_size, minimum=1)
+    batch_size = checks.whole("inception_fid", "batch_size", batch_size, minimum=1)
     for name, images in (("fake", fake), ("real", real)):
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise ValueError(f"inception_fid: {name} must be (N, 1 or 3, H, W), got {tuple(images.shape)}")

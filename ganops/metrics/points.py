@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ganops import _checks
+from ganops._common import checks
 
 __all__ = ["mode_metrics"]
 
@@ -34,7 +34,7 @@ def mode_metrics(
         shares and the even spread, half the sum of |share - 1/K|: 0 to 1 - 1/K;
         ``mode_shares``: those shares, a list of length K (all zero if no sample is of high quality).
     """
-    sigma = _checks.number("mode_metrics", "sigma", sigma, minimum=0)
+    sigma = checks.number("mode_metrics", "sigma", sigma, minimum=0)
     if samples.ndim != 2 or samples.shape[1:] != centres.shape[1:]:
         raise ValueError(
             f"mode_metrics: samples {tuple(samples.shape)} and centres {tuple(centres.shape)} must have the same width"

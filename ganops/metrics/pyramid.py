@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ganops import _checks
+from ganops._common import checks
 from ganops._seeds import cpu_generator
 from ganops.metrics.images import check_finite
 
@@ -47,10 +47,10 @@ def pyramid_wasserstein(
     >>> pyramid_wasserstein(images, images)
     {'swd': 0.0, 'swd_32': 0.0, 'swd_16': 0.0}
     """
-    patches = _checks.whole("pyramid_wasserstein", "patches", patches, minimum=1)
-    projections = _checks.whole("pyramid_wasserstein", "projections", projections, minimum=1)
+    patches = checks.whole("pyramid_wasserstein", "patches", patches, minimum=1)
+    projections = checks.whole("pyramid_wasserstein", "projections", projections, minimum=1)
     for name, images in (("fake", fake), ("real", real)):
-        _checks.tensor("pyramid_wasserstein", name, images)
+        checks.tensor("pyramid_wasserstein", name, images)
         if images.ndim != 4 or len(images) == 0 or min(images.shape[2:]) < _PATCH:
             raise ValueError(
                 f"pyramid_wasserstein: {name} must be images (N, C, H, W) of at least {_PATCH}x{_PATCH}, got "

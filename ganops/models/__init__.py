@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.models.conditional import LabelledGenerator, ProjectionDiscriminator
 from ganops.models.dcgan import dcgan
 from ganops.models.layers import NORMS, UPSAMPLINGS, Norm, Scaled, Upsampling
@@ -114,20 +114,20 @@ def build(
 
     >>> generator, discriminator = build("mlp", (2,), latent_dim=8, width=32)
     """
-    _checks.choice("models.build", "name", name, MODELS)
-    _checks.choice("models.build", "generator_norm", generator_norm, NORMS)
-    _checks.choice("models.build", "discriminator_norm", discriminator_norm, NORMS)
-    _checks.choice("models.build", "upsample", upsample, UPSAMPLINGS)
-    shape = tuple(_checks.whole("models.build", "shape", side, minimum=1) for side in shape)
-    latent_dim = _checks.whole("models.build", "latent_dim", latent_dim, minimum=1)
-    pack = _checks.whole("models.build", "pack", pack, minimum=1)
-    lipschitz = _checks.number("models.build", "lipschitz", lipschitz, above=0)
+    checks.choice("models.build", "name", name, MODELS)
+    checks.choice("models.build", "generator_norm", generator_norm, NORMS)
+    checks.choice("models.build", "discriminator_norm", discriminator_norm, NORMS)
+    checks.choice("models.build", "upsample", upsample, UPSAMPLINGS)
+    shape = tuple(checks.whole("models.build", "shape", side, minimum=1) for side in shape)
+    latent_dim = checks.whole("models.build", "latent_dim", latent_dim, minimum=1)
+    pack = checks.whole("models.build", "pack", pack, minimum=1)
+    lipschitz = checks.number("models.build", "lipschitz", lipschitz, above=0)
     if width is not None:
-        width = _checks.whole("models.build", "width", width, minimum=1)
+        width = checks.whole("models.build", "width", width, minimum=1)
     if discriminator_width is not None:
-        discriminator_width = _checks.whole("models.build", "discriminator_width", discriminator_width, minimum=1)
+        discriminator_width = checks.whole("models.build", "discriminator_width", discriminator_width, minimum=1)
     if classes is not None:
-        classes = _checks.whole("models.build", "classes", classes, minimum=1)
+        classes = checks.whole("models.build", "classes", classes, minimum=1)
     if name == "unet" and condition_shape is None:
         raise ValueError("models.build: model 'unet' needs condition_shape, the shape of its input images")
     chosen: dict[str, Any] = {"width": width, "classes": classes, "condition_shape": condition_shape}

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ganops import data
+from ganops import _memory, data
 from ganops.data import image_files, memory
 
 
@@ -133,9 +133,9 @@ def test_folders_without_images(tmp_path):
 def test_more_than_memory_is_refused_before_anything_is_decoded(photos, monkeypatch):
     # Three colour images of 12x10 as uint8 and float32, and one decoder at 15 bytes per pixel.
     need = (1 + 4) * 3 * 3 * 120 + 15 * 120
-    monkeypatch.setattr(memory, "limit", lambda: need)
+    monkeypatch.setattr(memory, "available_memory", lambda: need)
     assert len(data.load(f"folder:{photos}")) == 3
-    monkeypatch.setattr(memory, "limit", lambda: need - 1)
+    monkeypatch.setattr(memory, "available_memory", lambda: need - 1)
     monkeypatch.setattr(image_files, "read", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ValueError, match="choose a smaller size"):
         data.load(f"folder:{photos}")
@@ -180,9 +180,9 @@ def group(root, line, file, text):
 )
 def test_the_limit_of_a_control_group_counts(tmp_path, line, file):
     group(tmp_path, line, file, "1000000\n")
-    assert memory.limit(tmp_path) == 1_000_000
+    assert _memory.available_memory(tmp_path) == 1_000_000
     group(tmp_path, line, file, "max\n")
-    assert memory.limit(tmp_path) == memory.limit(tmp_path / "no such system") > 1e8
+    assert _memory.available_memory(tmp_path) == _memory.available_memory(tmp_path / "no such system") > 1e8
 
 
 def test_an_image_above_pillows_limit_is_bad_and_filters_stay(photos, monkeypatch):

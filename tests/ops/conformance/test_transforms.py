@@ -136,8 +136,10 @@ def test_dual_tensors(case, device):
 def test_a_tangent_that_comes_with_the_gradient_is_not_lost(case, device):
     """Of a graph recorded before, outside of the level: the kernels of its backward have no tangents, and say so."""
 
+    given = _inputs(case, device)
+
     def tangents(function):
-        tensors = [x.requires_grad_(place in case.differentiable) for place, x in enumerate(_inputs(case, device))]
+        tensors = [x.clone().requires_grad_(place in case.differentiable) for place, x in enumerate(given)]
         wrt = [tensors[place] for place in case.differentiable]
         total = sum(value.sum() for value in outputs(function, tensors))
         above = torch.ones_like(total).requires_grad_()
