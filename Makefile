@@ -27,7 +27,7 @@ endif
 # One worker a core, where pytest-xdist is (not on every machine without network).
 workers = $(shell $(BIN)/python -c "import xdist; print('-n auto --dist worksteal')" 2>/dev/null)
 
-.PHONY: train test gpu card-1 card-2 card-libraries lint wheel wheel-test emulated bench clean
+.PHONY: train test gpu card-1 card-2 card-libraries lint types wheel wheel-test emulated bench clean
 
 train: $(VENV)/.installed
 	$(BIN)/ganops train hinge --data mnist --minutes 4.5 --out runs/mnist \
@@ -59,7 +59,12 @@ bench: $(VENV)/.installed
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+
+# The code of README, docs and examples, and tests/types/users.py, with mypy and pyright.
+types: $(VENV)/.installed
+	$(BIN)/python tests/types/check.py
 
 wheel: $(VENV)/.torch
 	$(BIN)/pip wheel --no-build-isolation --no-deps --wheel-dir dist .
