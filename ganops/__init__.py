@@ -75,20 +75,21 @@ __all__ = [
 _ON_USE = ("bench", "data", "figures", "metrics", "models", "theory", "training")
 
 
-def __getattr__(name: str) -> ModuleType:
-    """Import a module when it is first used."""
-    if name not in _ON_USE:
-        raise AttributeError(f"module 'ganops' has no attribute {name!r}")
-    try:
-        return importlib.import_module(f"ganops.{name}")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "ganops":
-            raise
-        raise ModuleNotFoundError(
-            f'ganops.{name} needs the package {error.name!r}, which is not installed: pip install "ganops[train]"',
-            name=error.name,
-        ) from error
+if not TYPE_CHECKING:  # with it type checkers would accept any name
 
+    def __getattr__(name: str) -> ModuleType:
+        """Import a module when it is first used."""
+        if name not in _ON_USE:
+            raise AttributeError(f"module 'ganops' has no attribute {name!r}")
+        try:
+            return importlib.import_module(f"ganops.{name}")
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == "ganops":
+                raise
+            raise ModuleNotFoundError(
+                f'ganops.{name} needs the package {error.name!r}, which is not installed: pip install "ganops[train]"',
+                name=error.name,
+            ) from error
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_USE})
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_ON_USE})
