@@ -219,34 +219,38 @@ def _samples(dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.randn(SHAPE, dtype=torch.float64).to(device, dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 @pytest.mark.parametrize(("name", "make"), CHOICES)
-def test_dtypes(name, make, dtype, device):
-    opcheck(_operator(name), make(_samples(dtype, device)), test_utils=UTILITIES)
+def test_settings(name, make, device):
+    opcheck(_operator(name), make(_samples(torch.float32, device)), test_utils=UTILITIES)
 
 
-@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "negative_bit"])
-@pytest.mark.parametrize(("name", "make"), CHOICES)
-def test_layouts(name, make, layout, device):
-    """The strides that the fake implementation foretells are those that come."""
-    if name == "clip_weights_" and layout in OVERLAPPING:
-        pytest.skip("overlapping memory is not written to")
-    arguments = make(LAYOUTS[layout](_samples(torch.float32, device)))
-    opcheck(_operator(name), arguments, test_utils=UTILITIES)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_dtypes(name, device):
+    for dtype in DTYPES:
+        opcheck(_operator(name), ARGUMENTS[name][0](_samples(dtype, device)), test_utils=UTILITIES)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_layouts(name, device):
+    for layout in ("channels_last", "transposed", "every_second_column", "first_channel", *OVERLAPPING):
+        if name == "clip_weights_" and layout in OVERLAPPING:
+            continue  # overlapping memory is not written to
+        arguments = ARGUMENTS[name][0](LAYOUTS[layout](_samples(torch.float32, device)))
+        opcheck(_operator(name), arguments, test_utils=UTILITIES)
 
 
 SHAPES = [(0, 3), (3, 0), (1,), (5,), (1, 4, 1, 3), (4, 1), (2, 1, 1, 2, 2)]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
-@pytest.mark.parametrize(("name", "make"), CHOICES)
-def test_shapes(name, make, shape, device):
-    x = torch.randn(shape, device=device)
-    if "norm_penalty_" in name and len(shape) == 1:
-        x = x[:, None]
-    if name == "clip_weights_" and not shape[0]:
-        pytest.skip("has no first sample")
-    opcheck(_operator(name), make(x), test_utils=UTILITIES)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_shapes(name, device):
+    for shape in SHAPES:
+        x = torch.randn(shape, device=device)
+        if "norm_penalty_" in name and len(shape) == 1:
+            x = x[:, None]
+        if name == "clip_weights_" and not shape[0]:
+            continue  # has no first sample
+        opcheck(_operator(name), ARGUMENTS[name][-1](x), test_utils=UTILITIES)
 
 
 @pytest.mark.compile
