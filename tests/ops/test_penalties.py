@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -220,6 +222,20 @@ def test_under_a_transform_the_error_names_the_way(device):
 
     with pytest.raises(RuntimeError, match=r"torch\.func\.grad\(total, has_aux=True\)"):
         torch.func.grad(penalty)(torch.ones(2, 3, device=device))
+
+
+@pytest.mark.compile
+def test_the_code_of_the_page_runs(device):
+    page = (Path(__file__).parents[2] / "docs" / "penalties.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        critic = _critic(6, device)
+        real, fake = (_double(4, 6, device=device) for _ in range(2))
+        torch._dynamo.reset()
+        names = {"ganops": ganops, "torch": torch, "critic": critic, "real": real, "fake": fake}
+        exec(block.replace("fullgraph=True", 'fullgraph=True, backend="aot_eager"'), names)
+        assert all(p.grad.isfinite().all() for p in critic.parameters())
 
 
 # ----------------------------------------------------------------------------------------- estimates along noise
