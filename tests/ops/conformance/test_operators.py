@@ -48,13 +48,13 @@ def _augmentation(x: Tensor) -> Tensor:
     return augmentation_of(x).to(accumulate_dtype(x.dtype))
 
 
-def _lists(x: Tensor, *kept: bool) -> list[list[Tensor]]:
+def _lists(x: Tensor, *kept: bool, on_host: bool = False) -> list[list[Tensor]]:
     """Weights, gradients, three kinds of state, where they are kept, and steps, of an optimiser."""
 
     def like(scale: float) -> list[Tensor]:
         return [t.mul(scale) for t in (x, x.flatten()[:2], x.new_empty(0))]
 
-    steps = [torch.full((), float(i), device=x.device) for i in range(3)]
+    steps = [torch.full((), float(i), device="cpu" if on_host else x.device) for i in range(3)]
     return [like(1.0), like(2.0), *([t.square() for t in like(0.5)] if keep else [] for keep in kept), steps]
 
 
@@ -184,11 +184,11 @@ ARGUMENTS = {
     ],
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
     "adam_": [
-        lambda x: (*_lists(x, True, True, True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
+        lambda x: (*_lists(x, True, True, True, on_host=True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
         lambda x: (*_lists(x, True, True, False), 0.1, 0.5, 0.9, 1e-8, 0.1, False, False, 0.5, *_on_device(x)),
     ],
     "rmsprop_": [
-        lambda x: (*_lists(x, True, True, True), 0.1, 0.9, 1e-8, 0.1, 0.5, True, None, False),
+        lambda x: (*_lists(x, True, True, True, on_host=True), 0.1, 0.9, 1e-8, 0.1, 0.5, True, None, False),
         lambda x: (*_lists(x, True, False, False), 0.1, 0.9, 1e-8, 0.0, 0.0, False, 0.5, *_on_device(x)),
     ],
 }
@@ -270,7 +270,7 @@ def _step(
     squares: list[Tensor] | None = None,
     steps: list[Tensor] | None = None,
 ) -> tuple:
-    lists = (weights or [x], gradients or [x + 1], squares or [x * x], [], [], steps or [_number(x)])
+    lists = (weights or [x], gradients or [x + 1], squares or [x * x], [], [], steps or [_number(x).cpu()])
     return *lists, 0.1, 0.9, 1e-8, 0.0, 0.0, False, 0.5, False
 
 
