@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 from ganops import nn, optimizers, reference
 from ganops._library import FallbackWarning, build_info
+from ganops.nn import frozen
 from ganops.ops import (
     clip_weights_,
     diff_augment,
@@ -34,6 +35,7 @@ __all__ = [
     "discriminator_loss",
     "dragan_penalty",
     "feature_matching_loss",
+    "frozen",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
