@@ -8,6 +8,7 @@ __version__ = "0.1.0"
 
 from ganops import nn, optimizers, reference
 from ganops._library import FallbackWarning, build_info
+from ganops._watch import watch
 from ganops.nn import frozen
 from ganops.ops import (
     clip_weights_,
@@ -49,4 +50,5 @@ __all__ = [
     "r1_penalty",
     "r2_penalty",
     "reference",
+    "watch",
 ]
