@@ -1,6 +1,8 @@
 # make train   set up, build, train a GAN on real digits, say where the pictures are
 # make test    set up, build, run the tests
-# make gpu     on a machine with a card: all that can be proven and measured on it, ten minutes, no network
+# make gpu     on a machine with a card: all that can be proven and measured on it, a quarter of an hour, no network
+# make card-1, make card-2   the same in two stages of six minutes, from a plain copy with the libraries that
+#              make card-libraries has built elsewhere; results go to $OUT (docs/gpu.md)
 #
 # TORCH=system       use the torch (and whatever else) that $(PYTHON) already has; nothing is fetched for it
 # TORCH=torch==2.12  install that one; the default is the release that the tests run against
@@ -14,7 +16,7 @@ endif
 TORCH := $(or $(TORCH),torch==2.13.0)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
+SOURCES := $(shell find csrc tools -type f -name "*.*" -not -name "*.pyc") setup.py pyproject.toml
 
 # Builds on this machine are for its own card; wheels are for all (setup.py).
 ifneq ($(MAKECMDGOALS),wheel)
@@ -25,7 +27,7 @@ endif
 # One worker a core, where pytest-xdist is (not on every machine without network).
 workers = $(shell $(BIN)/python -c "import xdist; print('-n auto --dist worksteal')" 2>/dev/null)
 
-.PHONY: train test gpu lint wheel wheel-test emulated bench clean
+.PHONY: train test gpu card-1 card-2 card-libraries lint wheel wheel-test emulated bench floors clean
 
 train: $(VENV)/.installed
 	$(BIN)/ganops train hinge --data mnist --minutes 4.5 --out runs/mnist \
@@ -40,10 +42,23 @@ emulated: $(VENV)/.installed
 
 # REHEARSE=1: the same way without a card, on the emulator.
 gpu: $(VENV)/.installed
-	$(BIN)/python tests/cuda/on_card.py $(if $(REHEARSE),--rehearse)
+	$(BIN)/python tests/cuda/on_card.py gpu $(if $(REHEARSE),--rehearse)
+
+# Nothing is installed or built here.
+card-1 card-2:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/cuda/on_card.py $@ $(if $(REHEARSE),--rehearse)
+
+# The libraries for a card elsewhere, in ganops/lib; CARD is its architecture.
+CARD ?= 9.0
+card-libraries: $(VENV)/.torch
+	GANOPS_CUDA=1 TORCH_CUDA_ARCH_LIST=$(CARD) $(BIN)/python setup.py -q build_ext --inplace
 
 bench: $(VENV)/.installed
 	$(BIN)/ganops bench
+
+# Fails where a speed that must hold is lost beyond its spread.
+floors: $(VENV)/.installed
+	$(BIN)/ganops bench --suite floors --check
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

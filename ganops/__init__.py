@@ -11,6 +11,7 @@ from ganops._library import FallbackWarning, build_info
 from ganops._watch import watch
 from ganops.nn import frozen
 from ganops.ops import (
+    approximate_r1_penalty,
     clip_weights_,
     diff_augment,
     discriminator_loss,
@@ -19,6 +20,7 @@ from ganops.ops import (
     generator_loss,
     gradient_norm_penalty,
     gradient_penalty,
+    input_gradient_penalty,
     interpolate,
     lp_penalty,
     minibatch_discrimination,
@@ -30,6 +32,7 @@ from ganops.ops import (
 
 __all__ = [
     "FallbackWarning",
+    "approximate_r1_penalty",
     "build_info",
     "clip_weights_",
     "diff_augment",
@@ -40,6 +43,7 @@ __all__ = [
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
+    "input_gradient_penalty",
     "interpolate",
     "lp_penalty",
     "minibatch_discrimination",

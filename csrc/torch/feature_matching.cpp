@@ -149,7 +149,7 @@ Tensors l2_backward(const Tensor& grad, const Tensors& real, const Tensors& fake
   Tensors real_out, fake_out;
   for (size_t k = 0; k < pairs.size(); ++k) {
     const auto make = [&](Tensors& list, const char* name) -> void* {
-      list.push_back(is_dense(fake[k]) ? empty_as(fake[k]) : torch::stable::empty_like(fake[k]));
+      list.push_back(empty_as(dense(fake[k])));
       return output(list.back(), name);
     };
     if (want_real) pairs.pairs[k].real_out = make(real_out, "real's gradient");

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ganops import _checks
+from ganops._common import checks
+from ganops._common.dtypes import promoted
 
 NAME = "feature_matching_loss"
 
@@ -22,15 +23,15 @@ def check(
     real_features: Features, fake_features: Features, distance: str, normalize: bool, scale_reduction: str
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Checks the arguments and returns the real and the fake features as flat lists."""
-    _checks.choice(NAME, "distance", distance, DISTANCES)
-    _checks.choice(NAME, "scale_reduction", scale_reduction, SCALE_REDUCTIONS)
+    checks.choice(NAME, "distance", distance, DISTANCES)
+    checks.choice(NAME, "scale_reduction", scale_reduction, SCALE_REDUCTIONS)
     if not isinstance(normalize, bool):
         raise TypeError(f"{NAME}: normalize must be True or False, got {normalize!r}")
     real: list[Tensor] = []
     fake: list[Tensor] = []
     _flatten(real_features, fake_features, (), real, fake)
     if len({x.dtype for x in real} | {x.dtype for x in fake}) > 1:
-        both = _checks.promoted(*real, *fake)
+        both = promoted(*real, *fake)
         real, fake = list(both[: len(real)]), list(both[len(real) :])
     dtype, device = fake[0].dtype, fake[0].device
     for place, pair in enumerate(zip(real, fake, strict=True)):
@@ -52,8 +53,8 @@ def _flatten(one: Any, other: Any, path: tuple[int, ...], real: list[Tensor], fa
     """Appends the tensors of two equally nested lists to ``real`` and ``fake``, depth first."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         if not one.is_floating_point() or not other.is_floating_point() or one.is_sparse or other.is_sparse:
-            _checks.tensor(NAME, f"real_features{_text(path)}", one)
-            _checks.tensor(NAME, f"fake_features{_text(path)}", other)
+            checks.tensor(NAME, f"real_features{_text(path)}", one)
+            checks.tensor(NAME, f"fake_features{_text(path)}", other)
         if one.shape != other.shape:
             raise ValueError(
                 f"{NAME}: real_features{_text(path)} {tuple(one.shape)} and fake_features{_text(path)} "

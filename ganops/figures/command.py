@@ -10,9 +10,9 @@ from typing import Annotated
 
 import tyro
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.figures.table import FIGURES
-from ganops.training import report
+from ganops.training.folder import check_folder
 
 __all__ = ["main"]
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         description="Draw a picture for a lecture:\n" + "\n".join(_listed()),
         args=list(arguments),
     )
-    _checks.choice("figure", "NAME", options.name, FIGURES)
+    checks.choice("figure", "NAME", options.name, FIGURES)
     draw = FIGURES[options.name].draw
     known = inspect.signature(draw).parameters
     chosen = {}
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
     path = options.out or Path(f"{options.name}.png")
     if path.suffix != ".png":
         raise ValueError(f"figure: out must end in .png, got {str(path)!r}")
-    report.check_folder(path.parent)
+    check_folder(path.parent)
     picture = draw(**chosen)
     picture.save(path)
     for name, value in picture.numbers.items():

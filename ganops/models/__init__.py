@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.models.conditional import LabelledGenerator, ProjectionDiscriminator
 from ganops.models.dcgan import dcgan
 from ganops.models.layers import NORMS, UPSAMPLINGS, Norm, Scaled, Upsampling
@@ -107,10 +107,10 @@ def build(
     Raises:
         ValueError: an unknown name, a shape that the model cannot serve, or an option that it cannot have.
     """
-    _checks.choice("models.build", "name", name, MODELS)
-    _checks.choice("models.build", "generator_norm", generator_norm, NORMS)
-    _checks.choice("models.build", "discriminator_norm", discriminator_norm, NORMS)
-    _checks.choice("models.build", "upsample", upsample, UPSAMPLINGS)
+    checks.choice("models.build", "name", name, MODELS)
+    checks.choice("models.build", "generator_norm", generator_norm, NORMS)
+    checks.choice("models.build", "discriminator_norm", discriminator_norm, NORMS)
+    checks.choice("models.build", "upsample", upsample, UPSAMPLINGS)
     for option, value in (("width", width), ("discriminator_width", discriminator_width)):
         if value is not None and value < 1:
             raise ValueError(f"models.build: {option} must be at least 1, got {value}")

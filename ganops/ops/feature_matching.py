@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops import _checks, _library
+from ganops import _library
+from ganops._common.dtypes import accumulate_dtype, autocasts
 from ganops._common.feature_matching import DISTANCES, NAME, SCALE_REDUCTIONS, Features, check
 from ganops._transforms import is_compiling, transforms_active
-from ganops.ops._function import apply, differentiable, over
+from ganops.ops import _layout
+from ganops.ops._function import apply, autograd_op, needs_formula
 from ganops.reference.feature_matching import feature_matching_loss as reference_feature_matching_loss
-from ganops.reference.interpolate import accumulate_dtype
 
 _loss_op = _library.operator("feature_matching_loss")
 _l1_backward_op = _library.operator("feature_matching_loss_l1_backward")
@@ -65,7 +66,7 @@ def feature_matching_loss(
     real, fake = check(real_features, fake_features, distance, normalize, scale_reduction)
     if detach_real:
         real = [x.detach() for x in real]
-    if not all(_library.serves(NAME, x) for x in {type(x): x for x in (*real, *fake)}.values()):
+    if not _library.has_kernel(NAME, *real, *fake):
         return reference_feature_matching_loss(
             real_features,
             fake_features,
@@ -89,7 +90,7 @@ def feature_matching_loss(
 
 def _widens(x: Tensor) -> bool:
     """Whether autocast makes the loss float32."""
-    return accumulate_dtype(x.dtype) != x.dtype and _checks.autocasts(x)
+    return accumulate_dtype(x.dtype) != x.dtype and autocasts(x)
 
 
 def _loss(distance: int, normalize: bool, reduction: int, wide: bool, keep_signs: bool, *features: Tensor) -> tuple:
@@ -98,7 +99,7 @@ def _loss(distance: int, normalize: bool, reduction: int, wide: bool, keep_signs
     return _loss_op(features[:count], features[count:], distance, normalize, reduction, wide, keep_signs)
 
 
-@over(_loss if _library.loaded() else None)
+@autograd_op(_loss if _library.loaded() else None)
 class _Loss(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -112,7 +113,7 @@ class _Loss(Function):
         if ctx.distance == _L1:
             fake = features[count:]
             ctx.shapes = [x.shape for x in fake]
-            ctx.strides = [_dense_strides(x) for x in fake]
+            ctx.strides = [_layout.strides_like(x) for x in fake]
             ctx.save_for_backward(fake[0].new_empty(0), signs, scales)
         else:
             ctx.save_for_backward(scales, *features)
@@ -123,17 +124,12 @@ class _Loss(Function):
         found: list[Tensor | None] = []
         if grad is not None:
             # The operator's result has no graph, and no batch of several upstream gradients.
-            compose = differentiable() or transforms_active()
+            compose = needs_formula() or transforms_active()
             backward = _l1_gradients if ctx.distance == _L1 else _l2_composed if compose else _l2_gradients
             found = list(backward(ctx, grad, compose) if ctx.distance == _L1 else backward(ctx, grad))
         real = found[:count] if ctx.want[0] and found else [None] * count
         fake = found[-count:] if ctx.want[1] and found else [None] * count
         return *(None,) * 5, *real, *fake
-
-
-def _dense_strides(x: Tensor) -> tuple[int, ...]:
-    """The strides of a gradient of ``x``: its own if it is dense."""
-    return x.stride() if x.is_contiguous() else torch.empty_like(x, device="meta").stride()
 
 
 def _per_pair(grad: Tensor, reduction: int, count: int) -> list[Tensor]:
@@ -210,7 +206,7 @@ def _register_fakes() -> None:
 
     @fake_of("ganops::feature_matching_loss_l2_backward")
     def _(grad, real, fake, scales, normalize, scale_reduction, want_real, want_fake):
-        return [torch.empty_like(x) for x in list(fake) * (want_real + want_fake)]
+        return [_layout.empty_like(x) for x in list(fake) * (want_real + want_fake)]
 
 
 if _library.loaded():

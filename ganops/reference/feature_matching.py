@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ganops import _checks
+from ganops._common.dtypes import without_autocast
 from ganops._common.feature_matching import Features, check
 
 
@@ -30,7 +30,7 @@ def feature_matching_loss(
 
 
 def _value(real: Tensor, fake: Tensor, distance: str, normalize: bool) -> Tensor:
-    dtype = _checks.without_autocast(fake).dtype
+    dtype = without_autocast(fake).dtype
     # Half precision is widened for the sums, as the kernels do.
     wide = torch.promote_types(dtype, torch.float32)
     real, fake = real.to(wide), fake.to(wide)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.data import Kind, base_name, source
 from ganops.training.run import RunConfig
 
@@ -262,7 +262,7 @@ RECIPES: dict[str, Recipe] = {
 
 def usual(recipe: str, data: str | None = None, **changes: Any) -> dict[str, Any]:
     """What the settings of `recipe` on `data` are where `changes` do not say otherwise, unchecked."""
-    _checks.choice("train", "recipe", recipe, RECIPES)
+    checks.choice("train", "recipe", recipe, RECIPES)
     chosen = RECIPES[recipe]
     data = chosen.data if data is None else data
     kind = source(data).kind

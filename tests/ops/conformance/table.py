@@ -15,8 +15,8 @@ from torch import Tensor
 
 import ganops
 from ganops import reference
+from ganops._common.dtypes import accumulate_dtype
 from ganops.ops.minibatch_discrimination import closeness
-from ganops.reference.interpolate import accumulate_dtype
 from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
 Function = Callable[..., "Tensor | tuple[Tensor, ...]"]

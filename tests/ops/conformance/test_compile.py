@@ -57,6 +57,14 @@ def test_generated(case, device):
     _compare(case, "inductor", device)
 
 
+def test_one_image_that_lies_as_numpy_has_it(device):
+    """The compiler checks the strides that the fake implementation foretold."""
+    real = torch.rand(8, 6, 3, device=device).permute(2, 0, 1)[None]
+    weight = torch.rand(1, device=device)
+    found = _compiled(ganops.interpolate, "inductor")(real, 1 - real, weight)
+    torch.testing.assert_close(found, ganops.interpolate(real, 1 - real, weight))
+
+
 @pytest.mark.parametrize("kind", ["hinge", "relativistic"])
 def test_one_tensor_for_both(kind, device):
     """Of real and of fake logits, say, where a critic is tried on real samples alone."""

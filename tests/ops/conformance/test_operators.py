@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses import FakeTensorMode
 from torch.library import opcheck
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 import ganops
 from ganops import _library
-from ganops.reference.interpolate import accumulate_dtype
+from ganops._common.dtypes import accumulate_dtype
+from ganops.ops.adversarial_loss import _NUMBERS
 
 from .layouts import LAYOUTS, OVERLAPPING, SHAPE
 from .table import DTYPES, augmentation_of, group_of, images_of
 
 pytestmark = pytest.mark.skipif(not _library.loaded(), reason="no compiled library defines the operators")
 
-KIND, REAL, FAKE, GENERATOR = 4, 0, 1, 2  # least_squares: a parameter, and a second derivative
+KIND = _NUMBERS.get("least_squares", 0)  # a parameter, and a second derivative
+PAIRED = _NUMBERS.get("relativistic", 0)
+REAL, FAKE, GENERATOR = 0, 1, 2
 MEAN, SUM, NONE = 0, 1, 2
-
-
-def _choice(role: int, reduction: int, kind: int = KIND) -> int:
-    return (kind * 3 + role) * 3 + reduction
 
 
 def _number(x: Tensor) -> Tensor:
@@ -104,33 +108,33 @@ def _matched(x: Tensor, reduction: int, normalize: bool, *wanted: bool) -> tuple
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
 ARGUMENTS = {
     "adversarial_loss": [
-        *(lambda x, r=r: (x, _choice(FAKE, r), 0.25) for r in (MEAN, SUM, NONE)),
-        lambda x: (x, _choice(GENERATOR, MEAN)),
-    ],
-    "adversarial_loss_and_gradient": [
-        lambda x: (x, _choice(FAKE, SUM), 0.25),
-        lambda x: (x, _choice(GENERATOR, MEAN)),
+        *(lambda x, r=r: (x, KIND, FAKE, r, 0.25) for r in (MEAN, SUM, NONE)),
+        lambda x: (x, KIND, GENERATOR, MEAN, 1.0),
     ],
     "adversarial_loss_backward": [
-        lambda x: (_number(x), x, _choice(GENERATOR, MEAN), 0.25),
-        lambda x: (_number(x), x, _choice(GENERATOR, SUM), 0.25),
-        lambda x: (x * 2, x, _choice(REAL, NONE), 0.25),
-        lambda x: (_number(x).expand(x.shape), x, _choice(REAL, NONE), 0.25),
+        lambda x: (_number(x), x, KIND, GENERATOR, MEAN, 0.25),
+        lambda x: (_number(x), x, KIND, GENERATOR, SUM, 0.25),
+        lambda x: (x * 2, x, KIND, REAL, NONE, 0.25),
+        lambda x: (_number(x).expand(x.shape), x, KIND, REAL, NONE, 0.25),
     ],
     "adversarial_loss_double_backward": [
-        lambda x: (x + 1, _number(x), x, _choice(REAL, MEAN), 0.25),
-        lambda x: (x + 1, _number(x), x, _choice(REAL, SUM), 0.25),
-        lambda x: (x + 1, x * 2, x, _choice(FAKE, NONE), 0.25),
+        lambda x: (x + 1, _number(x), x, KIND, REAL, MEAN, 0.25),
+        lambda x: (x + 1, _number(x), x, KIND, REAL, SUM, 0.25),
+        lambda x: (x + 1, x * 2, x, KIND, FAKE, NONE, 0.25),
     ],
-    "discriminator_loss": [lambda x, r=r: (x, x[:1] * 2, _choice(REAL, r), 1.0, 0.0) for r in (MEAN, SUM)],
-    "discriminator_loss_and_gradients": [
-        lambda x, r=r: (x, x[:1] * 2, _choice(REAL, r), 1.0, 0.0) for r in (MEAN, SUM)
-    ],
-    "discriminator_loss_backward": [
-        lambda x, r=r: (_number(x), x, x[:1] * 2, _choice(REAL, r), 1.0, 0.0) for r in (MEAN, SUM)
-    ],
+    "discriminator_loss": [lambda x, r=r: (x, x[:1] * 2, KIND, r, 1.0, 0.0) for r in (MEAN, SUM)],
+    "discriminator_loss_backward": [lambda x, r=r: (_number(x), x, x[:1] * 2, KIND, r, 1.0, 0.0) for r in (MEAN, SUM)],
     "discriminator_loss_double_backward": [
-        lambda x, r=r: (x + 1, x[:1] + 2, _number(x), x, x[:1] * 2, _choice(REAL, r), 1.0, 0.0) for r in (MEAN, SUM)
+        lambda x, r=r: (x + 1, x[:1] + 2, _number(x), x, x[:1] * 2, KIND, r, 1.0, 0.0) for r in (MEAN, SUM)
+    ],
+    "paired_loss": [lambda x, r=r: (x, x.flip(0), PAIRED, REAL, r, 0.0) for r in (MEAN, SUM, NONE)],
+    "paired_loss_backward": [
+        lambda x: (_number(x), x, x.flip(0), PAIRED, REAL, MEAN, 0.0),
+        lambda x: (x * 2, x, x.flip(0), PAIRED, GENERATOR, NONE, 0.0),
+    ],
+    "paired_loss_double_backward": [
+        lambda x: (x + 1, x + 2, _number(x), x, x.flip(0), PAIRED, REAL, SUM, 0.0),
+        lambda x: (x + 1, x + 2, x * 2, x, x.flip(0), PAIRED, GENERATOR, NONE, 0.0),
     ],
     "interpolate": [lambda x: (x, x * 2, _weight(x))],
     "interpolate_backward": [
@@ -190,17 +194,7 @@ ARGUMENTS = {
 }
 
 
-# What CUDA has no kernels for: where a gradient cannot be looked at without waiting, none is computed ahead.
-CPU_ALONE = frozenset({"adversarial_loss_and_gradient", "discriminator_loss_and_gradients"})
-
-
-def serves(name: str, device: torch.device) -> bool:
-    return name not in CPU_ALONE or (device.type == "cpu" and _library.BACKEND != "emulated")
-
-
-def _operator(name: str, device: torch.device) -> torch._ops.OpOverload:
-    if not serves(name, device):
-        pytest.skip("there are kernels for the CPU alone")
+def _operator(name: str) -> torch._ops.OpOverload:
     return getattr(torch.ops.ganops, name).default
 
 
@@ -228,7 +222,7 @@ def _samples(dtype: torch.dtype, device: torch.device) -> Tensor:
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
 @pytest.mark.parametrize(("name", "make"), CHOICES)
 def test_dtypes(name, make, dtype, device):
-    opcheck(_operator(name, device), make(_samples(dtype, device)), test_utils=UTILITIES)
+    opcheck(_operator(name), make(_samples(dtype, device)), test_utils=UTILITIES)
 
 
 @pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "negative_bit"])
@@ -238,7 +232,7 @@ def test_layouts(name, make, layout, device):
     if name == "clip_weights_" and layout in OVERLAPPING:
         pytest.skip("overlapping memory is not written to")
     arguments = make(LAYOUTS[layout](_samples(torch.float32, device)))
-    opcheck(_operator(name, device), arguments, test_utils=UTILITIES)
+    opcheck(_operator(name), arguments, test_utils=UTILITIES)
 
 
 SHAPES = [(0, 3), (3, 0), (1,), (5,), (1, 4, 1, 3), (4, 1), (2, 1, 1, 2, 2)]
@@ -252,14 +246,14 @@ def test_shapes(name, make, shape, device):
         x = x[:, None]
     if name == "clip_weights_" and not shape[0]:
         pytest.skip("has no first sample")
-    opcheck(_operator(name, device), make(x), test_utils=UTILITIES)
+    opcheck(_operator(name), make(x), test_utils=UTILITIES)
 
 
 @pytest.mark.compile
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_ahead_of_time_dispatch(name, device):
     opcheck(
-        _operator(name, device),
+        _operator(name),
         ARGUMENTS[name][-1](_samples(torch.float32, device)),
         test_utils=("test_aot_dispatch_dynamic",),
     )
@@ -294,23 +288,32 @@ def _signs(x: Tensor, **other: object) -> tuple:
 def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
     whole, half = _number(x), x[: len(x) // 2]
     return {
-        "choice": ("adversarial_loss", (x, _choice(0, 0, kind=8))),
-        "negative choice": ("adversarial_loss", (x, -1)),
+        "kind": ("adversarial_loss", (x, len(_NUMBERS), REAL, MEAN, 0.0)),
+        "negative kind": ("adversarial_loss", (x, -1, REAL, MEAN, 0.0)),
+        "role": ("adversarial_loss", (x, KIND, 3, MEAN, 0.0)),
+        "negative role": ("paired_loss", (x, x, PAIRED, -1, MEAN, 0.0)),
+        "reduction of a loss": ("paired_loss", (x, x, PAIRED, REAL, 3, 0.0)),
+        "negative reduction": ("adversarial_loss", (x, KIND, REAL, -1, 0.0)),
+        "D's loss unreduced": ("discriminator_loss", (x, x, KIND, NONE, 0.0, 0.0)),
+        "D's loss of pairs": ("discriminator_loss", (x, x, PAIRED, MEAN, 0.0, 0.0)),
+        "pairs of two shapes": ("paired_loss", (x, half, PAIRED, REAL, MEAN, 0.0)),
         "reduction": ("gradient_norm_penalty", (x, 1.0, False, 3)),
         "dtype": ("interpolate", (x, x.half(), _weight(x))),
         "shape": ("interpolate", (x, half, _weight(x))),
         "weight": ("interpolate", (x, x, _weight(half))),
         "weight's dtype": ("interpolate", (x, x, _weight(x).half())),
-        "logits of another dtype": ("discriminator_loss", (x, x.double(), 0)),
-        "integer": ("adversarial_loss", (x.int(), 0)),
-        "grad's dtype": ("adversarial_loss_backward", (whole.half(), x, 0)),
-        "grad's size": ("adversarial_loss_backward", (half, x, _choice(REAL, MEAN))),
-        "empty grad": ("adversarial_loss_backward", (x[:0], x, _choice(REAL, MEAN))),
-        "grad's size, none": ("adversarial_loss_backward", (half, x, _choice(REAL, NONE))),
-        "grad of D": ("discriminator_loss_backward", (x[:0], x, x, _choice(REAL, MEAN))),
-        "second grad of D": ("discriminator_loss_double_backward", (x, x, x[:0], x, x, _choice(REAL, MEAN))),
-        "second grad": ("adversarial_loss_double_backward", (x, x[:0], x, _choice(REAL, MEAN))),
-        "tangent": ("adversarial_loss_double_backward", (half, whole, x, _choice(REAL, MEAN))),
+        "logits of another dtype": ("discriminator_loss", (x, x.double(), KIND, MEAN, 0.0, 0.0)),
+        "integer": ("adversarial_loss", (x.int(), KIND, REAL, MEAN, 0.0)),
+        "grad's dtype": ("adversarial_loss_backward", (whole.half(), x, KIND, REAL, MEAN, 0.0)),
+        "grad's size": ("adversarial_loss_backward", (half, x, KIND, REAL, MEAN, 0.0)),
+        "empty grad": ("adversarial_loss_backward", (x[:0], x, KIND, REAL, MEAN, 0.0)),
+        "grad's size, none": ("adversarial_loss_backward", (half, x, KIND, REAL, NONE, 0.0)),
+        "grad of D": ("discriminator_loss_backward", (x[:0], x, x, KIND, MEAN, 0.0, 0.0)),
+        "second grad of D": ("discriminator_loss_double_backward", (x, x, x[:0], x, x, KIND, MEAN, 0.0, 0.0)),
+        "grad of pairs": ("paired_loss_backward", (half, x, x, PAIRED, REAL, NONE, 0.0)),
+        "tangent of pairs": ("paired_loss_double_backward", (x, half, whole, x, x, PAIRED, REAL, MEAN, 0.0)),
+        "second grad": ("adversarial_loss_double_backward", (x, x[:0], x, KIND, REAL, MEAN, 0.0)),
+        "tangent": ("adversarial_loss_double_backward", (half, whole, x, KIND, REAL, MEAN, 0.0)),
         "tangent's dtype": ("gradient_norm_penalty_double_backward", (x.half(), whole, x, _norm(x), 1.0, False, MEAN)),
         "penalty's grad": ("gradient_norm_penalty_backward", (_vector(half), x, _norm(x), 1.0, False, NONE)),
         "norms": ("gradient_norm_penalty_backward", (whole, x, _norm(half), 1.0, False, MEAN)),
@@ -350,7 +353,6 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "gradient's shape": ("rmsprop_", _step(x, gradients=[half])),
         "state's dtype": ("rmsprop_", _step(x, squares=[x.double()])),
         "state's length": ("rmsprop_", _step(x, squares=[x.clone(), x.clone()])),
-        "shared weights": ("rmsprop_", _step(x, [x, x], [x + 1, x + 1], [x * x, x * x], steps=[whole, whole])),
         "overlapping weight": ("rmsprop_", _step(x, [x[:1].expand(4, 3)])),
         "overlapping state": ("rmsprop_", _step(x, squares=[x[:1].expand(4, 3)])),
         "step's dtype": ("rmsprop_", _step(x, steps=[whole.int()])),
@@ -364,3 +366,55 @@ def test_operators_refuse_what_is_unsafe(what, device):
     name, arguments = _bad(torch.randn(4, 3, device=device))[what]
     with pytest.raises(RuntimeError, match="ganops"):
         getattr(torch.ops.ganops, name).default(*arguments)
+
+
+# ----------------------------------------------------------------------------------- fake tensors foretell the strides
+
+
+def _relaid(x: Tensor, chance: random.Random) -> Tensor:
+    """The same values elsewhere in memory: permuted, with gaps, expanded, with odd strides of size-1 dimensions."""
+    order = chance.sample(range(x.dim()), x.dim())
+    inverse = [order.index(dimension) for dimension in range(x.dim())]
+    x = x.permute(order).contiguous().permute(inverse)
+    what = chance.choice(("as it is", "gaps", "expanded", "odd strides"))
+    dimension = chance.randrange(x.dim()) if x.dim() else None
+    if what == "gaps" and dimension is not None:
+        x = torch.cat([x, x], dimension)
+        x = x[tuple(slice(None, None, 2) if i == dimension else slice(None) for i in range(x.dim()))]
+    elif what == "expanded" and dimension is not None and x.shape[dimension]:
+        x = x.narrow(dimension, 0, 1).expand(x.shape)
+    elif what == "odd strides":
+        strides = [chance.randrange(1, 50) if n == 1 else s for n, s in zip(x.shape, x.stride(), strict=True)]
+        x = x.as_strided(x.shape, strides)
+    return x
+
+
+def _fuzzed(seed: int) -> tuple[str, tuple]:
+    """An operator and arguments whose tensors of samples lie in memory at random."""
+    chance = random.Random(seed)
+    name = chance.choice([name for name in ARGUMENTS if not name.endswith("_")])
+    lowest = 2 if "norm_penalty_" in name else 1
+    shape = [chance.choice((0, 1, 1, 2, 3, 4)) for _ in range(chance.randint(lowest, 5))]
+    x = torch.linspace(-1, 1, math.prod(shape)).reshape(shape)
+    arguments = chance.choice(ARGUMENTS[name])(x)
+    given = tuple(
+        _relaid(a, chance) if isinstance(a, Tensor) and a.dim() > 1 and (a.dim() > 2 or a.shape == x.shape) else a
+        for a in arguments
+    )
+    return name, given
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_fake_tensors_foretell_strides(block, device):
+    """200 operators a block on tensors in random layouts: shapes, strides and dtypes are those that come."""
+    for seed in range(200 * block, 200 * (block + 1)):
+        name, arguments = _fuzzed(seed)
+        operator, arguments = _operator(name), tree_map_only(Tensor, lambda x: x.to(device), arguments)
+        found = tree_leaves(operator(*arguments))
+        with FakeTensorMode() as mode:
+            foretold = tree_leaves(operator(*tree_map_only(Tensor, mode.from_tensor, arguments)))
+        for real, fake in zip(found, foretold, strict=True):
+            wanted = real.shape, real.stride(), real.dtype
+            assert (fake.shape, fake.stride(), fake.dtype) == wanted, (
+                seed, name, [(a.shape, a.stride()) for a in arguments if isinstance(a, Tensor)],
+            )  # fmt: skip
