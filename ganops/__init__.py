@@ -8,6 +8,8 @@ __version__ = "0.1.0"
 
 from ganops import nn, optimizers, reference
 from ganops._library import FallbackWarning, build_info
+from ganops._watch import watch
+from ganops.nn import frozen
 from ganops.ops import (
     approximate_r1_penalty,
     clip_weights_,
@@ -37,6 +39,7 @@ __all__ = [
     "discriminator_loss",
     "dragan_penalty",
     "feature_matching_loss",
+    "frozen",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
@@ -51,4 +54,5 @@ __all__ = [
     "r1_penalty",
     "r2_penalty",
     "reference",
+    "watch",
 ]
