@@ -112,9 +112,10 @@ class OwnedFolder:
         if self._users:
             yield
             return
+        self.check()
         check_folder(self.path)
         with lock_folder(self.path, _LOCK):
-            self.check()
+            self.check()  # again, now that nobody else writes
             names = self.marked() | set(self.files)
             if names != self.marked():
                 mark = json.dumps({"format": _FORMAT, "files": sorted(names)}, indent=1) + "\n"
