@@ -34,10 +34,9 @@ def check_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
-    except OSError as error:
-        raise ValueError(
-            f"out: folder {str(path)[:200]!r} cannot be written ({error.strerror or error}); choose another one"
-        ) from error
+    except (OSError, RecursionError) as error:  # pathlib makes folders within folders by recursion
+        reason = "too many folders within folders" if isinstance(error, RecursionError) else error.strerror or error
+        raise ValueError(f"out: folder {str(path)[:200]!r} cannot be written ({reason}); choose another one") from error
 
 
 def check_output(path: Path, overwrite: bool) -> None:

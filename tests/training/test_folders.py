@@ -48,8 +48,9 @@ def test_files_of_others_are_never_replaced(tmp_path, name, overwrite):
     (tmp_path / name).write_bytes(b"of another program")
     with pytest.raises(ValueError, match=rf"did not write \({name}\)"):
         train(config(), tmp_path, overwrite=overwrite)
-    with pytest.raises(ValueError, match=rf"did not write \({name}\)"):
-        trainer(tmp_path).run()
+    for use in (Trainer.run, Trainer.save):
+        with pytest.raises(ValueError, match=rf"did not write \({name}\)"):
+            use(trainer(tmp_path))
     assert content(tmp_path)[name] == b"of another program"
     assert content(tmp_path).keys() == {name}
 
