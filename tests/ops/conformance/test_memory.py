@@ -40,7 +40,9 @@ def test_in_inference_mode(case, device):
 
 
 @pytest.mark.parametrize("place", [0, 1])
-@pytest.mark.parametrize("case", [c for c in REPRESENTATIVE if c.differentiable and (len(c.inputs) == 2 or c.composite)], ids=str)
+@pytest.mark.parametrize(
+    "case", [c for c in REPRESENTATIVE if c.differentiable and (len(c.inputs) == 2 or c.composite)], ids=str
+)
 def test_beside_a_tensor_from_inference_mode(case, place, device):
     """Real logits computed under inference_mode, beside fake ones that have a gradient."""
     tensors = inputs_of(case, (4, 3), torch.float32, device)
