@@ -7,6 +7,7 @@ torch's public ways.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,9 @@ __all__ = [
     "OPERATOR_TYPES",
     "batching_gradients",
     "check_capture",
+    "compiler_imported",
     "dual_level",
+    "from_compiled",
     "is_compiling",
     "transforms_active",
     "vectorizing",
@@ -67,6 +70,16 @@ def vectorizing() -> bool:
     functorch = getattr(torch._C, "_functorch", None)
     levels = functorch.get_interpreter_stack() if functorch is not None else None
     return any(level.key() == functorch.TransformType.Vmap for level in levels or ())
+
+
+def compiler_imported() -> bool:
+    """Whether torch's compiler has been imported, which takes a second. Otherwise nothing has been compiled."""
+    return "torch._dynamo" in sys.modules
+
+
+def from_compiled(value: Tensor) -> bool:
+    """Whether a tensor was returned by a function that ``torch.compile`` has compiled, with its graph."""
+    return value.grad_fn is not None and value.grad_fn.name() == "CompiledFunctionBackward"
 
 
 def _tracing_types() -> frozenset[type]:

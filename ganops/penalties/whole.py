@@ -249,7 +249,7 @@ class Penalties:
             >>> logits = critic(real)
             >>> loss = ganops.gan_loss(logits, True) + 5 * ganops.input_gradient_penalty(logits, real, target=0)
         """
-        settings = {"target": target, "one_sided": one_sided, "reduction": reduction}
+        settings: dict[str, Any] = {"target": target, "one_sided": one_sided, "reduction": reduction}
         return self._from_logits("input_gradient_penalty", logits, "inputs", inputs, scaler, **settings)
 
     def r1_penalty(
