@@ -1,7 +1,8 @@
 """What a call of each op costs in Python: its operator, the public function, and forward and backward, in µs.
 
-On tensors so small that computing takes no time. Operator and public function are measured in turn, so that both meet
-the same machine; the best of many rounds counts. ``torch.lerp`` is measured beside them.
+The tensors are so small that computing them takes no time. Operator and public function are measured in turn, and the
+best of many short rounds is reported. ``torch.lerp`` is measured beside them. An optimiser's step is compared with that
+of ``torch.optim`` by ``ganops bench --op optimizers``: most of its Python is torch's own.
 
     python benchmarks/call_cost.py [--rounds 200]
 """
@@ -39,12 +40,12 @@ def rows() -> list[Row]:
     """All ops, on the smallest inputs that make sense."""
     ops = torch.ops.ganops
     x, y, weight = torch.randn(4, 3), torch.randn(4, 3), torch.rand(4)
-    images, numbers, points = torch.randn(4, 3, 4, 4), torch.rand(4, 7), torch.randn(2, 3, 4)
+    images, numbers = torch.randn(4, 3, 4, 4), torch.rand(4, 7)
     tensor = torch.randn(3, 2, 3)
     parameters = [torch.randn(8, 8) for _ in range(8)]
     hinge, pairs = _NUMBERS["hinge"], _NUMBERS["relativistic"]
     leaf = lambda t: t.clone().requires_grad_()  # noqa: E731
-    plain = [
+    return [
         Row(
             "torch.lerp",
             lambda: torch.lerp(x, y, weight[:, None]),
@@ -109,14 +110,17 @@ def rows() -> list[Row]:
             (leaf(x),),
         ),
         Row(
+            "clip_weights_, 1 tensor",
+            lambda: ops.clip_weights_.default(parameters[:1], 0.5),
+            lambda: ganops.clip_weights_(parameters[:1], 0.5),
+        ),
+        Row(
             "clip_weights_, 8 tensors",
             lambda: ops.clip_weights_.default(parameters, 0.5),
             lambda: ganops.clip_weights_(parameters, 0.5),
         ),
         Row("pack", lambda: x.reshape(2, 6), lambda: ganops.pack(x, 2), lambda x: ganops.pack(x, 2), (leaf(x),)),
     ]
-    del points
-    return plain
 
 
 def _microseconds(call: Call, count: int) -> float:

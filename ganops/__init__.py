@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from ganops import nn, optimizers, reference
 from ganops._library import FallbackWarning, build_info
+from ganops._watch import watch
+from ganops.nn import frozen
 from ganops.ops import (
     approximate_r1_penalty,
     clip_weights_,
@@ -56,6 +58,7 @@ __all__ = [
     "discriminator_loss",
     "dragan_penalty",
     "feature_matching_loss",
+    "frozen",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
@@ -70,6 +73,7 @@ __all__ = [
     "r1_penalty",
     "r2_penalty",
     "reference",
+    "watch",
 ]
 
 _ON_USE = ("bench", "data", "figures", "metrics", "models", "theory", "training")

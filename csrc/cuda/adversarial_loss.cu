@@ -143,7 +143,7 @@ __device__ __forceinline__ void grid_sum(A mine, T* out, void* workspace, Ticket
 }
 
 template <class T, bool paired>
-__global__ void GANOPS_BOUNDS(4)
+__global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4)
     sum_kernel(const __grid_constant__ Segments<T> segments, T* out, void* workspace, const Ticket ticket) {
   using A = Accumulate<T>;
   constexpr int n = together<1 + paired>;
@@ -177,7 +177,7 @@ __global__ void GANOPS_BOUNDS(4)
 }
 
 template <class T, bool paired>
-__global__ void GANOPS_BOUNDS(4) value_kernel(const __grid_constant__ Segments<T> segments) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4) value_kernel(const __grid_constant__ Segments<T> segments) {
   constexpr int n = together<1 + paired>;
   const T* partner = segments.segment[1].logits;
   for_tiles<n>(segments, [&](const Segment<T>& s, int64_t begin) {
@@ -201,7 +201,9 @@ __global__ void GANOPS_BOUNDS(4) value_kernel(const __grid_constant__ Segments<T
 }
 
 template <class T, bool paired, bool each>
-__global__ void GANOPS_BOUNDS(paired || each ? 3 : 4)
+__global__ void GANOPS_BOUNDS(is_double<T>     ? 2
+                              : paired || each ? 3
+                                               : 4)
     first_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient) {
   using A = Accumulate<T>;
   constexpr int n = together<1 + paired + each>;
@@ -242,7 +244,7 @@ __global__ void GANOPS_BOUNDS(paired || each ? 3 : 4)
 
 // Reduced: *gradient_out = Σ scale·t·f'(x). Each (a single segment): gradient_out[i] = t·f'(x).
 template <class T, bool paired, bool each>
-__global__ void GANOPS_BOUNDS(sizeof(T) == sizeof(double) ? 2 : 3)
+__global__ void GANOPS_BOUNDS(is_double<T> ? 2 : 3)
     second_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient, T* gradient_out,
                   void* workspace, const Ticket ticket) {
   using A = Accumulate<T>;

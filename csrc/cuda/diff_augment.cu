@@ -186,8 +186,7 @@ __global__ void GANOPS_BOUNDS(4) sum_kernel(const Pieces pieces, const Setting s
         }
       }
     }
-    sum = warp_sum(sum);
-    if (lane == 0) partial[unit] = sum;
+    leave_sum(pieces, unit, sum, partial);
   });
 }
 
@@ -204,13 +203,19 @@ struct Pixels {
   Vector<T> at[known];
 };
 
-// Of these a lane loads at once: four vectors, or six.
-template <int known>
-constexpr int groups = known == 1 ? 4 : 2;
+// Of these a lane loads at once: six vectors, or four where registers allow three blocks of them.
+template <class T, int known>
+constexpr int groups = known == 3       ? 2
+                       : sizeof(T) == 2 ? 6
+                                        : 4;
+
+// Fewer where registers do not do for three without spills.
+template <class T, int known>
+constexpr int write_blocks = (known == 0 && !is_double<T>) || (known == 1 && sizeof(T) == sizeof(float)) ? 3 : 2;
 
 // `known` channels that mix, or one; 0: any number that mix, each element read twice.
 template <class T, int known, bool channels_last>
-__global__ void GANOPS_BOUNDS(known == 3 && sizeof(T) == 2 ? 2 : 3)
+__global__ void GANOPS_BOUNDS(write_blocks<T, known>)
     write_kernel(const Pieces pieces, const Setting setting, const T* in, const Accumulate<T>* parameters,
                  const double* partial, T* out, const bool vectors) {
   using A = Accumulate<T>;
@@ -245,7 +250,7 @@ __global__ void GANOPS_BOUNDS(known == 3 && sizeof(T) == 2 ? 2 : 3)
         const auto holds_some = [&](const Place<int>& at) {
           return window.holds(at.i, at.j) | window.holds(at.i, at.j + width - 1);
         };
-        constexpr int n = groups<known>, step = warp_size * width;
+        constexpr int n = groups<T, known>, step = warp_size * width;
         const int last_place = static_cast<int>(end);
 #pragma unroll 1
         for (int p = static_cast<int>(begin) + lane * width; p < last_place; p += n * step) {
@@ -327,17 +332,17 @@ void apply(Stream stream, DType dtype, Augmentation how, const Images& images, c
     const bool mixes = how.colour && images.channels > 1;
     const Pieces sums(images.samples, images.size(), warp_vector<T>, together, Purpose::sum);
     if (how.colour) {
-      const Setting setting(images, how, false, sums.count);
-      launch(setting.adjoint ? sum_kernel<T, true> : sum_kernel<T, false>, sums.blocks(), block_size, stream, sums,
+      const Setting setting(images, how, false, sums.parts());
+      launch(setting.adjoint ? sum_kernel<T, true> : sum_kernel<T, false>, sums.blocks(), sums.threads(), stream, sums,
              setting, x, u, partial, setting.vectors<T>() && aligned(x));
     }
-    const Setting setting(images, how, mixes, sums.count);
+    const Setting setting(images, how, mixes, sums.parts());
     const bool three = mixes && images.channels == 3;
-    const Pieces pieces(images.samples, setting.places(), warp_vector<T>, three ? groups<3> : groups<1>,
+    const Pieces pieces(images.samples, setting.places(), warp_vector<T>, three ? groups<T, 3> : groups<T, 1>,
                         Purpose::write);
     const bool vectors = setting.vectors<T>() && aligned(x, y);
     const auto write = [&](auto* kernel) {
-      launch(kernel, pieces.blocks(), block_size, stream, pieces, setting, x, u, partial, y, vectors);
+      launch(kernel, pieces.blocks(), pieces.threads(), stream, pieces, setting, x, u, partial, y, vectors);
     };
     if (!mixes) {
       write(write_kernel<T, 1, false>);

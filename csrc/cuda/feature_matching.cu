@@ -5,7 +5,8 @@
 // blocks as the card holds at once, which stride over the tiles; each tile leaves a partial sum, and the block that
 // finishes last adds them up, a warp for each pair, in a fixed order. `first` takes a block for each tile.
 //
-// A thread holds four vectors of a tile. The signs of their elements are one word, at the thread's place in the tile.
+// A thread holds four vectors of a tile from each side, all loaded before the first is used. The signs of their
+// elements are one word, at the thread's place in the tile.
 #include "../kernels/feature_matching.h"
 
 #include <type_traits>
@@ -29,8 +30,9 @@ struct Table {
   int pairs;
 };
 
+constexpr int together = 4;  // vectors that a thread loads at once from each side
+
 // Two bits for each element of a thread.
-constexpr int elements_per_thread(int width) { return vectors_per_thread * width; }
 template <class T>
 struct SignWord {
   using type = uint32_t;
@@ -52,13 +54,13 @@ using Signs = typename SignWord<T>::type;
 
 template <class T>
 constexpr bool signs_fit =
-    sizeof(Signs<T>) * 8 == 2 * elements_per_thread(Vector<T>::width) && tile_size<T> * sizeof(T) == 16384;
+    sizeof(Signs<T>) * 8 == 2 * together * Vector<T>::width && tile_size<T, together> * sizeof(T) == 16384;
 static_assert(signs_fit<float> && signs_fit<double> && signs_fit<Half> && signs_fit<BFloat16>);
 
-// The four vectors of this thread in a tile that begins there; zeros past the end. All loads come before anything else.
+// The vectors of this thread in a tile.
 template <class T>
 struct Tile {
-  Vector<T> vector[vectors_per_thread];
+  Vector<T> vector[together];
 };
 
 template <class T>
@@ -67,34 +69,52 @@ __device__ __forceinline__ int64_t first_element(int64_t begin, int v) {
 }
 
 template <class T>
-__device__ __forceinline__ Tile<T> load_tile(const T* data, int64_t begin, int64_t count) {
-  constexpr int width = Vector<T>::width;
+__device__ __forceinline__ bool is_aligned(const T* data) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0;
+}
+
+template <class T>
+__device__ __forceinline__ Tile<T> load_vectors(const T* data, int64_t begin, int64_t count) {
   Tile<T> tile;
-  const bool vectors = reinterpret_cast<uintptr_t>(data) % 16 == 0;
-  if (vectors && begin + tile_size<T> <= count) {
 #pragma unroll
-    for (int v = 0; v < vectors_per_thread; ++v) tile.vector[v] = load(data + first_element<T>(begin, v));
-    return tile;
-  }
-#pragma unroll
-  for (int v = 0; v < vectors_per_thread; ++v) {
+  for (int v = 0; v < together; ++v) {
     const int64_t i = first_element<T>(begin, v);
-    if (vectors && i + width <= count) {
-      tile.vector[v] = load(data + i);
-    } else {
-#pragma unroll
-      for (int j = 0; j < width; ++j) tile.vector[v].at[j] = i + j < count ? data[i + j] : T{};
-    }
+    tile.vector[v] = load_input(data + i, is_aligned(data) && i + Vector<T>::width <= count);
   }
   return tile;
+}
+
+// Loads what is no whole vector.
+template <class T>
+__device__ __forceinline__ void load_rest(const T* data, int64_t begin, int64_t count, Tile<T>& tile) {
+#pragma unroll
+  for (int v = 0; v < together; ++v) {
+    const int64_t i = first_element<T>(begin, v);
+    if (is_aligned(data) && i + Vector<T>::width <= count) continue;
+#pragma unroll
+    for (int j = 0; j < Vector<T>::width; ++j) {
+      if (i + j < count) tile.vector[v].at[j] = data[i + j];
+    }
+  }
+}
+
+// Both sides of a tile, zeros past the end. The loads of both are issued before anything waits for one.
+template <class T>
+__device__ __forceinline__ void load_tiles(const T* real_data, const T* fake_data, int64_t begin, int64_t count,
+                                           Tile<T>& real, Tile<T>& fake) {
+  real = load_vectors(real_data, begin, count);
+  fake = load_vectors(fake_data, begin, count);
+  if (begin + tile_size<T, together> <= count && is_aligned(real_data) && is_aligned(fake_data)) return;
+  load_rest(real_data, begin, count, real);
+  load_rest(fake_data, begin, count, fake);
 }
 
 template <class T>
 __device__ __forceinline__ void store_tile(T* data, int64_t begin, int64_t count, const Tile<T>& tile) {
   constexpr int width = Vector<T>::width;
-  const bool vectors = reinterpret_cast<uintptr_t>(data) % 16 == 0;
+  const bool vectors = is_aligned(data);
 #pragma unroll
-  for (int v = 0; v < vectors_per_thread; ++v) {
+  for (int v = 0; v < together; ++v) {
     const int64_t i = first_element<T>(begin, v);
     if (vectors && i + width <= count) {
       store(data + i, tile.vector[v]);
@@ -148,18 +168,19 @@ __device__ __forceinline__ void put(void* out, int64_t place, double value, bool
 }
 
 template <class T, bool l1, int capacity>
-__global__ void GANOPS_BOUNDS value_kernel(const __grid_constant__ Table<T, capacity> table, Signs<T>* signs,
-                                           const Totals<T> totals, const Ticket ticket) {
+__global__ void GANOPS_BOUNDS(2) value_kernel(const __grid_constant__ Table<T, capacity> table, Signs<T>* signs,
+                                              const Totals<T> totals, const Ticket ticket) {
   using A = Accumulate<T>;
   const int tiles = table.end[table.pairs - 1];
   for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int pair = pair_of(table, tile);
-    const int64_t begin = int64_t(tile - first_tile(table, pair)) * tile_size<T>, count = table.count[pair];
-    const Tile<T> real = load_tile(table.real[pair], begin, count), fake = load_tile(table.fake[pair], begin, count);
+    const int64_t begin = int64_t(tile - first_tile(table, pair)) * tile_size<T, together>, count = table.count[pair];
+    Tile<T> real, fake;
+    load_tiles(table.real[pair], table.fake[pair], begin, count, real, fake);
     A sum = 0, norm = 0;
     Signs<T> word = 0;
 #pragma unroll
-    for (int v = 0; v < vectors_per_thread; ++v) {
+    for (int v = 0; v < together; ++v) {
 #pragma unroll
       for (int j = 0; j < Vector<T>::width; ++j) {
         const A x = widen(real.vector[v].at[j]), d = x - A(widen(fake.vector[v].at[j]));
@@ -228,22 +249,21 @@ struct Slope {
 };
 
 template <class T, bool l1, int capacity>
-__global__ void GANOPS_BOUNDS first_kernel(const __grid_constant__ Table<T, capacity> table, const Signs<T>* signs,
-                                           const Slope<T> upstream) {
+__global__ void GANOPS_BOUNDS(2)
+    first_kernel(const __grid_constant__ Table<T, capacity> table, const Signs<T>* signs, const Slope<T> upstream) {
   using A = Accumulate<T>;
   const int tile = blockIdx.x, pair = pair_of(table, tile);
-  const int64_t begin = int64_t(tile - first_tile(table, pair)) * tile_size<T>, count = table.count[pair];
+  const int64_t begin = int64_t(tile - first_tile(table, pair)) * tile_size<T, together>, count = table.count[pair];
   Tile<T> real{}, fake{};
   Signs<T> word = 0;
   if constexpr (l1) {
     word = signs[int64_t(tile) * block_size + threadIdx.x];
   } else {
-    real = load_tile(table.real[pair], begin, count);
-    fake = load_tile(table.fake[pair], begin, count);
+    load_tiles(table.real[pair], table.fake[pair], begin, count, real, fake);
   }
   const A slope = upstream.at(pair, count);
 #pragma unroll
-  for (int v = 0; v < vectors_per_thread; ++v) {
+  for (int v = 0; v < together; ++v) {
 #pragma unroll
     for (int j = 0; j < Vector<T>::width; ++j) {
       A y;
@@ -275,7 +295,7 @@ void for_tables(const FeaturePair* pairs, int64_t count, const Flush& flush) {
       table.real_out[k] = static_cast<T*>(pair.real_out);
       table.fake_out[k] = static_cast<T*>(pair.fake_out);
       table.count[k] = pair.count;
-      tiles += divide_up(pair.count, tile_size<T>);
+      tiles += divide_up(pair.count, tile_size<T, together>);
       if (tiles > max_blocks) throw std::runtime_error("ganops: these features are too large for one launch");
       table.end[k] = static_cast<int>(tiles);
     }
@@ -301,7 +321,7 @@ void with_choice(DType dtype, Distance distance, int64_t pairs, const F& f) {
 int64_t workspace(DType dtype, const FeaturePair* pairs, int64_t count) {
   int64_t numbers = 1 + count;
   with_type(dtype, [&](auto type) {
-    for (int64_t k = 0; k < count; ++k) numbers += 2 * divide_up(pairs[k].count, tile_size<decltype(type)>);
+    for (int64_t k = 0; k < count; ++k) numbers += 2 * divide_up(pairs[k].count, tile_size<decltype(type), together>);
   });
   return numbers * sizeof(double);
 }

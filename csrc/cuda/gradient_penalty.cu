@@ -29,7 +29,7 @@ struct SquaredNorm {
   }
   __device__ __forceinline__ void one(int64_t i, A& sum) const { sum += square(gradient[i]); }
   static __device__ __forceinline__ A square(T g) { return A(widen(g)) * A(widen(g)); }
-  static constexpr int together = cuda::together;
+  static constexpr int together = cuda::together, blocks = 4;
 };
 
 template <class T>
@@ -45,7 +45,7 @@ struct Product {
     for (int j = 0; j < Vector<T>::width; ++j) sum += A(widen(x.left.at[j])) * A(widen(x.right.at[j]));
   }
   __device__ __forceinline__ void one(int64_t i, A& sum) const { sum += A(widen(left[i])) * A(widen(right[i])); }
-  static constexpr int together = cuda::together;
+  static constexpr int together = cuda::together, blocks = 3;
 };
 
 // The penalty's setting as the kernels see it.
@@ -163,7 +163,7 @@ void backward(Stream stream, DType dtype, Penalty penalty, const void* grad, con
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     const Pieces pieces(samples, size, warp_vector<T>, together, Purpose::write);
-    launch(backward_kernel<T>, pieces.blocks(), block_size, stream, pieces, Setting<T>(penalty, samples),
+    launch(backward_kernel<T>, pieces.blocks(), pieces.threads(), stream, pieces, Setting<T>(penalty, samples),
            static_cast<const T*>(grad), static_cast<const T*>(gradient), static_cast<const Accumulate<T>*>(norm),
            static_cast<T*>(out), aligned_samples<T>(size, gradient, out));
   });
@@ -183,7 +183,7 @@ void double_backward(Stream stream, DType dtype, Penalty penalty, const void* ta
     sum_samples<T>(stream, sums, term, aligned_samples<T>(size, tangent, gradient), finish, workspace);
     if (samples * size == 0) return;
     const Pieces pieces(samples, size, warp_vector<T>, together, Purpose::write);
-    launch(double_backward_kernel<T>, pieces.blocks(), block_size, stream, pieces, setting,
+    launch(double_backward_kernel<T>, pieces.blocks(), pieces.threads(), stream, pieces, setting,
            static_cast<const T*>(tangent), static_cast<const T*>(grad), static_cast<const T*>(gradient),
            static_cast<const A*>(norm), static_cast<const double*>(dot), static_cast<T*>(gradient_out),
            aligned_samples<T>(size, tangent, gradient, gradient_out));

@@ -68,7 +68,7 @@ __global__ void GANOPS_BOUNDS(4) backward_kernel(const Pieces pieces, const T* g
 template <class T>
 struct WeightGradient {
   using A = Accumulate<T>;
-  static constexpr int together = 2;
+  static constexpr int together = 2, blocks = 4;
   struct Loaded {
     Vector<T> grad, real, fake;
   };
@@ -104,7 +104,7 @@ void forward(Stream stream, DType dtype, const void* real, const void* fake, con
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     const Pieces pieces(samples, size, warp_vector<T>, together, Purpose::write);
-    launch(forward_kernel<T>, pieces.blocks(), block_size, stream, pieces, static_cast<const T*>(real),
+    launch(forward_kernel<T>, pieces.blocks(), pieces.threads(), stream, pieces, static_cast<const T*>(real),
            static_cast<const T*>(fake), static_cast<const Accumulate<T>*>(weight), static_cast<T*>(out),
            aligned_samples<T>(size, real, fake, out));
   });
@@ -115,7 +115,7 @@ void backward(Stream stream, DType dtype, const void* grad, const void* weight, 
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     const Pieces pieces(samples, size, warp_vector<T>, together, Purpose::write);
-    launch(backward_kernel<T>, pieces.blocks(), block_size, stream, pieces, static_cast<const T*>(grad),
+    launch(backward_kernel<T>, pieces.blocks(), pieces.threads(), stream, pieces, static_cast<const T*>(grad),
            static_cast<const Accumulate<T>*>(weight), static_cast<T*>(grad_real), static_cast<T*>(grad_fake),
            aligned_samples<T>(size, grad, grad_real, grad_fake));
   });

@@ -16,7 +16,10 @@ constexpr int warp_size = 32;
 constexpr int block_size = 256;
 
 // Blocks of a kernel that a multiprocessor shall hold at once: 4 leave a thread 64 registers, 3 leave 80, 2 leave 128.
-#define GANOPS_BOUNDS(blocks) __launch_bounds__(::ganops::cuda::block_size, blocks)
+#define GANOPS_BOUNDS(...) __launch_bounds__(::ganops::cuda::block_size, (__VA_ARGS__))
+
+template <class T>
+constexpr bool is_double = sizeof(T) == sizeof(double);
 
 // The grid's first dimension may be 2³¹ − 1; kernels that meet more tiles stride over them.
 constexpr int64_t max_blocks = 0x7fffffff;

@@ -213,12 +213,12 @@ __device__ __forceinline__ void sum_pairs(const Pairs<T>& p) {
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS(sizeof(T) == sizeof(double) ? 1 : 2) closeness_kernel(const Pairs<T> p) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 1 : 2) closeness_kernel(const Pairs<T> p) {
   sum_pairs<T, false>(p);
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS(sizeof(T) == sizeof(double) ? 1 : 2) slope_kernel(const Pairs<T> p) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 1 : 2) slope_kernel(const Pairs<T> p) {
   sum_pairs<T, true>(p);
 }
 

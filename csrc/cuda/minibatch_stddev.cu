@@ -194,10 +194,7 @@ __device__ __forceinline__ void make_pass(const Pieces& pieces, const Extended& 
         }
       }
     }
-    if constexpr (order != Order::first) {
-      sum = warp_sum(sum);
-      if (lane == 0) p.partial[unit] = sum;
-    }
+    if constexpr (order != Order::first) leave_sum(pieces, unit, sum, p.partial);
   });
 }
 
@@ -207,7 +204,8 @@ __global__ void GANOPS_BOUNDS(4) value_kernel(const Pieces pieces, const Extende
 }
 
 template <class T, int known>
-__global__ void GANOPS_BOUNDS(3) first_kernel(const Pieces pieces, const Extended groups, const Pass<T> p) {
+__global__ void GANOPS_BOUNDS(sizeof(T) == sizeof(float) ? 3 : 2)
+    first_kernel(const Pieces pieces, const Extended groups, const Pass<T> p) {
   make_pass<T, Order::first, known>(pieces, groups, p);
 }
 
@@ -220,12 +218,12 @@ __global__ void GANOPS_BOUNDS(sizeof(T) == 2 ? 2 : 3)
 // A warp per sample, and per piece of a long tail.
 template <class T>
 __global__ void GANOPS_BOUNDS(4)
-    write_tails_kernel(const Pieces tails, const Extended groups, const int64_t pieces, const double* partial, T* out) {
+    write_tails_kernel(const Pieces tails, const Extended groups, const int64_t parts, const double* partial, T* out) {
   const int lane = threadIdx.x % warp_size;
   for_units(tails, [&](int64_t sample, int64_t begin, int64_t end, int64_t) {
     const int64_t group = sample % groups.count;
     LongSum share;
-    for (int64_t i = lane; i < pieces; i += warp_size) share.add(partial[group * pieces + i]);
+    for (int64_t i = lane; i < parts; i += warp_size) share.add(partial[group * parts + i]);
     const double sum = __shfl_sync(0xffffffffu, warp_sum(share.value()), 0);
     const T value = narrow<T>(static_cast<Accumulate<T>>(groups.size > 0 ? sum / groups.size : 0));
     const int64_t first = sample * tails.size;
@@ -257,10 +255,12 @@ void run(Stream stream, const Groups& groups, Pass<T> p, void* workspace) {
   const auto kernel = order == Order::value   ? (vectors ? value_kernel<T, 4> : value_kernel<T, 0>)
                       : order == Order::first ? (vectors ? first_kernel<T, 4> : first_kernel<T, 0>)
                                               : (vectors ? second_kernel<T, 4> : second_kernel<T, 0>);
-  launch(kernel, pieces.blocks(), block_size, stream, pieces, extended, p);
+  launch(kernel, pieces.blocks(), pieces.threads(), stream, pieces, extended, p);
   if (order != Order::first) {
-    const Pieces tails(groups.samples, groups.tails(), warp_size, 1, Purpose::write);
-    launch(write_tails_kernel<T>, tails.blocks(), block_size, stream, tails, extended, pieces.count, p.partial, p.out);
+    // Each warp adds its group's sums first: no shorter pieces.
+    const Pieces tails(groups.samples, groups.tails(), 8 * warp_size, 1, Purpose::write);
+    launch(write_tails_kernel<T>, tails.blocks(), tails.threads(), stream, tails, extended, pieces.parts(), p.partial,
+           p.out);
   }
 }
 

@@ -15,7 +15,7 @@ __device__ __forceinline__ A warp_sum(A value, int lanes = warp_size) {
   return value;
 }
 
-// The block's sum, in thread 0. Every thread of a block of `block_size` must call it.
+// The block's sum, in thread 0. Every thread of a block, which has at most `block_size`, must call it.
 template <class A>
 __device__ __forceinline__ A block_sum(A value) {
   __shared__ A partial[block_size / warp_size];
@@ -27,7 +27,9 @@ __device__ __forceinline__ A block_sum(A value) {
   A sum = 0;
   if (threadIdx.x == 0) {
 #pragma unroll
-    for (int w = 0; w < block_size / warp_size; ++w) sum += partial[w];
+    for (int w = 0; w < block_size / warp_size; ++w) {
+      if (w < static_cast<int>(blockDim.x) / warp_size) sum += partial[w];
+    }
   }
   return sum;
 }

@@ -15,6 +15,7 @@ enum class Purpose { write, sum };
 
 struct Pieces {
   int64_t samples, size, length, count;  // count pieces a sample, each of `length` elements but the last
+  int warps;                             // of a block: fewer than eight where that brings every processor some
 
   // `vector` is what a warp takes with one vector a lane, `n` as many as a lane loads together. Small batches are
   // spread over the whole card, down to one vector a lane. Large ones are cut so that every load has its n: a pass that
@@ -30,10 +31,17 @@ struct Pieces {
     }
     length = vector * (share > 1 ? share : 1);
     count = size > length ? divide_up(size, length) : 1;
+    warps = block_size / warp_size;
+    while (warps > 1 && divide_up(units(), warps) < processors) warps /= 2;
   }
 
   __host__ __device__ int64_t units() const { return samples * count; }
-  int64_t blocks() const { return units() > 0 ? divide_up(units(), block_size / warp_size) : 1; }
+  // Whether a block's pieces are always of one sample, so that the block adds them.
+  __host__ __device__ bool by_block() const { return warps > 1 && count % warps == 0; }
+  // Partial sums of a sample.
+  __host__ __device__ int64_t parts() const { return by_block() ? count / warps : count; }
+  int64_t blocks() const { return units() > 0 ? divide_up(units(), warps) : 1; }
+  int threads() const { return warps * warp_size; }
 };
 
 // What a warp takes with one vector a lane.
@@ -49,10 +57,9 @@ bool aligned_samples(int64_t size, Pointers... pointers) {
 // body(sample, begin, end, unit) for each unit of this warp; begin and end count from the start of the tensor.
 template <class Body>
 __device__ __forceinline__ void for_units(const Pieces& pieces, Body&& body) {
-  constexpr int warps = block_size / warp_size;
   const int64_t units = pieces.units();
-  for (int64_t unit = int64_t(blockIdx.x) * warps + threadIdx.x / warp_size; unit < units;
-       unit += int64_t(gridDim.x) * warps) {
+  for (int64_t unit = int64_t(blockIdx.x) * pieces.warps + threadIdx.x / warp_size; unit < units;
+       unit += int64_t(gridDim.x) * pieces.warps) {
     // With several pieces a sample there are fewer than 2³² units on any card: no 64-bit division.
     const bool whole = pieces.count == 1;
     const int64_t sample = whole ? unit : static_cast<uint32_t>(unit) / static_cast<uint32_t>(pieces.count);
@@ -81,34 +88,46 @@ __device__ __forceinline__ void visit_piece(int64_t begin, int64_t end, bool vec
   }
 }
 
-// Adds the pieces of each sample in their order, finishes each, and returns this thread's share of the finished
+// Leaves the sum of a unit, of which each lane has a share, or of the block's units.
+template <class A>
+__device__ __forceinline__ void leave_sum(const Pieces& pieces, int64_t unit, A share, double* partial) {
+  const A sum = warp_sum(share);
+  const bool first = threadIdx.x % warp_size == 0;
+  if (pieces.by_block()) {
+    const double total = block_sum(first ? double(sum) : 0.);
+    if (threadIdx.x == 0) partial[unit / pieces.warps] = total;
+  } else if (first) {
+    partial[unit] = sum;
+  }
+}
+
+// Adds the partial sums of each sample in their order, finishes each, and returns this thread's share of the finished
 // numbers. One block. Few samples have the block each, many as many lanes as there are for all.
 template <class Finish>
 __device__ __forceinline__ double finish_samples(const Pieces& pieces, const double* partial, const Finish& finish) {
+  const int64_t parts = pieces.parts();
   LongSum mine;
-  if (pieces.samples <= block_size / warp_size) {
+  if (pieces.samples <= pieces.warps) {
 #pragma unroll 1
     for (int64_t sample = 0; sample < pieces.samples; ++sample) {
       LongSum share;
 #pragma unroll 4
-      for (int64_t piece = threadIdx.x; piece < pieces.count; piece += block_size) {
-        share.add(partial[sample * pieces.count + piece]);
-      }
+      for (int64_t part = threadIdx.x; part < parts; part += blockDim.x) share.add(partial[sample * parts + part]);
       const double sum = block_sum(share.value());
       if (threadIdx.x == 0) mine.add(finish.sample(sample, sum));
     }
     return mine.value();
   }
   int lanes = warp_size / 2;
-  while (lanes > 1 && lanes * pieces.samples > block_size) lanes /= 2;
+  while (lanes > 1 && lanes * pieces.samples > blockDim.x) lanes /= 2;
   const int place = threadIdx.x / lanes, lane = threadIdx.x % lanes;
 #pragma unroll 1
-  for (int64_t first = 0; first < pieces.samples; first += block_size / lanes) {
+  for (int64_t first = 0; first < pieces.samples; first += blockDim.x / lanes) {
     const int64_t sample = first + place;
     LongSum share;
 #pragma unroll 4
-    for (int64_t piece = lane; piece < pieces.count && sample < pieces.samples; piece += lanes) {
-      share.add(partial[sample * pieces.count + piece]);
+    for (int64_t part = lane; part < parts && sample < pieces.samples; part += lanes) {
+      share.add(partial[sample * parts + part]);
     }
     const double sum = warp_sum(share.value(), lanes);
     if (lane == 0 && sample < pieces.samples) mine.add(finish.sample(sample, sum));
@@ -116,13 +135,14 @@ __device__ __forceinline__ double finish_samples(const Pieces& pieces, const dou
   return mine.value();
 }
 
-// Σ per sample, Term::together vectors of each tensor loaded at once. term.use(term.load(i, true), sum) adds the
-// summands of the vector from i on, one after another, term.one(i, sum) the one at i. finish.sample(s, sum) once for
-// each sample gives a number, finish.total(Σ) once their sum, if finish.totals() says so. `workspace` holds the count
-// for who has no ticket, then the partial sums.
+// Σ per sample, Term::together vectors of each tensor loaded at once, Term::blocks on a multiprocessor.
+// term.use(term.load(i, true), sum) adds the summands of the vector from i on, one after another, term.one(i, sum) the
+// one at i. finish.sample(s, sum) once for each sample gives a number, finish.total(Σ) once their sum, if
+// finish.totals() says so. `workspace` holds the count for who has no ticket, then the partial sums.
 template <class T, class Term, class Finish>
-__global__ void GANOPS_BOUNDS(4) sample_sum_kernel(const Pieces pieces, const Term term, const bool vectors,
-                                                   const Finish finish, void* workspace, const Ticket ticket) {
+__global__ void GANOPS_BOUNDS(Term::blocks)
+    sample_sum_kernel(const Pieces pieces, const Term term, const bool vectors, const Finish finish, void* workspace,
+                      const Ticket ticket) {
   using A = Accumulate<T>;
   double* partial = static_cast<double*>(workspace) + 1;
   const bool whole = pieces.count == 1;
@@ -132,13 +152,9 @@ __global__ void GANOPS_BOUNDS(4) sample_sum_kernel(const Pieces pieces, const Te
     visit_piece<T, Term::together>(
         begin, end, vectors, [&](int64_t i, bool inside) { return term.load(i, inside); },
         [&](int64_t, const auto& loaded) { term.use(loaded, sum); }, [&](int64_t i) { term.one(i, sum); });
+    if (!whole) return leave_sum(pieces, unit, sum, partial);
     sum = warp_sum(sum);
-    if (threadIdx.x % warp_size != 0) return;
-    if (whole) {
-      mine.add(finish.sample(sample, sum));
-    } else {
-      partial[unit] = sum;
-    }
+    if (threadIdx.x % warp_size == 0) mine.add(finish.sample(sample, sum));
   });
   if (whole && !finish.totals()) return;
   double share = mine.value();
@@ -150,7 +166,7 @@ __global__ void GANOPS_BOUNDS(4) sample_sum_kernel(const Pieces pieces, const Te
     if (!last_block(ticket.counter(workspace))) return;
     if (whole) {
       LongSum rest;
-      for (unsigned b = threadIdx.x; b < gridDim.x; b += block_size) rest.add(partial[b]);
+      for (unsigned b = threadIdx.x; b < gridDim.x; b += blockDim.x) rest.add(partial[b]);
       share = rest.value();
     }
   } else {
@@ -167,7 +183,7 @@ void sum_samples(Stream stream, const Pieces& pieces, const Term& term, bool vec
                  void* workspace) {
   const int64_t blocks = pieces.blocks();
   const bool counts = blocks > 1 && (pieces.count > 1 || finish.totals());
-  launch(sample_sum_kernel<T, Term, Finish>, blocks, block_size, stream, pieces, term, vectors, finish, workspace,
+  launch(sample_sum_kernel<T, Term, Finish>, blocks, pieces.threads(), stream, pieces, term, vectors, finish, workspace,
          counts ? draw_ticket(stream, workspace) : Ticket());
 }
 

@@ -16,7 +16,7 @@ FeatureMatching setting_of(int64_t distance, bool normalize, int64_t reduction, 
 
 // Pairs of dense tensors of one layout. Those that are not are copied; the copies live as long as this.
 struct Pairs {
-  Tensors kept;
+  Tensors reals, fakes;
   std::vector<FeaturePair> pairs;
 
   Pairs(const Tensors& real, const Tensors& fake) {
@@ -28,8 +28,8 @@ struct Pairs {
       STD_TORCH_CHECK(real[k].is_cpu() == real[0].is_cpu() && fake[k].is_cpu() == real[0].is_cpu(),
                       "ganops: features must be on one device");
       const Tensor y = dense(fake[k]), x = laid_out_as(real[k], y);
-      if (y.get() != fake[k].get()) kept.push_back(y);
-      if (x.get() != real[k].get()) kept.push_back(x);
+      fakes.push_back(y);
+      reals.push_back(x);
       pairs.push_back({y.numel(), input(x, "real"), input(y, "fake"), nullptr, nullptr, nullptr});
     }
   }

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ganops._common import checks
+from ganops._transforms import BATCH_NORM
 
 # Clamping the scale of a normalisation layer from 1 to 0.01 does not bound the critic's slope, it destroys the layer.
 _NORMALISATION = (
-    nn.modules.batchnorm._NormBase,
+    BATCH_NORM,
     nn.LayerNorm,
     nn.GroupNorm,
     nn.RMSNorm,

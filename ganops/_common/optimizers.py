@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import _use_grad_for_differentiable
 
 from ganops._common import checks
+from ganops._transforms import check_capture, with_own_grad_mode
 
 Lists = tuple[list[Tensor], ...]
 
@@ -99,10 +99,10 @@ class Clipping:
         for place, group in enumerate(self.param_groups):
             group.setdefault("clip", before[place] if place < len(before) else self.defaults.get("clip"))
 
-    @_use_grad_for_differentiable
+    @with_own_grad_mode
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step, then the clipping. Returns what ``closure``, which computes the loss again, returns, or None."""
-        _health_check(self)
+        check_capture(self)
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -145,11 +145,3 @@ class Clipping:
         found_inf: Tensor | None,
     ) -> None:
         raise NotImplementedError
-
-
-# torch 2.10 knows it by the second name.
-_health_check = getattr(
-    torch.optim.Optimizer,
-    "_accelerator_graph_capture_health_check",
-    getattr(torch.optim.Optimizer, "_cuda_graph_capture_health_check", None),
-)

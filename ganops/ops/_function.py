@@ -75,4 +75,4 @@ def _dealias(arguments: tuple[Any, ...]) -> list[Any]:
 def needs_formula() -> bool:
     """Whether a second-order backward must consist of PyTorch's own operations: a graph of it is recorded, tangents
     pass through it, or it runs under ``torch.vmap``."""
-    return torch.is_grad_enabled() or dual_level() or vectorizing()
+    return torch.is_grad_enabled() or dual_level() or (not is_compiling() and vectorizing())

@@ -31,8 +31,7 @@ def is_dense(x: Tensor) -> bool:
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether the channels of each pixel of images or volumes are adjacent; as a rule, where they are also contiguous,
-    that is preferred."""
+    """Whether the channels of each pixel of images or volumes are adjacent in memory."""
     return x.dim() in (4, 5) and _packed(x, (1, *range(x.dim() - 1, 1, -1), 0))
 
 
@@ -63,7 +62,7 @@ def empty_like_images(x: Tensor) -> Tensor:
 
 
 def empty_with_channels(x: Tensor, channels: int) -> Tensor:
-    """The same with another number of channels, in strides of its own."""
+    """A result in one of these layouts with another number of channels."""
     shape = (x.shape[0], channels, *x.shape[2:])
     if x.is_contiguous() or not is_channels_last(x):
         return x.new_empty(shape)

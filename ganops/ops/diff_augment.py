@@ -29,8 +29,8 @@ def diff_augment(
 ) -> Tensor:
     """Random changes of each image through which gradients flow (Zhao et al. 2020, arXiv:2006.10738).
 
-    Apply it to real **and** generated images, in D's step and in G's: D then cannot learn few images by heart, and G
-    does not learn the augmentation. Per image, with u ~ U[0, 1), another u each time:
+    Apply it to real **and** generated images, in D's step and in G's: D then does not memorise a small data set, and G
+    does not learn the augmentation. Per image, with a new u ~ U[0, 1) for each number:
 
     - ``color``: brightness x + (u − ½); saturation: the distance from the mean over channels times 2u; then
       contrast: the distance from the image's mean times u + ½;
@@ -49,10 +49,10 @@ def diff_augment(
             which is never waited for.
 
     Returns:
-        Images of the same shape and dtype. It is linear in ``x`` but for a constant, so its backward is the adjoint,
-        whose backward is the linear part again: differentiable to any order, and nothing of ``x`` is kept. Colour
-        leaves no finite pixel in an image that holds NaN or an infinity, for its mean is not finite; which pixels are
-        NaN and which infinite is left open. The other changes move such a pixel like any other.
+        Images of the same shape and dtype. The function is affine in ``x``: its backward is the adjoint of its linear
+        part, so it is differentiable to any order and saves nothing of ``x``. In an image with NaN or an infinity,
+        ``color`` leaves no finite pixel, because the image's mean is not finite; which pixels are NaN and which are
+        infinite is not specified. The other changes move such a pixel like any other.
 
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted.

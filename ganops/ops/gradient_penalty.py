@@ -1,4 +1,4 @@
-"""Gradient penalties: the norm's reduction, the penalty and their derivatives in fused kernels."""
+"""The penalty on gradient norms: reduction, penalty and their derivatives in fused kernels."""
 
 from __future__ import annotations
 

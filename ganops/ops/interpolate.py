@@ -27,7 +27,7 @@ def interpolate(
         real: Real samples (N, …); float16, bfloat16, float32 or float64.
         fake: Generated samples, the same shape, dtype and device. Under ``torch.autocast`` the dtypes may differ: the
             result has the wider one.
-        weight: One weight per sample, shape (N,) or (N, 1, …), any floating dtype. ``None`` draws U[0, 1).
+        weight: One weight per sample, shape (N,), (N, 1) or (N, 1, …), any floating dtype. ``None`` draws U[0, 1).
         generator: The random generator to draw with; excludes ``weight``.
 
     Returns:

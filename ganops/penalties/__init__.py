@@ -5,7 +5,6 @@ it of the fused ones, :mod:`ganops.reference` of those in plain PyTorch. ``criti
 differentiates it, ``whole`` has the penalties.
 """
 
-from ganops.penalties.slopes import input_gradients
-from ganops.penalties.whole import Penalties, dragan_points
+from ganops.penalties.whole import Penalties
 
-__all__ = ["Penalties", "dragan_points", "input_gradients"]
+__all__ = ["Penalties"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
-import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parallel import DistributedDataParallel
+
+from ganops._transforms import compiler_imported
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 _RANDOM = (
@@ -133,7 +135,7 @@ def _differs_by_call(module: nn.Module) -> bool:
     return isinstance(module, _RANDOM) or any(hasattr(module, f"{name}_u") for name in names)
 
 
-def _news(modules: list[nn.Module]) -> bool:
+def _news(modules: Sequence[nn.Module]) -> bool:
     """Whether there are modules that have not been warned of; notes them."""
     new = any(module not in _warned for module in modules)
     for module in modules:
@@ -178,7 +180,7 @@ def _is_sharded(module: nn.Module) -> bool:
 
 def _eagerly(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     """``function(points)`` with everything eager that torch.compile has compiled: that has no second derivative."""
-    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import would take a second
+    if not compiler_imported():
         return function(points)
     return _eager_call()(function, points)
 
@@ -195,7 +197,7 @@ def _eager_call() -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]:
 
 def _warn(message: str) -> None:
     """Warns at the line outside of this package that led here."""
-    level, frame = 1, sys._getframe()
+    level, frame = 1, inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch.autograd import Function
 from torch.nn.utils import parametrize
 
 from ganops._common.dtypes import accumulate_dtype, autocasts
-from ganops._transforms import transforms_active
+from ganops._transforms import from_compiled, transforms_active
 from ganops.penalties.critics import Critic
 
 
@@ -67,7 +66,7 @@ def gradient_of(
             f"{function}: logits must have at least one value per sample, got one for {len(inputs)} samples; "
             "the gradient of a mean would be too small by that factor"
         )
-    if torch.is_grad_enabled() and logits.grad_fn is not None and logits.grad_fn.name() == "CompiledFunctionBackward":
+    if torch.is_grad_enabled() and from_compiled(logits):
         raise ValueError(
             f"{function}: logits come from a compiled critic, which has no second derivatives; compute them under "
             'torch.compiler.set_stance("force_eager"), or use ganops.approximate_r1_penalty'
@@ -196,20 +195,3 @@ def _change(critic: Critic, points: Tensor, ahead: Tensor, behind: Tensor) -> Te
         )
     wide = accumulate_dtype(ahead.dtype)
     return _by_sample(ahead.to(wide) - behind.to(wide)).sum(1)
-
-
-def input_gradients(
-    function: str,
-    critic: Callable[[Tensor], Any],
-    points: Tensor,
-    finite_difference: float = 0.0,
-    scaler: torch.amp.GradScaler | None = None,
-    select: Callable[[Any], Tensor] | None = None,
-) -> Tensor:
-    """What ``gradient_norm_penalty`` is to be given at ``points`` (N, …): the gradients (N, …), or the differences (N,)
-    that approach their norms.
-    """
-    called = Critic(function, critic, select)
-    if finite_difference:
-        return difference_along_gradient(called, points, finite_difference, scaler)
-    return gradient_at(called, points, scaler)

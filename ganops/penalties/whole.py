@@ -249,7 +249,7 @@ class Penalties:
             >>> logits = critic(real)
             >>> loss = ganops.gan_loss(logits, True) + 5 * ganops.input_gradient_penalty(logits, real, target=0)
         """
-        settings = {"target": target, "one_sided": one_sided, "reduction": reduction}
+        settings: dict[str, Any] = {"target": target, "one_sided": one_sided, "reduction": reduction}
         return self._from_logits("input_gradient_penalty", logits, "inputs", inputs, scaler, **settings)
 
     def r1_penalty(
@@ -330,8 +330,9 @@ class Penalties:
 
         Its expectation is E ‖∇D(x)‖² + σ²·E(½‖H‖² + ¼(ΔD)² + ⟨∇D, ∇ΔD⟩) + O(σ⁴), where H is D's Hessian, ‖H‖ its
         Frobenius norm and ΔD its trace. The variance of one sample's term is 2‖∇D(x)‖⁴ + O(σ²), so that the mean over N
-        samples with equal gradients has a relative standard error of √(2/N). Rounding adds about 2(ε·D/σ)², which
-        matters in half precision.
+        samples with equal gradients has a relative standard error of √(2/N). Rounding adds up to about 2(ε·D/σ)², which
+        matters in half precision: under ``torch.autocast`` the critic stays in it. Source: Lin et al. 2025,
+        arXiv:2501.08316, without the division by σ².
 
         It needs only first derivatives: fused attention, compiled critics, critics sharded by ``fully_shard``, and
         recurrent layers of cuDNN run as they are. Costs two forward passes through the critic, or one with ``logits``.
@@ -340,8 +341,8 @@ class Penalties:
             critic: Maps samples (N, …) to scores (N, …), which are summed for each sample before the square. It must be
                 the same function in both calls (no dropout).
             samples: (N, …); float16, bfloat16, float32 or float64. No gradient flows into their maker.
-            sigma: The standard deviation σ > 0 of the noise, in the units of the samples; 0.01 to 0.1 for images in
-                [−1, 1].
+            sigma: The standard deviation σ > 0 of the noise, in the units of the samples. Bias speaks for a small one,
+                rounding for a large one: docs/penalties.md has figures.
             logits: The critic's scores of ``samples`` if they are known. Their graph is used if they have one. Leave
                 them out for a critic with spectral norm in training mode, whose weights change from call to call.
             noise: Like ``samples``; None draws N(0, 1).

@@ -149,8 +149,9 @@ def check_model(config: Any) -> None:
 
 def check_discriminator(config: Any, discriminator: nn.Module) -> None:
     """The same for the layers of a discriminator."""
-    if config.unroll and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules()):
+    if config.unroll and any(name.endswith("running_mean") for name, _ in discriminator.named_buffers()):
         raise ValueError(
-            "unroll differentiates through discriminator steps that are taken back, and this discriminator's batch "
-            "norm keeps running statistics beside its weights; use layer, instance, spectral or no normalisation"
+            "unroll differentiates through discriminator steps that are taken back, and this discriminator's "
+            "normalisation keeps running statistics beside its weights; use layer, instance (without "
+            "track_running_stats), spectral or no normalisation"
         )

@@ -34,10 +34,9 @@ def check_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
-    except OSError as error:
-        raise ValueError(
-            f"out: folder {str(path)[:200]!r} cannot be written ({error.strerror or error}); choose another one"
-        ) from error
+    except (OSError, RecursionError) as error:  # pathlib makes folders within folders by recursion
+        reason = "too many folders within folders" if isinstance(error, RecursionError) else error.strerror or error
+        raise ValueError(f"out: folder {str(path)[:200]!r} cannot be written ({reason}); choose another one") from error
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -112,9 +111,10 @@ class OwnedFolder:
         if self._users:
             yield
             return
+        self.check()
         check_folder(self.path)
         with lock_folder(self.path, _LOCK):
-            self.check()
+            self.check()  # again, now that nobody else writes
             names = self.marked() | set(self.files)
             if names != self.marked():
                 mark = json.dumps({"format": _FORMAT, "files": sorted(names)}, indent=1) + "\n"

@@ -12,7 +12,7 @@ import tyro
 from ganops._common import checks
 from ganops.data import file_name
 from ganops.training.checkpoint import load_checkpoint
-from ganops.training.recipes import RECIPES, usual
+from ganops.training.recipes import RECIPES, default_settings
 from ganops.training.run import RunConfig
 
 __all__ = [
@@ -186,14 +186,14 @@ def parse_train(arguments: Sequence[str]) -> TrainOptions:
     if "--resume" in arguments and not helping:
         saved = load_checkpoint(_value(arguments, "out") or _default_folder(recipe, data))["config"]
         return _parse(arguments, {f.name: saved[f.name] for f in fields(RunConfig) if f.name in saved}, recipe)
-    base = usual(recipe, data)
+    base = default_settings(recipe, data)
     if not helping:
         # The options given may change the defaults of others: parse for them, then again with these defaults.
         asked = _parse(arguments, base, recipe)
         usually = TrainOptions(**base)
         changes = {f.name: getattr(asked, f.name) for f in fields(RunConfig) if f.name not in ("recipe", "data")}
         changes = {name: value for name, value in changes.items() if value != getattr(usually, name)}
-        base = usual(recipe, data, **changes)
+        base = default_settings(recipe, data, **changes)
     return _parse(["--help"] if helping else arguments, base, recipe)  # tyro's help omits options that are given
 
 

@@ -358,7 +358,8 @@ class Trainer(Stepper):
     def save(self, name: str = "checkpoint.pt", **more: Any) -> None:
         """Write the state, and `more`, to ``out/name`` atomically; without an output folder do nothing."""
         if self.folder is not None:
-            save_checkpoint(self.folder / name, {**self.state_dict(), **more})
+            with self.folder.use():
+                save_checkpoint(self.folder / name, {**self.state_dict(), **more})
             self._call("checkpoint", self.folder / name)
 
     def load(self, path: str | Path | None = None, *, allow_changes: bool = False) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import multiprocessing
 import os
 import resource
@@ -236,7 +237,8 @@ def _chdir(folder: Path) -> Iterator[None]:
 
 def attack(every: int = 1) -> tuple[Counter[str], list[str]]:
     """Every `every`-th invocation: the counts by outcome, and the failures."""
-    os.environ["TQDM_DISABLE"] = "1"
+    for module in ("ganops.training.options", "ganops.figures", "ganops.bench", "matplotlib.image"):
+        importlib.import_module(module)  # once, and not in every forked process
     with tempfile.TemporaryDirectory() as folder:
         files = prepare(Path(folder))
     counts: Counter[str] = Counter()

@@ -48,21 +48,29 @@ def difference(found: Any, expected: Any) -> float:
     return worst
 
 
+def placed(call: Any, arguments: tuple, device: str) -> tuple:
+    """Copies on the device, except an optimiser's numbers of steps where they are to be on the host."""
+    names = [argument.name for argument in call._schema.arguments] if isinstance(call, torch._ops.OpOverload) else []
+    given = dict(zip(names, arguments, strict=False))
+    on_host = names.index("steps") if given.get("steps_on_device") is False else None
+    return tuple(
+        tree_map_only(Tensor, lambda t, where="cpu" if place == on_host else device: t.clone().to(where), value)
+        for place, value in enumerate(arguments)
+    )
+
+
 def exercise(device: str, reduced: bool = False, compare: bool = False) -> tuple[int, dict[str, float]]:
     """Runs everything. Returns the number of calls and, if compared, {operator and dtype: worst difference}."""
     calls = 0
     worst: dict[str, float] = defaultdict(float)
 
-    def placed(value: Any, where: str) -> Any:
-        return tree_map_only(Tensor, lambda t: t.clone().to(where), value)
-
     def run(name: str, dtype: torch.dtype, call: Any, arguments: tuple) -> None:
         nonlocal calls
         calls += 1
-        there = placed(arguments, device)
+        there = placed(call, arguments, device)
         results = call(*there), there  # some write to their arguments
         if compare:
-            here = placed(arguments, "cpu")
+            here = placed(call, arguments, "cpu")
             key = f"{name} {str(dtype).removeprefix('torch.')}"
             worst[key] = max(worst[key], difference(results, (call(*here), here)))
 

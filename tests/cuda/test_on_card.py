@@ -178,3 +178,17 @@ def test_what_differs_is_seen() -> None:
     assert exercise.difference([a + torch.tensor([1.0, 0, 0])], [a]) == pytest.approx(0.01)
     assert exercise.difference([torch.zeros(3)], [a]) == float("inf")
     assert exercise.difference([torch.full((2,), torch.inf)], [torch.ones(2)]) == float("inf")
+
+
+@pytest.mark.parametrize("name", ["adam_", "rmsprop_"])
+def test_steps_that_are_counted_on_the_host_stay_there(name: str) -> None:
+    """On a card the operators refuse others; the emulator, for which all tensors are on the host, cannot show it."""
+    operator = getattr(torch.ops.ganops, name).default
+    where = []
+    for make in exercise.ARGUMENTS[name]:
+        weights, *lists = exercise.placed(operator, make(torch.randn(3, 7)), "meta")[:6]
+        assert {tensor.device.type for tensor in weights} == {"meta"}
+        where.append({tensor.device.type for tensor in lists[-1]})
+    assert where == [{"cpu"}, {"meta"}]
+    (moved,) = exercise.placed(lambda x: x, (torch.ones(1),), "meta")
+    assert moved.device.type == "meta"

@@ -1,8 +1,12 @@
-"""Penalties of a critic that is sharded by fully_shard: which work and which are refused. One process, by gloo."""
+"""Penalties of a critic that is sharded by fully_shard: which work and which are refused. And what the docs page shows.
+One process, by gloo.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,13 +17,6 @@ import ganops
 
 if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
     pytest.skip("needs torch.distributed with gloo", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def mesh() -> Iterator[torch.distributed.DeviceMesh]:
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
-    yield torch.distributed.init_device_mesh("cpu", (1,))
-    torch.distributed.destroy_process_group()
 
 
 def critic() -> nn.Module:
@@ -77,3 +74,17 @@ def test_second_derivatives_are_refused(mesh: torch.distributed.DeviceMesh, hidd
 def test_without_a_graph_the_exact_value_is_given(mesh: torch.distributed.DeviceMesh) -> None:
     with torch.no_grad():
         torch.testing.assert_close(ganops.r1_penalty(sharded(mesh), X), ganops.r1_penalty(critic(), X))
+
+
+@pytest.mark.usefixtures("mesh")
+def test_the_code_of_the_page_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "distributed.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        names = {"ganops": ganops, "torch": torch, "critic": critic(), "real": X.clone(), "fake": NOISE}
+        exec(block, names)
+        if "loss" in names:
+            assert all(p.grad is not None for p in names["critic"].parameters())
+        else:
+            names["penalty"].backward()

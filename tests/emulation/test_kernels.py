@@ -163,6 +163,47 @@ def test_launches_that_may_overlap_share_no_count(emulator: ModuleType) -> None:
     assert len(set(words.values())) == len(words)
 
 
+SMALL = {
+    "interpolate": lambda: interpolate_batch(torch.randn(64, 3, 32, 32)),
+    "gradient_norm_penalty": lambda: penalty_of_batch(torch.randn(64, 3, 32, 32)),
+    "minibatch_stddev": lambda: _with_gradients(ganops.minibatch_stddev, torch.randn(64, 512, 4, 4)),
+    "diff_augment": lambda: augmented(torch.randn(64, 3, 32, 32), "color,translation,cutout"),
+}
+
+
+def interpolate_batch(x: Tensor) -> list[Tensor]:
+    return _with_gradients(ganops.interpolate, x, 1 - x, torch.rand(len(x)))
+
+
+def penalty_of_batch(x: Tensor) -> list[Tensor]:
+    return _with_gradients(ganops.gradient_norm_penalty, x)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_batches_fill_the_card(emulator: ModuleType, name: str) -> None:
+    """A block or more for each of an H100's multiprocessors, but for launches that write a number a sample."""
+    emulator.set_multiprocessors(132)
+    SMALL[name]()
+    launches = [launch for launch in emulator.launches() if "tails" not in launch["kernel"]]
+    assert launches
+    for launch in launches:
+        assert launch["grid"][0] >= 128, launch
+
+
+# Samples of one piece, of several, and of so many that a few lanes add each; with more than one block and with one.
+@pytest.mark.parametrize("shape", [(4096, 3), (300, 700), (9, 5000), (3, 40_000), (1, 70_001), (2, 6)])
+@pytest.mark.parametrize("multiprocessors", [1, 132])
+def test_sums_of_samples(emulator: ModuleType, shape: tuple[int, int], multiprocessors: int) -> None:
+    emulator.set_multiprocessors(multiprocessors)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = (x.norm(dim=1) - 1).square()
+    for reduction, want in (("mean", expected.mean()), ("none", expected)):
+        emulator.reset()
+        torch.testing.assert_close(ganops.gradient_norm_penalty(x, reduction=reduction), want)
+        assert [launch["kernel"] for launch in emulator.launches() if launch["kernel"] == "memset"] == []
+        assert len(emulator.launches()) == 1
+
+
 MILLION = 1 << 20
 
 

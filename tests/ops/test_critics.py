@@ -224,6 +224,7 @@ def test_empty_batches(module, name, finite_difference, device):
     assert mean.isnan()
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 @ways
 def test_scripted_and_checkpointed_critics(way, device):
     x, critic = points(device), mlp(device)

@@ -364,7 +364,7 @@ def test_nan_stops_the_run_and_says_what_and_when(tmp_path):
     assert "step 7" in metrics["reason"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     class Raises(nn.Linear):
         calls = 0
@@ -386,7 +386,7 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     assert json.loads((tmp_path / "metrics.json").read_text())["status"] == "interrupted"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_lets_the_last_metrics_be_measured(tmp_path, monkeypatch, number):
     def measured(trainer, *, last=False):
         signal.raise_signal(number)

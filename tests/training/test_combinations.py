@@ -217,7 +217,8 @@ def test_defaults_give_way_to_what_is_asked_for():
     assert settings("hinge", "ring8", model="maxout").discriminator_norm == "none"
 
 
-def test_unrolling_sees_batch_norm_in_anybodys_discriminator():
-    critic = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
-    with pytest.raises(ValueError, match="batch norm keeps running statistics"):
+@pytest.mark.parametrize("norm", [torch.nn.BatchNorm1d(4), torch.nn.InstanceNorm1d(4, track_running_stats=True)])
+def test_unrolling_sees_running_statistics_in_anybodys_discriminator(norm):
+    critic = torch.nn.Sequential(torch.nn.Linear(2, 4), norm, torch.nn.Linear(4, 1))
+    with pytest.raises(ValueError, match="normalisation keeps running statistics"):
         Trainer(torch.nn.Linear(3, 2), critic, torch.randn(8, 2), TrainingConfig(latent_dim=3, batch_size=8, unroll=1))

@@ -247,8 +247,8 @@ def _generator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite]) -> C
 VECTOR, PATCHES, MAPS, LARGE, HUGE = (64, 1), (64, 1, 30, 30), (64, 1, 128, 128), (64, 1, 512, 512), (1024, 1, 256, 256)
 
 FLOORS = (
-    Floor("discriminator_loss/*/64x1/float32/both", {POPULAR: 1.8, COMPILE: 3.0}),
-    Floor("discriminator_loss/*/64x1x30x30/float32/both", {POPULAR: 3.0, COMPILE: 1.0}),
+    Floor("discriminator_loss/*/64x1/float32/both", {POPULAR: 1.4, COMPILE: 2.2}),
+    Floor("discriminator_loss/*/64x1x30x30/float32/both", {POPULAR: 2.5, COMPILE: 1.0}),
     Floor("discriminator_loss/hinge/64x1x128x128/float32/both", {POPULAR: 5.0, COMPILE: 5.0}),
 )
 

@@ -420,6 +420,8 @@ CASES = (
     *_matching(),
 )
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
+# One or two of the cases that share kernels and autograd Functions and differ in a formula. What a formula cannot break
+# (layouts, dtypes, transforms, memory, the compiler) is tested with these.
 REPRESENTATIVE = tuple(case for case in CASES if case.representative)
 
 
