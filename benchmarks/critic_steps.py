@@ -17,7 +17,7 @@ import time
 import torch
 
 from ganops.data import source
-from ganops.training import Trainer, build_trainer, evaluation, settings
+from ganops.training import Trainer, build_trainer, settings
 
 WAYS: dict[str, dict[str, object]] = {  # the recipe's own penalty is lazy on some data
     "none": {"penalty": 0.0},
@@ -72,7 +72,7 @@ def train(data: str, steps: int, way: dict[str, object], seeds: int) -> str:
         trainer = build_trainer(settings("wgan-gp", data, steps=steps, seed=seed, **way))
         for _ in range(steps):
             trainer.step()
-        found.append(evaluation.metrics(trainer))
+        found.append(trainer.measure())
     columns = COLUMNS[source(data).kind]
     return " | ".join(", ".join(format(metrics[name], form) for metrics in found) for name, _, form in columns)
 

@@ -8,14 +8,19 @@ __version__ = "0.1.0"
 
 from ganops import nn, optimizers, reference
 from ganops._library import FallbackWarning, build_info
+from ganops._watch import watch
+from ganops.nn import frozen
 from ganops.ops import (
+    approximate_r1_penalty,
     clip_weights_,
     diff_augment,
     discriminator_loss,
     dragan_penalty,
+    feature_matching_loss,
     generator_loss,
     gradient_norm_penalty,
     gradient_penalty,
+    input_gradient_penalty,
     interpolate,
     lp_penalty,
     minibatch_discrimination,
@@ -27,14 +32,18 @@ from ganops.ops import (
 
 __all__ = [
     "FallbackWarning",
+    "approximate_r1_penalty",
     "build_info",
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
     "dragan_penalty",
+    "feature_matching_loss",
+    "frozen",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
+    "input_gradient_penalty",
     "interpolate",
     "lp_penalty",
     "minibatch_discrimination",
@@ -45,4 +54,5 @@ __all__ = [
     "r1_penalty",
     "r2_penalty",
     "reference",
+    "watch",
 ]

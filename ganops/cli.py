@@ -1,19 +1,24 @@
 """``ganops``: train, sample and measure from the command line.
 
-Each command is a function of its arguments that returns an exit code. Codes: 0 done, 1 the training failed (its loss
-became NaN) or a paper card did, 2 the input was wrong, 130 stopped by Ctrl-C and 143 by SIGTERM.
+Each command is a function of its arguments that returns an exit code. Codes: 0 done; 1 the training failed (its loss
+became NaN, or memory ran out) or a paper card did; 2 the input was wrong; 128 + N stopped by signal N: 130 by Ctrl-C,
+143 by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import ganops
-from ganops import _checks
+from ganops._common import checks
+from ganops._memory import available_memory, format_bytes, is_out_of_memory
 from ganops._optional import require
 
 __all__ = ["main"]
@@ -28,12 +33,18 @@ def _train(arguments: list[str]) -> int:
     options = parse_train(arguments)
     config, folder = options.config, options.folder
     print(f"{config.recipe} on {config.data}: {config.model}, {config.steps} steps, to {folder}", flush=True)
-    summary = train(config, folder, resume=options.resume, overwrite=options.overwrite)
+    summary = train(
+        config,
+        folder,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        allow_changes=options.allow_changes,
+    )
     _print_summary(summary, folder)
     return 0
 
 
-#: Of the metrics, those that the end of a run is told by.
+#: The metrics that are printed at the end of a run.
 _SHOWN = (
     "modes", "high_quality", "reverse_kl", "sliced_wasserstein", "classes", "class_entropy", "frechet_distance",
     "nearest_real_ratio", "label_accuracy", "l1",
@@ -67,20 +78,22 @@ def _sample(arguments: list[str]) -> int:
     """Draw samples from a trained generator: ganops sample CHECKPOINT [--count N] [--label K] [--out FILE] ..."""
     require("tyro", "ganops sample")
     import numpy as np
-    import torch
 
     from ganops._files import write_atomically
     from ganops.training import draw, generator_of, load_checkpoint, report, sample_condition
+    from ganops.training.folder import check_output
+    from ganops.training.noise import cpu_generator, normal
     from ganops.training.options import parse_sample
 
     options = parse_sample(arguments)
     options.check()
     state = load_checkpoint(options.checkpoint)
     generator, config = generator_of(state, ema=options.ema)
+    _check_count(options.count, config.latent_dim + math.prod(state["extra"]["shape"]))
     condition = sample_condition(state, config, options.count, options.label)
-    report.check_folder(options.out.parent)
-    noise = torch.Generator().manual_seed(options.seed)
-    samples = draw(generator, torch.randn(options.count, config.latent_dim, generator=noise), condition)
+    check_output(options.out, options.overwrite)
+    z = normal(options.count, config.latent_dim, generator=cpu_generator(options.seed))
+    samples = draw(generator, z, condition)
     if options.out.suffix == ".npy":
         write_atomically(options.out, lambda file: np.save(file, samples.numpy()))
     else:
@@ -89,17 +102,29 @@ def _sample(arguments: list[str]) -> int:
     return 0
 
 
+def _check_count(count: int, numbers: int) -> None:
+    """Raise a `ValueError` if so many samples of so many numbers do not fit into memory, picture included."""
+    need, have = 3 * 4.0 * count * numbers, available_memory()
+    if need > have:
+        raise ValueError(
+            f"count {count:,} needs {format_bytes(need)} of memory, and {format_bytes(have)} are there; draw fewer"
+        )
+
+
 def _evaluate(arguments: list[str]) -> int:
     """Measure a trained generator again: ganops evaluate CHECKPOINT [--out FILE] [--seed S]"""
     require("tyro", "ganops evaluate")
     from ganops.training import evaluate_checkpoint, report
+    from ganops.training.folder import check_output
     from ganops.training.options import parse_evaluate
 
     options = parse_evaluate(arguments)
+    options.check()
     if options.out is not None:
-        report.check_folder(options.file.parent)
+        check_output(options.file, options.overwrite)
     found = evaluate_checkpoint(options.checkpoint, ema=options.ema, seed=options.seed)
-    # First of all: whoever reads the output may stop in the middle.
+    check_output(options.file, options.overwrite)
+    # Before printing, since whoever reads the output may stop in the middle.
     report.write_json(options.file, {"checkpoint": options.checkpoint.name, **found})
     print(f"{found['recipe']} on {found['data']}, step {found['step']}: {found['samples_from']}")
     for name, value in found.items():
@@ -129,7 +154,7 @@ def _recipes(arguments: list[str]) -> int:
 
 
 def _cards(arguments: list[str]) -> int:
-    """List the paper cards: published experiments that are run and judged by one command."""
+    """List the paper cards, published experiments that one command runs and judges."""
     _no_arguments("cards", arguments)
     from ganops.training.cards import CARDS
 
@@ -156,14 +181,14 @@ def _card(arguments: list[str]) -> int:
 
 
 def _info(arguments: list[str]) -> int:
-    """Say what was built, and what this machine will use and why."""
+    """Print which kernels were built, and which ones this machine uses and why."""
     _no_arguments("info", arguments)
     print(json.dumps(ganops.build_info(), indent=2, default=str))
     return 0
 
 
 def _bench(arguments: list[str]) -> int:
-    """Measure the ops against their rivals; ganops bench --help says how."""
+    """Measure the ops against other implementations; see ganops bench --help."""
     from ganops.bench import main as bench
 
     return bench(arguments) or 0
@@ -202,7 +227,7 @@ def _usage() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code; wrong input is one line on standard error, and no traceback."""
+    """Run one command. Returns the exit code; for wrong input prints one line on standard error, no traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage(), file=sys.stdout if arguments else sys.stderr)
@@ -210,18 +235,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"ganops {ganops.__version__}")
         return 0
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        code, line = _run(arguments)
+    if line:
+        _print_error(line)
+    return code
+
+
+def _run(arguments: list[str]) -> tuple[int, str]:
+    """Run a command: the exit code, and the line for standard error if it failed."""
     try:
-        _checks.choice("command", "name", arguments[0], COMMANDS)
-        return COMMANDS[arguments[0]](arguments[1:])
+        checks.choice("command", "name", arguments[0], COMMANDS)
+        return COMMANDS[arguments[0]](arguments[1:]), ""
     except KeyboardInterrupt as interrupt:
-        print(f"ganops: {interrupt}" if str(interrupt) else "ganops: stopped by Ctrl-C", file=sys.stderr)
-        return getattr(interrupt, "exit_code", 130)
+        return getattr(interrupt, "exit_code", 130), str(interrupt) or "stopped by Ctrl-C"
     except FloatingPointError as error:
-        print(f"ganops: {error}", file=sys.stderr)
-        return 1
+        return 1, str(error)
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        print(f"ganops: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return 2, str(error) or type(error).__name__
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or [""])[0].rpartition("Allocator: ")[2] or "no reason given"
+        return 1, f"out of memory: {reason}; choose a smaller --batch-size, --width or --count, or smaller data"
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    _print_error(f"warning: {message}")
+
+
+def _print_error(text: str) -> None:
+    """One line on standard error; nothing if that is gone, as after a dropped ssh."""
+    with contextlib.suppress(OSError):
+        print(f"ganops: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Modules over the ops, for those who compose modules."""
 
 from ganops.nn.augment import DiffAugment
+from ganops.nn.freezing import frozen
 from ganops.nn.losses import DiscriminatorLoss, GeneratorLoss, GradientPenalty
 from ganops.nn.minibatch import MinibatchDiscrimination, MinibatchStddev
 
@@ -11,4 +12,5 @@ __all__ = [
     "GradientPenalty",
     "MinibatchDiscrimination",
     "MinibatchStddev",
+    "frozen",
 ]

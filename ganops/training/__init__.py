@@ -1,4 +1,4 @@
-"""A complete trainer: for the recipes by name, and for anybody's own networks and data.
+"""A complete trainer, for recipes by name and for your own networks and data.
 
 >>> from ganops.training import settings, train
 >>> train(settings("wgan-gp", "ring8", steps=2000), "runs/ring")                                  # doctest: +SKIP
@@ -10,19 +10,28 @@
 from ganops.training.batches import Batch
 from ganops.training.checkpoint import load_checkpoint, save_checkpoint
 from ganops.training.config import TrainingConfig
+from ganops.training.examples import draw
+from ganops.training.losses import TrainingDiverged
+from ganops.training.monitor import CollapseMonitor, Observation
+from ganops.training.objective import Objective, Update
 from ganops.training.recipes import RECIPES, Recipe, settings
 from ganops.training.run import RunConfig, build_trainer, evaluate_checkpoint, generator_of, sample_condition, train
-from ganops.training.trainer import Trainer, TrainingDiverged, TrainingInterrupted, draw
+from ganops.training.signals import TrainingInterrupted
+from ganops.training.trainer import Trainer
 
 __all__ = [
     "RECIPES",
     "Batch",
+    "CollapseMonitor",
+    "Objective",
+    "Observation",
     "Recipe",
     "RunConfig",
     "Trainer",
     "TrainingConfig",
     "TrainingDiverged",
     "TrainingInterrupted",
+    "Update",
     "build_trainer",
     "draw",
     "evaluate_checkpoint",

@@ -1,4 +1,4 @@
-"""Endless real batches with a memory: a run that is resumed sees the batches that it would have seen."""
+"""Endless real batches with a state: a resumed run sees the batches that it would have seen."""
 
 from __future__ import annotations
 
@@ -10,25 +10,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Batches", "LoaderBatches", "TensorBatches", "global_rng_state", "set_global_rng_state"]
+from ganops.data import Dataset
+from ganops.training import schema
+from ganops.training.config import TrainingConfig
+from ganops.training.inputs import check_loader
+from ganops.training.noise import cpu_generator
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "LoaderBatches",
+    "TensorBatches",
+    "global_rng_state",
+    "open_data",
+    "set_global_rng_state",
+]
 
 
 class Batch(NamedTuple):
-    """Real samples (N, *shape) and what each is conditioned on: labels (N,), images (N, C, H, W), or None."""
+    """Real samples (N, *shape) and their conditions: labels (N,), images (N, C, H, W), or None."""
 
     samples: Tensor
     condition: Tensor | None = None
 
 
 class Batches(Protocol):
-    """Where a trainer gets its real samples from."""
+    """The source of a trainer's real samples."""
 
     def next(self) -> Batch:
         """The next real batch."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Where in the sequence we are, in types that `torch.load(weights_only=True)` accepts."""
+        """The position in the sequence, in types that `torch.load(weights_only=True)` accepts."""
+        ...
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise a `ValueError` if `load_state_dict` cannot continue from this state."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -37,13 +55,13 @@ class Batches(Protocol):
 
 
 class TensorBatches:
-    """Shuffled batches of a tensor in memory, a new order each epoch; the rest below one batch is left out.
+    """Shuffled batches of a tensor in memory, in a new order each epoch; an incomplete last batch is left out.
 
     Args:
-        samples: (N, *shape), on the device where batches are wanted.
+        samples: (N, *shape), on the device of the batches.
         batch_size: at most N.
         seed: of the order.
-        conditions: (N, …), what each sample is conditioned on; None: nothing.
+        conditions: (N, …), the condition of each sample; None: no conditions.
     """
 
     def __init__(self, samples: Tensor, batch_size: int, seed: int, conditions: Tensor | None = None) -> None:
@@ -52,13 +70,14 @@ class TensorBatches:
         self._samples = samples
         self._conditions = conditions
         self._batch_size = batch_size
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = cpu_generator(seed)
         self._begin_epoch()
 
     def _begin_epoch(self) -> None:
-        # The order is a function of this state: the state is what a checkpoint keeps, not the order.
+        # The order follows from this state, so checkpoints store the state.
         self._epoch_state = self._generator.get_state()
-        self._order = torch.randperm(len(self._samples), generator=self._generator).to(self._samples.device)
+        order = torch.randperm(len(self._samples), generator=self._generator, device=self._generator.device)
+        self._order = order.to(self._samples.device)
         self._used = 0
 
     def next(self) -> Batch:
@@ -70,11 +89,15 @@ class TensorBatches:
         return Batch(self._samples[chosen], None if self._conditions is None else self._conditions[chosen])
 
     def state_dict(self) -> dict[str, Any]:
-        """The state from which the epoch's order follows, and how much of it is used."""
+        """The random state at the beginning of the epoch, and the number of samples used since."""
         return {"epoch_state": self._epoch_state, "used": self._used}
 
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise a `ValueError` if `load_state_dict` cannot continue from this state."""
+        schema.check(state, schema.TENSOR_BATCHES, "resume: the checkpoint's batches")
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue in the middle of that epoch."""
+        """Continue in the middle of that epoch; with fewer samples than before perhaps in the next one."""
         self._generator.set_state(state["epoch_state"])
         self._begin_epoch()
         self._used = state["used"]
@@ -83,11 +106,11 @@ class TensorBatches:
 class LoaderBatches:
     """Batches of any iterable that can be iterated again, such as a `torch.utils.data.DataLoader`.
 
-    A batch may be a tensor, or a tuple, list or mapping: then its first entry is taken, and its second one if it is to
-    be `conditional`; what else it holds is ignored.
-    To resume, the epoch is begun again from the random state it began with and the batches already used are skipped.
-    That is exact for whatever draws from the global generators of torch, NumPy and Python in this process, or from
-    the loader's own `generator`; a loader that offers `state_dict` itself (torchdata) is asked instead.
+    A batch may be a tensor, or a tuple, list or mapping, of which the first entry is used, and the second one if
+    `conditional`; other entries are ignored.
+    To resume, the epoch is repeated from its initial random state and the batches already used are skipped. That is
+    exact for loaders that draw from the global generators of torch, NumPy and Python in this process, or from the
+    loader's own `generator`. The ``state_dict`` of a loader that has one (torchdata) is used instead.
     """
 
     def __init__(self, loader: Iterable[Any], device: torch.device, conditional: bool = False) -> None:
@@ -119,14 +142,14 @@ class LoaderBatches:
                 batch = next(self._iterator)  # type: ignore[arg-type]
             except StopIteration:
                 raise ValueError(
-                    "data gave no batch; an iterable that can be iterated again is wanted, such as a DataLoader with "
-                    "at least one batch (not an iterator that is used up)"
+                    "data gave no batch; it must be an iterable that can be iterated again and has at least one batch, "
+                    "such as a DataLoader (not an iterator that is used up)"
                 ) from None
         self._used += 1
         return batch
 
     def next(self) -> Batch:
-        """The next batch that the loader gives, on the device."""
+        """The next batch of the loader, on the device."""
         batch = self._raw()
         parts = list(batch.values()) if isinstance(batch, dict) else batch
         parts = list(parts) if isinstance(parts, tuple | list) else [parts]
@@ -146,6 +169,20 @@ class LoaderBatches:
             return {"loader": self._loader.state_dict()}
         return {"epoch_state": self._epoch_state, "used": self._used}
 
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise a `ValueError` if `load_state_dict` cannot continue from this state."""
+        place = "resume: the checkpoint's batches"
+        if hasattr(self._loader, "state_dict"):
+            schema.check(state, schema.STATEFUL_LOADER, place)
+            return
+        schema.check(state, schema.LOADER_BATCHES, place)
+        length = len(self._loader) if hasattr(self._loader, "__len__") else None
+        if length is not None and state["used"] > length:
+            raise ValueError(f"{place}: {state['used']} batches of an epoch are used, and the loader has {length}")
+        own = self._own_generator
+        if own is not None and state["epoch_state"] is not None and state["epoch_state"]["own"] is not None:
+            schema.check(state["epoch_state"]["own"], schema.generator_state(own.device), f"{place}: epoch_state.own")
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue in the middle of that epoch."""
         if "loader" in state:
@@ -163,13 +200,49 @@ class LoaderBatches:
             self._raw()
 
 
+def open_data(
+    data: Dataset | Tensor | Iterable[Any], config: TrainingConfig, device: torch.device
+) -> tuple[Batches, Dataset | None]:
+    """The batches of a trainer's data, and for a data set with images as conditions the pairs that are held out.
+
+    Raises:
+        TypeError: `data` is nothing that batches can be taken from.
+        ValueError: it has no conditions and `config` needs them, or it is smaller than a batch.
+    """
+    if isinstance(data, Dataset):
+        held_out = conditions = None
+        if config.conditional:
+            if data.conditions is not None:
+                data, held_out = data.split()
+            conditions = data.labels if data.conditions is None else data.conditions
+            if conditions is None:
+                raise ValueError(
+                    f"conditional needs labels, and data {data.name!r} has none; choose labelled data such as mnist"
+                )
+            conditions = conditions.to(device)
+        return TensorBatches(data.samples.to(device), config.batch_size, config.seed, conditions), held_out
+    if isinstance(data, Tensor):
+        if config.conditional:
+            raise ValueError(
+                "conditional needs a condition for each sample, and data is a tensor; give a ganops.data.Dataset "
+                "with labels, or a DataLoader of (samples, labels)"
+            )
+        return TensorBatches(data.to(device), config.batch_size, config.seed), None
+    if not hasattr(data, "__iter__"):
+        raise TypeError(
+            f"data must be a ganops.data.Dataset, a tensor or an iterable of batches, got {type(data).__name__}"
+        )
+    check_loader(data)
+    return LoaderBatches(data, device, config.conditional), None
+
+
 def global_rng_state() -> dict[str, Any]:
     """The state of the process-wide generators of torch (CPU, and each CUDA device in use), NumPy and Python."""
     kind, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
-        # As plain numbers: NumPy arrays are refused by torch.load(weights_only=True).
+        # Plain numbers, since torch.load(weights_only=True) refuses NumPy arrays.
         "numpy": [str(kind), [int(key) for key in keys], int(position), int(has_gauss), float(gauss)],
         "python": random.getstate(),
     }
@@ -178,8 +251,9 @@ def global_rng_state() -> dict[str, Any]:
 def set_global_rng_state(state: dict[str, Any]) -> None:
     """Set what `global_rng_state` returned."""
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if torch.cuda.is_available():
+        for device, cuda in enumerate(state["cuda"][: torch.cuda.device_count()]):
+            torch.cuda.set_rng_state(cuda, device)
     kind, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((kind, np.array(keys, dtype=np.uint32), position, has_gauss, gauss))
     random.setstate(state["python"])

@@ -1,6 +1,6 @@
-"""Which settings do not go together, and why: one rule each, read by everything that takes settings.
+"""Settings that exclude each other, one rule each. Everything that takes settings applies these rules.
 
-What is not refused here combines, any number of options at a time.
+Options that no rule excludes can be combined, any number at a time.
 """
 
 from __future__ import annotations
@@ -11,32 +11,34 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ganops.models import refusal
+from ganops.training.kinds import undecided_logit
+from ganops.training.penalties import PENALTIES
 
 __all__ = ["MODEL_RULES", "RULES", "Rule", "check", "check_discriminator", "check_model"]
 
 
 class Rule(NamedTuple):
-    """Settings for which `forbids` is true are refused for this reason."""
+    """Settings for which `forbids` is true are refused with `reason`."""
 
     forbids: Callable[[Any], bool]
     reason: str
 
 
-#: Of `TrainingConfig` alone: they hold for anybody's networks.
+#: Rules for `TrainingConfig`, whatever the networks.
 RULES: tuple[Rule, ...] = (
     Rule(
         lambda c: c.batch_size % c.pack != 0,
         "batch_size {batch_size} cannot be divided into packs of {pack}; choose a multiple of {pack}",
     ),
     Rule(
-        lambda c: bool(c.penalty) and c.penalty_kind in ("r1", "r2", "r1+r2") and c.penalty_target != 1.0,
-        "penalty_target {penalty_target} has no meaning for penalty_kind {penalty_kind!r}, which asks for 0; leave it "
+        lambda c: bool(c.penalty) and not PENALTIES[c.penalty_kind].takes_target and c.penalty_target != 1.0,
+        "penalty_target {penalty_target} has no meaning for penalty_kind {penalty_kind!r}, whose target is 0; leave it "
         "out, or choose gradient, one-sided or dragan",
     ),
     Rule(
         lambda c: bool(c.penalty) and c.penalty_difference > 0 and c.unroll > 0,
-        "unroll differentiates the penalty twice, and penalty_difference is made to be differentiated once; leave one "
-        "of them out",
+        "unroll differentiates the penalty twice, and penalty_difference can be differentiated once; leave one of them "
+        "out",
     ),
     Rule(
         lambda c: c.amp == "fp16" and c.unroll > 0,
@@ -47,9 +49,9 @@ RULES: tuple[Rule, ...] = (
         "augment_target adapts an augmentation and augment is empty; add one, e.g. augment color,translation,cutout",
     ),
     Rule(
-        lambda c: c.augment_target > 0 and c.loss in ("wasserstein", "relativistic"),
-        "augment_target asks how often the discriminator is right about real images, and the score of a {loss} one "
-        "has no zero to be right about; choose another loss, or augment without a target",
+        lambda c: c.augment_target > 0 and undecided_logit(c.loss) is None,
+        "augment_target compares the discriminator's real logits with its decision threshold, and loss {loss!r} has "
+        "none; choose another loss, or augment without a target",
     ),
     Rule(
         lambda c: c.l1_weight > 0 and not c.conditional,
@@ -57,7 +59,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         lambda c: c.l1_weight > 0 and bool(c.augment),
-        "augment would move the image and not the image that it is compared with; leave one of augment, l1_weight out",
+        "augment moves the image and not the target that l1_weight compares it with; leave one of them out",
     ),
     Rule(
         lambda c: c.adversarial_weight == 0 and c.l1_weight == 0,
@@ -69,7 +71,7 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 
-#: Of `RunConfig`, which knows the networks by name.
+#: Rules for `RunConfig`, which names the networks.
 MODEL_RULES: tuple[Rule, ...] = (
     Rule(
         lambda c: bool(c.penalty) and c.norm_of_discriminator == "batch",
@@ -79,7 +81,7 @@ MODEL_RULES: tuple[Rule, ...] = (
     Rule(
         lambda c: bool(c.penalty) and c.minibatch_discrimination,
         "minibatch_discrimination ties the samples of a batch together and a gradient penalty is per sample; "
-        "leave one of them out (minibatch_stddev goes with a penalty, as in ProGAN)",
+        "leave one of them out (minibatch_stddev and a penalty can be combined, as in ProGAN)",
     ),
     Rule(
         lambda c: c.unroll > 0 and c.norm_of_discriminator == "batch",
@@ -88,12 +90,12 @@ MODEL_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         lambda c: bool(c.clip) and c.norm_of_discriminator == "spectral",
-        "clip would clamp the weights that spectral norm divides by their norm anyway; leave one of them out",
+        "clip limits weights that spectral norm divides by their norm anyway; leave one of them out",
     ),
     Rule(
         lambda c: c.lipschitz != 1 and c.norm_of_discriminator != "spectral",
         "lipschitz {lipschitz} bounds the slope of a spectrally normalised discriminator; add spectral_norm, or leave "
-        "it out",
+        "lipschitz out",
     ),
     Rule(
         lambda c: c.minibatch_stddev and c.batch_size // c.pack > 4 and (c.batch_size // c.pack) % 4 != 0,
@@ -110,7 +112,7 @@ MODEL_RULES: tuple[Rule, ...] = (
     ),
     Rule(
         lambda c: c.model == "unet" and bool(c.augment),
-        "augment would move the image and not its condition, and model 'unet' needs both in place; leave augment out",
+        "augment moves the image and not its condition, and model 'unet' needs both aligned; leave augment out",
     ),
     Rule(
         lambda c: c.l1_weight > 0 and c.model != "unet",
@@ -127,12 +129,12 @@ def _apply(rules: tuple[Rule, ...], config: Any) -> None:
 
 
 def check(config: Any) -> None:
-    """Raise a `ValueError` with the reason if two settings of a `TrainingConfig` exclude each other."""
+    """Raise a `ValueError` with the reason if settings of a `TrainingConfig` exclude each other."""
     _apply(RULES, config)
 
 
 def check_model(config: Any) -> None:
-    """The same for the model's settings in a `RunConfig`."""
+    """The same for the settings of the model in a `RunConfig`."""
     for option, wanted in (
         ("pack", config.pack > 1),
         ("upsample", config.upsample != "transposed"),
@@ -146,9 +148,10 @@ def check_model(config: Any) -> None:
 
 
 def check_discriminator(config: Any, discriminator: nn.Module) -> None:
-    """The same for what a discriminator is seen to be made of, whoever built it."""
-    if config.unroll and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in discriminator.modules()):
+    """The same for the layers of a discriminator."""
+    if config.unroll and any(name.endswith("running_mean") for name, _ in discriminator.named_buffers()):
         raise ValueError(
-            "unroll differentiates through discriminator steps that are taken back, and this discriminator's batch "
-            "norm keeps running statistics beside its weights; use layer, instance, spectral or no normalisation"
+            "unroll differentiates through discriminator steps that are taken back, and this discriminator's "
+            "normalisation keeps running statistics beside its weights; use layer, instance (without "
+            "track_running_stats), spectral or no normalisation"
         )

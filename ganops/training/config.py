@@ -1,38 +1,46 @@
-"""The settings of a training run, as plain data: what the command line shows and what a checkpoint remembers."""
+"""The settings of a training run, as plain data. The command line shows them and checkpoints store them."""
 
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import numpy as np
 import torch
 
-from ganops import _checks
-from ganops.reference.diff_augment import POLICIES
+from ganops._common import checks
+from ganops._common.diff_augment import POLICIES
 from ganops.training import combinations
+from ganops.training.kinds import LOSSES
+from ganops.training.penalties import PENALTIES
 
 __all__ = ["Amp", "Loss", "Optimizer", "PenaltyKind", "TrainingConfig"]
 
-Loss = Literal["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "relativistic", "wasserstein"]
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 Amp = Literal["off", "bf16", "fp16"]
-PenaltyKind = Literal["gradient", "one-sided", "r1", "r2", "r1+r2", "dragan"]
+if TYPE_CHECKING:
+    Loss = str
+    PenaltyKind = str
+else:  # the command line lists these choices
+    Loss = Literal[tuple(LOSSES)]
+    PenaltyKind = Literal[tuple(PENALTIES)]
 
 
 def with_defaults(saved: dict[str, Any], config: Any) -> dict[str, Any]:
-    """Settings that a file holds: what was none yet when it was written has as its default what was done then."""
+    """Fill in settings that are newer than the file; the defaults keep its behaviour."""
     return {each.name: each.default for each in fields(config) if each.default is not MISSING} | saved
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How the two networks are trained. Every field has a default that trains; recipes are sets of other values."""
+    """How the two networks are trained. The defaults train; a recipe is a set of other values."""
 
     steps: int = 5000
     """Generator steps; each comes after n_critic discriminator steps."""
     minutes: float = 0.0
-    """Stop after this long even if steps remain, as if these had been all; 0: no limit."""
+    """Finish the run after this long even if steps remain; 0: no limit."""
     batch_size: int = 64
     """Samples per step, real and fake each."""
     loss: Loss = "non_saturating"
@@ -50,43 +58,43 @@ class TrainingConfig:
     beta2: float = 0.999
     """Adam's decay of the mean squared gradient."""
     lr_decay: float = 0.0
-    """Share of the steps, the last ones, over which both learning rates fall in a straight line to zero; 0:
-    constant. A run continued to other steps follows the new line from there on."""
+    """Share of the steps, at the end, over which both learning rates fall linearly to zero; 0: constant. A run that
+    is continued to more steps follows the new line from there on."""
     clip: float = 0.0
     """After each discriminator step clamp its weights to [-clip, clip]; 0: off."""
     penalty: float = 0.0
     """Weight (lambda) of the gradient penalty in the discriminator's loss; 0: off."""
     penalty_kind: PenaltyKind = "gradient"
-    """Where and what: gradient: (norm - target)^2 between real and fake (WGAN-GP); one-sided: there, and only norms
-    above the target (WGAN-LP); r1, r2: norm^2 at real, at fake samples (R1's gamma is twice the weight); r1+r2: the sum
+    """Which penalty. gradient: (norm - target)^2 between real and fake (WGAN-GP); one-sided: the same for norms above
+    the target only (WGAN-LP); r1, r2: norm^2 at real, at fake samples (R1's gamma is twice the weight); r1+r2: the sum
     of both (R3GAN); dragan: (norm - target)^2 at noise around real samples."""
     penalty_target: float = 1.0
-    """Gradient norm that gradient, one-sided and dragan ask for."""
+    """Target of the gradient norm, of gradient, one-sided and dragan."""
     penalty_every: int = 1
-    """Lazy regularisation (StyleGAN2): the penalty in every so many-th discriminator step only, as an update of its own
-    and so many times as heavy; learning rate and decays of the discriminator's optimiser make up for the updates that
-    this adds."""
+    """Lazy regularisation (StyleGAN2): the penalty every k discriminator steps only, as an update of its own with k
+    times the weight. Learning rate and decays of the discriminator's optimiser are rescaled for the added updates."""
     penalty_difference: float = 0.0
-    """Step, in the units of the data, of a finite difference in place of the gradient's exact norm, which needs no
-    double backward (say 0.01; see ganops.gradient_penalty for its error); 0: exact."""
+    """Step, in the units of the data, of a finite difference in place of the exact gradient norm (say 0.01; see
+    ganops.gradient_penalty for its error). It needs no double backward. 0: exact."""
     pack: int = 1
-    """Samples that the discriminator sees at once (PacGAN); 1: each alone."""
+    """Samples per pack, which the discriminator sees as one (PacGAN); 1: no packing."""
     unroll: int = 0
     """Discriminator steps that the generator looks ahead and differentiates through (unrolled GAN); 0: none. With loss
-    minimax it descends the whole value of the game, as in the paper: real samples' half depends on it through D."""
+    minimax the generator descends the whole value of the game, as in the paper, since its real half depends on G
+    through D's steps."""
     conditional: bool = False
-    """Both networks are told the sample's class, or with paired data the image that it is to be made from."""
+    """Both networks take the sample's class, or for paired data the image that it is made from, as an input."""
     l1_weight: float = 0.0
     """Weight of the mean absolute difference to the paired target in the generator's loss (pix2pix: 100)."""
     adversarial_weight: float = 1.0
-    """Weight of the adversarial loss in the generator's; 0 leaves the L1 alone."""
+    """Weight of the adversarial loss in the generator's loss; 0: L1 only."""
     augment: str = ""
-    """DiffAugment of all that the discriminator sees: any of color,translation,cutout; empty: off."""
+    """DiffAugment of the discriminator's input: any of color,translation,cutout; empty: off."""
     augment_target: float = 0.0
-    """Adapt the augmentation: its probability rises while the discriminator is right about more real images than wrong
-    by more than this share (ADA: 0.6), and falls below; 0: every image is augmented."""
+    """Adapt the probability of the augmentation to this mean sign of the discriminator's real logits (ADA: 0.6): above
+    it the probability rises, below it falls. 0: every image is augmented."""
     augment_ramp: int = 50_000
-    """Real images over which the adaptive probability can go from 0 to 1."""
+    """Real images over which the adapted probability can go from 0 to 1."""
     ema: float = 0.999
     """Decay per step of the generator's moving average, from which samples are drawn; 0: off."""
     latent_dim: int = 64
@@ -94,28 +102,23 @@ class TrainingConfig:
     seed: int = 0
     """Seed of initial weights, batches and noise."""
     amp: Amp = "off"
-    """Automatic mixed precision of both networks' steps: bf16; fp16: with a gradient scaler for each network, whose
-    overflowing steps are skipped. Weights, losses, averages and samples stay in float32."""
+    """Automatic mixed precision of both networks' steps: bf16, or fp16 with a gradient scaler for each network, which
+    skips steps that overflow. Weights, losses, averages and samples stay in float32."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto: cuda where there is one, else cpu."""
     log_every: int = 20
     """Steps between records in the history (each the mean over the steps since the last) and checks for NaN."""
     checkpoint_every: int = 1000
-    """Steps between checkpoints; one is also written at the end and on Ctrl-C. 0: only those."""
+    """Steps between checkpoints; another is written at the end and on Ctrl-C. 0: only those."""
     evaluate_every: int = 500
-    """Steps between evaluations; the best so far is kept as best.pt. 0: only at the end."""
+    """Steps between evaluations; best.pt is the best state so far. 0: only at the end."""
     monitor_every: int = 250
-    """Steps between looks for collapse, saturation and a discriminator that wins; 0: off."""
+    """Steps between checks for collapse, saturation and a discriminator that wins; 0: off."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            kind, value = field.type, getattr(self, field.name)
-            if kind in ("int", "float") and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise TypeError(f"{field.name} must be a number, got {type(value).__name__} {value!r}")
-            if kind == "int" and not isinstance(value, int):
-                raise TypeError(f"{field.name} must be a whole number, got {value!r}")
-            if kind == "float" and not math.isfinite(value):
-                raise ValueError(f"{field.name} must be finite, got {value!r}")
+            value = _typed(field.name, str(field.type), getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
         for name in (
             "steps",
             "batch_size",
@@ -137,23 +140,24 @@ class TrainingConfig:
         for name in ("beta1", "beta2", "ema", "augment_target"):
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         _require(self, "lr_decay", 0 <= self.lr_decay <= 1, "in [0, 1]")
-        _checks.choice("train", "loss", self.loss, get_args(Loss))
-        _checks.choice("train", "optimizer", self.optimizer, get_args(Optimizer))
-        _checks.choice("train", "amp", self.amp, get_args(Amp))
-        _checks.choice("train", "penalty_kind", self.penalty_kind, get_args(PenaltyKind))
-        if not isinstance(self.augment, str):
-            raise TypeError(f"augment must be text such as 'color,cutout', got {type(self.augment).__name__}")
+        _require(self, "seed", self.seed < 2**63 - 1, "below 2^63 - 1")
+        checks.choice("train", "loss", self.loss, LOSSES)
+        checks.choice("train", "optimizer", self.optimizer, get_args(Optimizer))
+        checks.choice("train", "amp", self.amp, get_args(Amp))
+        checks.choice("train", "penalty_kind", self.penalty_kind, PENALTIES)
         for policy in filter(None, (part.strip() for part in self.augment.split(","))):
-            _checks.choice("train", "augment", policy, POLICIES)
+            checks.choice("train", "augment", policy, POLICIES)
         combinations.check(self)
 
     def torch_device(self) -> torch.device:
-        """The device that `device` names; a `ValueError` if this machine, or this build of torch, has none such."""
+        """The device; raises a `ValueError` if this machine, or this build of torch, does not have it."""
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             device = torch.device(name)
+            if device.type == "meta":
+                raise ValueError("device 'meta' holds no numbers to train with; choose auto or cpu")
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
@@ -164,3 +168,34 @@ class TrainingConfig:
 def _require(config: Any, name: str, holds: bool, wanted: str) -> None:
     if not holds:
         raise ValueError(f"{name} must be {wanted}, got {getattr(config, name)!r}")
+
+
+def _typed(name: str, kind: str, value: Any) -> Any:
+    """`value` as a field of type `kind`, NumPy's scalars as Python's. Raises TypeError, or ValueError for its range."""
+    optional = kind.endswith(" | None")
+    kind = kind.removesuffix(" | None")
+    if optional and value is None:
+        return None
+    if kind == "bool":
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"{name} must be True or False, got {type(value).__name__} {value!r}")
+        return bool(value)
+    if kind not in ("int", "float"):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be text, got {type(value).__name__} {value!r}")
+        return value
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__} {value!r}")
+    if kind == "int":
+        if not isinstance(value, numbers.Integral):
+            raise TypeError(f"{name} must be a whole number, got {value!r}")
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name} must be below 2^63, got {value}")
+        return int(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return value if isinstance(value, int) else number

@@ -1,13 +1,14 @@
-"""Watches a training run for the ways in which GANs fail, and says so while it can still be stopped.
+"""Detects the ways in which GAN training fails while the run can still be stopped.
 
-Every number is a comparison with real data measured in the same way at the same moment, so that one threshold serves
-points and pictures, and a warning is given only for what lasts.
+Each number compares the fakes with real data, measured in the same way at the same moment, so that one threshold
+serves points and images. Only a failure that lasts gives a warning.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,27 +17,28 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 import ganops
-from ganops import _checks
+from ganops._common import checks
+from ganops._common.loss_kinds import KINDS
+from ganops.training.kinds import is_paired
 
 if TYPE_CHECKING:
     from ganops.data import Dataset
-    from ganops.training.trainer import Trainer
 
-__all__ = ["CollapseMonitor", "Observation", "observe"]
+__all__ = ["CollapseMonitor", "Observation", "as_in_training", "gradient_norm", "own_randomness"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """A run at one moment: what `CollapseMonitor.judge` judges.
+    """A run at one moment, for `CollapseMonitor.check`. `Trainer.observe` makes one.
 
     Attributes:
         step: generator steps done.
-        steps: generator steps that the run is to have; 0: not known.
+        steps: generator steps of the whole run; 0 if unknown.
         loss: kind of the adversarial loss, as in `ganops.generator_loss`.
         real, fake: as many samples each, (N, ...), N at least 2.
-        real_logits, fake_logits: what the discriminator says of them, raw logits of any shape.
+        real_logits, fake_logits: D's raw logits on them, of any shape.
         generator_gradient, discriminator_gradient: L2 norms of the last gradients over all weights; None if unknown.
-        dataset: what is known of the data (modes, labels); None for nothing.
+        dataset: the data set, for its modes or labels; None if unknown.
     """
 
     step: int
@@ -52,37 +54,36 @@ class Observation:
 
 
 class CollapseMonitor:
-    """Judges a run every few hundred steps; warns when it collapses, saturates, or when the discriminator wins.
+    """Checks a run every few hundred steps; warns if it collapses or saturates, or if the discriminator wins.
 
     >>> monitor = CollapseMonitor()
-    >>> for warning in monitor.check(trainer):      # doctest: +SKIP
+    >>> for warning in monitor.check(trainer.observe(monitor.samples)):      # doctest: +SKIP
     ...     print(warning)
 
     Args:
-        samples: real and fake samples looked at in each check.
-        patience: how many checks in a row must agree before there is a warning.
-        warmup: share of the run's steps in which there are no warnings: every generator begins collapsed.
+        samples: number of real and of fake samples for each check.
+        patience: number of consecutive checks that must agree before a warning.
+        warmup: share of the run's steps without warnings, since every generator begins collapsed.
         quiet_steps: the same as a number of steps; the longer of the two counts.
 
     Attributes:
-        history: one row of numbers for each check. ``diversity``: mean distance between two fakes over that between
-            two real samples (1: as varied; 0: all the same). ``novelty``: median distance from a fake to its nearest
-            other fake over that among as many real samples, for images: it sees a conditional generator that makes one
-            image for each class, which are as far apart as classes are. ``spread``: effective number of modes or
-            classes (the exponential of the entropy of their shares, each sample counted where it is nearest) among the
-            fakes over that among as many real samples; where modes or labels are known, and then ``kinds`` is that
-            number of the fakes. ``separation``: probability that D rates
-            a random real sample above a random fake (1/2: cannot tell; 1: always can). ``gap``: mean real logit less
-            mean fake logit. ``generator_slope``: mean |dL/df| of the generator's loss over the fake logits, 1 for the
-            kinds that cannot saturate. ``discriminator_slope``: mean of |dL/dr| and |dL/df| of the discriminator's
-            loss. ``generator_gradient``, ``discriminator_gradient``: L2 norms over all weights.
+        history: one row of numbers for each check. ``diversity``: mean distance between two fakes, divided by that
+            between two real samples (1: as varied; 0: all the same). ``novelty``, for images: median distance from a
+            fake to the nearest other fake, divided by the same among real samples; it detects a conditional generator
+            that makes one image for each class. ``kinds``, if modes or labels are known: effective number of modes or
+            classes among the fakes (the exponential of the entropy of their shares, each sample counted where it is
+            nearest); ``spread``: `kinds` divided by the same among real samples. ``separation``: probability that D
+            rates a random real sample above a random fake (1/2: cannot tell; 1: always can). ``gap``: mean real logit
+            minus mean fake logit. ``generator_slope``: mean |dL/df| of the generator's loss over the fake logits, 1
+            for the kinds that cannot saturate. ``discriminator_slope``: mean of |dL/dr| and |dL/df| of the
+            discriminator's loss. ``generator_gradient``, ``discriminator_gradient``: L2 norms over all weights.
     """
 
     def __init__(self, *, samples: int = 256, patience: int = 3, warmup: float = 0.2, quiet_steps: int = 300) -> None:
-        _checks.number("CollapseMonitor", "samples", samples, minimum=2)
-        _checks.number("CollapseMonitor", "patience", patience, minimum=1)
-        _checks.number("CollapseMonitor", "warmup", warmup, minimum=0)
-        _checks.number("CollapseMonitor", "quiet_steps", quiet_steps, minimum=0)
+        checks.number("CollapseMonitor", "samples", samples, minimum=2)
+        checks.number("CollapseMonitor", "patience", patience, minimum=1)
+        checks.number("CollapseMonitor", "warmup", warmup, minimum=0)
+        checks.number("CollapseMonitor", "quiet_steps", quiet_steps, minimum=0)
         self.samples = samples
         self.patience = patience
         self.warmup = warmup
@@ -90,18 +91,8 @@ class CollapseMonitor:
         self.history: list[dict[str, float]] = []
         self._streaks: dict[str, int] = {}
 
-    def check(self, trainer: Trainer, real: Tensor | None = None) -> list[str]:
-        """Look at a run without disturbing it: append a row to `history`, and return the new warnings, a line each.
-
-        Args:
-            trainer: the run.
-            real: real samples to compare with, (N, ...); None: drawn from the trainer's data set, or, where its data is
-                not a `Dataset`, those of its last batch.
-        """
-        return self.judge(observe(trainer, self.samples, real))
-
-    def judge(self, now: Observation) -> list[str]:
-        """As `check`, for any training loop that fills in an `Observation`."""
+    def check(self, now: Observation) -> list[str]:
+        """Append a row to `history`, and return the new warnings, a line each."""
         row = _measure(now)
         self.history.append(row)
         early = now.step < max(self.warmup * now.steps, self.quiet_steps)
@@ -115,14 +106,14 @@ class CollapseMonitor:
         return []
 
     def _recovers(self) -> bool:
-        """Whether the variety has grown by a tenth since `patience` checks ago: young generators are poor but learn."""
+        """Whether the variety grew by a tenth over the last `patience` checks."""
         if len(self.history) <= self.patience:
             return False
         before, now = self.history[-1 - self.patience], self.history[-1]
-        return all(now[name] > 1.1 * before[name] for name in _VARIETY if _lacks(now, name))
+        return all(now[name] > 1.1 * before.get(name, math.inf) for name in _VARIETY if _lacks(now, name))
 
     def state_dict(self) -> dict[str, Any]:
-        """The history and what is suspected, in types that `torch.load(weights_only=True)` accepts."""
+        """The history and the failures seen of late, in types that `torch.load(weights_only=True)` accepts."""
         return {"history": [dict(row) for row in self.history], "streaks": dict(self._streaks)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -134,42 +125,16 @@ class CollapseMonitor:
 # -- looking ---------------------------------------------------------------------------------------------------------
 
 
-def observe(trainer: Trainer, count: int, real: Tensor | None = None) -> Observation:
-    """Up to `count` real and as many fake samples of a run and D's logits on them, as training sees them.
-
-    Nothing changes: the networks run in training mode (batch norm on the statistics of this batch) but on copies of
-    their buffers, and all randomness comes from generators of its own, seeded by the step.
-    """
-    config, step = trainer.config, trainer.step_count
-    random = torch.Generator().manual_seed(step)
-    with torch.no_grad(), torch.random.fork_rng(_cuda_devices(trainer.device)):
-        torch.manual_seed(step)
-        real, condition = trainer.batch_to_look_at(count, random) if real is None else (real[:count], None)
-        real = real.to(trainer.device)
-        inputs = (trainer.latent(len(real), random), *(() if condition is None else (condition,)))
-        fake = _as_in_training(trainer.generator)(*inputs)
-        judge = trainer.judge_with(_as_in_training(trainer.discriminator), condition)
-        real_logits, fake_logits = (judge(ganops.pack(x, config.pack)) for x in (real, fake))
-    return Observation(
-        step=step,
-        steps=config.steps,
-        loss=config.loss,
-        real=real,
-        fake=fake,
-        real_logits=real_logits,
-        fake_logits=fake_logits,
-        generator_gradient=_gradient_norm(trainer.generator),
-        discriminator_gradient=_gradient_norm(trainer.discriminator),
-        dataset=trainer.dataset,
-    )
+@contextlib.contextmanager
+def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators of the CPU and of `device`, and restore them afterwards."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
-def _cuda_devices(device: torch.device) -> list[torch.device]:
-    return [device] if device.type == "cuda" else []
-
-
-def _as_in_training(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    """`network` in training mode, without a trace in it: batch norm and spectral norm write to copies."""
+def as_in_training(network: nn.Module) -> Callable[..., Tensor]:
+    """`network` in training mode, which leaves it unchanged: batch and spectral norm write to copies of its buffers."""
 
     def call(*inputs: Tensor) -> Tensor:
         training = [module.training for module in network.modules()]
@@ -183,7 +148,8 @@ def _as_in_training(network: nn.Module) -> Callable[[Tensor], Tensor]:
     return call
 
 
-def _gradient_norm(network: nn.Module) -> float | None:
+def gradient_norm(network: nn.Module) -> float | None:
+    """L2 norm of the last gradients over all weights; None if there are none."""
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     return torch.nn.utils.get_total_norm(gradients).item() if gradients else None
 
@@ -199,13 +165,13 @@ def _measure(now: Observation) -> dict[str, float]:
         "diversity": _mean_distance(fake) / max(_mean_distance(real), 1e-12),
         "separation": _separation(r, f),
         "gap": (r.mean() - f.mean()).item(),
-        **_slopes(r, f, now.loss),
+        **_loss_gradients(r, f, now.loss),
     }
     if now.generator_gradient is not None:
         row["generator_gradient"] = now.generator_gradient
     if now.discriminator_gradient is not None:
         row["discriminator_gradient"] = now.discriminator_gradient
-    if now.real.ndim == 4:  # points of a fine generator may lie closer than their noise: on a curve
+    if now.real.ndim == 4:  # points of a good generator may lie on a curve, closer than the noise of real ones
         row["novelty"] = _nearest_distance(fake) / max(_nearest_distance(real), 1e-12)
     kinds = _kinds(now.dataset)
     if kinds is not None:
@@ -226,15 +192,15 @@ def _nearest_distance(x: Tensor) -> float:
 
 
 def _separation(r: Tensor, f: Tensor) -> float:
-    """P(r > f) + P(r = f)/2 over all pairs: the area under the ROC curve, which no threshold or scale affects."""
+    """P(r > f) + P(r = f)/2 over all pairs, the area under the ROC curve, which is independent of scale."""
     ordered = f.sort().values
     below = torch.searchsorted(ordered, r, right=False) + torch.searchsorted(ordered, r, right=True)
     return below.double().mean().item() / (2 * len(f))
 
 
-def _slopes(r: Tensor, f: Tensor, loss: str) -> dict[str, float]:
-    """How much of the losses' gradient is left at these logits."""
-    pairs = loss == "relativistic"
+def _loss_gradients(r: Tensor, f: Tensor, loss: str) -> dict[str, float]:
+    """Mean magnitudes of the losses' gradients at these logits."""
+    pairs = is_paired(loss)
     count = min(len(r), len(f)) if pairs else None
     r, f = r[:count].clone().requires_grad_(), f[:count].clone().requires_grad_()
     with torch.enable_grad():
@@ -248,7 +214,7 @@ def _slopes(r: Tensor, f: Tensor, loss: str) -> dict[str, float]:
 
 
 def _kinds(dataset: Dataset | None) -> tuple[Tensor, Tensor] | None:
-    """Centres (M, F) and the mode or class of each (M,): those of the mixture, or the mean image of each class."""
+    """Centres (M, F) and the mode or class of each, (M,): of the mixture, or the mean image of each class."""
     if dataset is None:
         return None
     if dataset.centres is not None and dataset.modes is not None:
@@ -257,7 +223,7 @@ def _kinds(dataset: Dataset | None) -> tuple[Tensor, Tensor] | None:
         return None
     flat = dataset.samples.flatten(1)
     counts = torch.bincount(dataset.labels, minlength=dataset.classes)
-    sums = torch.zeros(dataset.classes, flat.shape[1]).index_add_(0, dataset.labels, flat)
+    sums = flat.new_zeros(dataset.classes, flat.shape[1]).index_add_(0, dataset.labels, flat)
     present = counts > 0
     return sums[present] / counts[present, None], present.nonzero().squeeze(1)
 
@@ -269,14 +235,13 @@ def _effective(x: Tensor, centres: Tensor, kind: Tensor) -> float:
     return math.exp(-torch.special.xlogy(shares, shares).sum().item())
 
 
-# -- judging ---------------------------------------------------------------------------------------------------------
+# -- diagnosis -------------------------------------------------------------------------------------------------------
 
-# Seen in healthy runs after their first fifth, with batches and rates as in the recipes: diversity, spread and novelty
-# above 0.8, slopes above 0.1. In failing ones: diversity and novelty below 0.25, spread at 1/K, slopes below 0.01.
-# Between the two:
+# Healthy runs of the recipes have, after their first fifth, diversity, spread and novelty above 0.8 and slopes above
+# 0.1; failing ones diversity and novelty below 0.25, spread 1/K and slopes below 0.01. The thresholds lie between.
 _VARIETY = {"diversity": 0.4, "spread": 0.6, "novelty": 0.5}
 _SLOPE = 0.03
-_APART = 0.999  # separation from which D is never wrong, on 256 samples
+_APART = 0.999  # separation of a D that is never wrong on 256 samples
 _NO_GRADIENT = 1e-10  # L2 norm over all weights; Adam divides by the root mean square, plus 1e-8
 
 
@@ -285,7 +250,7 @@ def _lacks(row: dict[str, float], name: str) -> bool:
 
 
 def _diagnose(row: dict[str, float], loss: str) -> tuple[str, str] | None:
-    """What is wrong (one thing: that which causes the others), and a line on why and what helps; None for health."""
+    """The failure that causes the others, and a line on its reason and remedy; None if there is none."""
     apart = row["separation"] >= _APART
     if row.get("generator_gradient", 1.0) < _NO_GRADIENT:
         return (
@@ -305,7 +270,7 @@ def _diagnose(row: dict[str, float], loss: str) -> tuple[str, str] | None:
             f"D takes every fake for real, and {row['generator_slope']:.1e} of the generator's gradient is left: D "
             "lags behind; raise --discriminator-lr or --n-critic, or lower --generator-lr",
         )
-    if loss != "wasserstein" and apart and row["discriminator_slope"] < _SLOPE:
+    if not KINDS[loss].linear and apart and row["discriminator_slope"] < _SLOPE:
         return (
             "discriminator wins",
             f"it tells all fakes from real samples (gap {row['gap']:.3g} logits) and learns nothing more; lower "

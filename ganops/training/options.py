@@ -1,4 +1,4 @@
-"""The options of ``ganops train`` and ``ganops sample``: typed dataclasses, which tyro turns into command lines."""
+"""The options of the commands that train or use a run: typed dataclasses, which tyro turns into command lines."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.data import file_name
 from ganops.training.checkpoint import load_checkpoint
-from ganops.training.recipes import RECIPES, usual
+from ganops.training.recipes import RECIPES, default_settings
 from ganops.training.run import RunConfig
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-#: A flag that is only ever set.
+#: A flag without a negation.
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 
 
@@ -40,16 +40,18 @@ class TrainOptions(RunConfig):
     discriminator_lr: Annotated[float, tyro.conf.arg(aliases=["--lr-d"])] = RunConfig.discriminator_lr
     """Learning rate of the discriminator (two time scales: Heusel et al. 2017)."""
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")] = "hinge"
-    """One of those that ganops recipes lists."""
+    """See ganops recipes for a list."""
     out: Path | None = None
     """Folder of the run; None: runs/RECIPE-DATA."""
     resume: Flag = False
     """Continue the run in that folder, with its own settings."""
     overwrite: Flag = False
     """Replace the run in that folder."""
+    allow_changes: Flag = False
+    """With --resume, accept other data, and another batch size, learning rate, penalty and the like, with a warning."""
 
     def __post_init__(self) -> None:
-        # Nothing is checked while tyro is parsing, which would dress the message up; `config` checks.
+        # tyro would wrap the messages of checks made here; `config` checks.
         pass
 
     @property
@@ -59,7 +61,7 @@ class TrainOptions(RunConfig):
 
     @property
     def folder(self) -> Path:
-        """Where the run goes."""
+        """The run's folder."""
         return _default_folder(self.recipe, self.data) if self.out is None else self.out
 
 
@@ -76,14 +78,17 @@ class SampleOptions:
     seed: int = 0
     """Seed of z."""
     ema: bool = True
-    """From the moving average of the generator, where there is one."""
+    """From the moving average of the generator, if there is one."""
     label: int | None = None
     """The class to draw, from a conditional generator; None: every class in turn."""
+    overwrite: Flag = False
+    """Replace an existing file."""
 
     def check(self) -> None:
         """Raise a `ValueError` for values out of range."""
         if self.count < 1:
             raise ValueError(f"count must be at least 1, got {self.count}")
+        _check_seed(self.seed)
         if self.out.suffix not in (".png", ".npy"):
             raise ValueError(f"out must end in .png or .npy, got {str(self.out)!r}")
 
@@ -99,11 +104,17 @@ class EvaluateOptions:
     seed: int = 0
     """Seed of z; 0 gives the numbers of metrics.json."""
     ema: bool = True
-    """Of the moving average of the generator, where there is one."""
+    """Of the moving average of the generator, if there is one."""
+    overwrite: Flag = False
+    """Replace an existing file that is not the run's."""
+
+    def check(self) -> None:
+        """Raise a `ValueError` for values out of range."""
+        _check_seed(self.seed)
 
     @property
     def file(self) -> Path:
-        """Where the numbers go."""
+        """The file for the numbers."""
         folder = self.checkpoint if self.checkpoint.is_dir() else self.checkpoint.parent
         return folder / "evaluation.json" if self.out is None else self.out
 
@@ -113,11 +124,33 @@ class CardOptions:
     """Which paper card to run."""
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """One of those that ganops cards lists."""
+    """See ganops cards for a list."""
     seeds: int | None = None
-    """How many runs of each variant; None: as many as the card says."""
+    """Number of runs of each variant; None: the card's."""
     out: Path | None = None
-    """Folder of its runs; None: runs/cards/NAME. A card that was stopped goes on from there."""
+    """Folder of its runs; None: runs/cards/NAME. A card that was stopped continues from there."""
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed must be at least 0 and below 2^63, got {seed}")
+
+
+def _check_not_empty(command: str, arguments: Sequence[str]) -> None:
+    """Raise a `ValueError` for an empty path, which would be the working directory."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if argument.startswith("--") and equals and not value.strip():
+            name = option
+        elif not argument.strip():
+            name = before if before.startswith("--") else ""
+        else:
+            continue
+        if command != "train" or name == "--out":
+            raise ValueError(
+                f"{command}: {name.lstrip('-') or 'an argument'} is empty (an unset variable?); give a path, or '.' "
+                "for the working directory"
+            )
 
 
 def _default_folder(recipe: str, data: str) -> Path:
@@ -125,7 +158,7 @@ def _default_folder(recipe: str, data: str) -> Path:
 
 
 def _value(arguments: Sequence[str], name: str) -> str | None:
-    """The last value of ``--name value`` or ``--name=value``, before the arguments are parsed for good."""
+    """The last value of ``--name value`` or ``--name=value``, before the arguments are parsed."""
     found = None
     for i, argument in enumerate(arguments):
         if argument == f"--{name}" and i + 1 < len(arguments):
@@ -138,29 +171,30 @@ def _value(arguments: Sequence[str], name: str) -> str | None:
 def parse_train(arguments: Sequence[str]) -> TrainOptions:
     """The options of ``ganops train``.
 
-    What most of them default to depends on the recipe and the data, or on the run that is resumed: these are looked
-    up first, and tyro then shows and parses the rest with those defaults.
+    Most defaults depend on the recipe and the data, or on the run that is resumed. These are looked up first, and tyro
+    then shows and parses the rest with those defaults.
     """
+    _check_not_empty("train", arguments)
     helping = any(argument in ("-h", "--help") for argument in arguments)
     named = [argument for argument in arguments if argument in RECIPES]
     named += [argument for argument in arguments[:1] if not argument.startswith("-")]
     if not named and not helping:
         raise ValueError(f"train: RECIPE is missing; choose one of {', '.join(sorted(RECIPES))}")
     recipe = named[0] if named else "hinge"
-    _checks.choice("train", "recipe", recipe, RECIPES)
+    checks.choice("train", "recipe", recipe, RECIPES)
     data = _value(arguments, "data") or RECIPES[recipe].data
     if "--resume" in arguments and not helping:
         saved = load_checkpoint(_value(arguments, "out") or _default_folder(recipe, data))["config"]
         return _parse(arguments, {f.name: saved[f.name] for f in fields(RunConfig) if f.name in saved}, recipe)
-    base = usual(recipe, data)
+    base = default_settings(recipe, data)
     if not helping:
-        # What is asked for may change other defaults: first see what that is, then parse with these.
+        # The options given may change the defaults of others: parse for them, then again with these defaults.
         asked = _parse(arguments, base, recipe)
         usually = TrainOptions(**base)
         changes = {f.name: getattr(asked, f.name) for f in fields(RunConfig) if f.name not in ("recipe", "data")}
         changes = {name: value for name, value in changes.items() if value != getattr(usually, name)}
-        base = usual(recipe, data, **changes)
-    return _parse(["--help"] if helping else arguments, base, recipe)  # tyro's help leaves out what is already given
+        base = default_settings(recipe, data, **changes)
+    return _parse(["--help"] if helping else arguments, base, recipe)  # tyro's help omits options that are given
 
 
 def _parse(arguments: Sequence[str], defaults: dict[str, Any], recipe: str) -> TrainOptions:
@@ -176,14 +210,17 @@ def _parse(arguments: Sequence[str], defaults: dict[str, Any], recipe: str) -> T
 
 def parse_sample(arguments: Sequence[str]) -> SampleOptions:
     """The options of ``ganops sample``."""
+    _check_not_empty("sample", arguments)
     return tyro.cli(SampleOptions, prog="ganops sample", description="Draw from a trained generator.", args=arguments)
 
 
 def parse_evaluate(arguments: Sequence[str]) -> EvaluateOptions:
     """The options of ``ganops evaluate``."""
+    _check_not_empty("evaluate", arguments)
     return tyro.cli(EvaluateOptions, prog="ganops evaluate", description="Measure a generator.", args=arguments)
 
 
 def parse_card(arguments: Sequence[str]) -> CardOptions:
     """The options of ``ganops card``."""
+    _check_not_empty("card", arguments)
     return tyro.cli(CardOptions, prog="ganops card", description="Run and judge a paper card.", args=arguments)

@@ -1,7 +1,7 @@
-"""Recipes: a GAN by name is a set of settings and nothing else.
+"""Recipes: a GAN by name is a set of settings.
 
-To add one, add an entry to `RECIPES`. Its settings are fields of `RunConfig`; what it does not mention comes from
-`DEFAULTS` for the kind of data, then from the dataclass.
+To add one, add an entry to `RECIPES`. Its settings are fields of `RunConfig`. Other fields have the values of
+`DEFAULTS` for the kind of data, or else the dataclass's defaults.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.data import Kind, base_name, source
 from ganops.training.run import RunConfig
 
-__all__ = ["DEFAULTS", "RECIPES", "Recipe", "settings", "usual"]
+__all__ = ["DEFAULTS", "RECIPES", "Recipe", "default_settings", "settings"]
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Recipe:
 
     Attributes:
         summary: one line for ``ganops recipes``.
-        paper: where it comes from.
+        paper: its source.
         always: its settings on any data.
-        on: further settings by kind of data (``points``, ``images``), or for one data set by its name.
-        data: what it is trained on unless something else is named.
+        on: further settings by kind of data (``points``, ``images``) or by the name of a data set.
+        data: the default data set.
         kinds: the kinds of data that it is for.
     """
 
@@ -37,7 +37,7 @@ class Recipe:
     kinds: tuple[Kind, ...] = ("points", "images")
 
 
-#: What suits a kind of data whatever the recipe: sizes and rates chosen so that a run takes minutes on two CPU cores.
+#: Settings by kind of data for all recipes. With these sizes and rates a run takes minutes on two CPU cores.
 DEFAULTS: dict[Kind, dict[str, Any]] = {
     "points": {
         "model": "mlp",
@@ -67,7 +67,7 @@ _GRID25_PLAIN = {"generator_norm": "batch", "generator_lr": 1e-3, "discriminator
 
 RECIPES: dict[str, Recipe] = {
     "gan": Recipe(
-        "the original minimax game: saturates while the discriminator is sure, for study",
+        "the original minimax game, which saturates if the discriminator wins: for study",
         "Goodfellow et al. 2014, arXiv:1406.2661",
         {"loss": "minimax"},
         on={"grid25": _GRID25_PLAIN},
@@ -86,7 +86,7 @@ RECIPES: dict[str, Recipe] = {
     "mlegan": Recipe(
         "the generator minimises KL(data || model), as maximum likelihood does: gradients of high variance",
         "Goodfellow 2014, arXiv:1412.6515; 2017, arXiv:1701.00160",
-        # A single fake with a large logit has all of the gradient: exp(f). An R1 penalty keeps f small.
+        # The gradient exp(f) is dominated by single fakes with large logits. An R1 penalty keeps f small.
         {"loss": "mle", "penalty_kind": "r1"},
         on={"points": {"penalty": 0.1}, "images": {"penalty": 1.0, "discriminator_norm": "layer"}},
     ),
@@ -104,8 +104,8 @@ RECIPES: dict[str, Recipe] = {
         "hinge loss, spectral normalisation of the discriminator's weights",
         "Miyato et al. 2018, arXiv:1802.05957",
         {"loss": "hinge", "spectral_norm": True, "discriminator_norm": "none"},
-        # With slopes of at most 1 D cannot tell points sigma = 0.01 apart by the margin of 1 that its loss asks for: no
-        # mode of the ring is found. At 30 all of them are.
+        # With slopes of at most 1 D cannot separate points at sigma = 0.01 by the loss's margin of 1, and no mode of
+        # the ring is found. With 30 all modes are found.
         on={
             "points": {
                 "lipschitz": 30.0,
@@ -120,7 +120,7 @@ RECIPES: dict[str, Recipe] = {
         "Wasserstein loss, critic's weights clipped after each of its steps",
         "Arjovsky et al. 2017, arXiv:1701.07875",
         {"loss": "wasserstein", "n_critic": 5, "optimizer": "rmsprop"},
-        # In three narrow layers of weights below 0.01 nothing is left of the signal: a toy critic needs more room.
+        # With weights below 0.01 the signal vanishes in three narrow layers, so the limit is larger for toys.
         on={
             "points": {
                 "clip": 0.1,
@@ -145,9 +145,9 @@ RECIPES: dict[str, Recipe] = {
                 "lr_decay": 0.5,
                 "steps": 4000,
             },
-            # The critic's difference grows with the data's scale and the penalty does not: here the grid is four times
-            # as wide as the ring, and the paper's 0.1 (for data about as wide as the ring) leaves slopes far above 1.
-            # All modes are found within 3,000 steps; the rest sharpens them: 54 % within 3 sigma then, 93 % at 6,000.
+            # The critic's difference grows with the data's scale and the penalty does not. The grid is four times as
+            # wide as the ring, and the paper's 0.1, for data about as wide as the ring, leaves slopes far above 1. All
+            # modes are found within 3,000 steps, with 54 % of the samples within 3 sigma; at 6,000 these are 93 %.
             "grid25": {
                 "penalty": 1.0,
                 "penalty_every": 4,
@@ -191,11 +191,10 @@ RECIPES: dict[str, Recipe] = {
         kinds=("images",),
     ),
     "cgan": Recipe(
-        "both networks are told the class: concatenated in the generator, projected in the discriminator",
+        "both networks take the class: concatenated in the generator, projected in the discriminator",
         "Mirza & Osindero 2014, arXiv:1411.1784; Miyato & Koyama 2018, arXiv:1802.05637",
-        # A discriminator that is told the class sees it in every batch, and with the class alone to go by a generator
-        # soon makes one image of each: batch norm's statistics, which give an unconditional collapse away, hardly move.
-        # R1 keeps D from rewarding a single image, and G learns no faster than D.
+        # A conditional generator easily collapses to one image per class, which batch norm's statistics in D hardly
+        # show. R1 keeps D from rewarding a single image, and G learns no faster than D.
         {
             "loss": "non_saturating",
             "conditional": True,
@@ -220,8 +219,8 @@ RECIPES: dict[str, Recipe] = {
             "batch_size": 16,
             "steps": 2000,
         },
-        # Where half of the image is open, L1 wants the mean of all that it could be, and at 100 it has the say: lower,
-        # the strokes are sharp (Frechet distance 10.5 against 16.0; L1 alone: 27.4).
+        # If half of the image is unknown, L1 prefers the mean of all possible ones. With a lower weight than 100 the
+        # strokes are sharp (Frechet distance 10.5; weight 100: 16.0; L1 alone: 27.4).
         on={"mnist_half": {"l1_weight": 10.0}},
         data="mnist_half",
         kinds=("images",),
@@ -234,11 +233,11 @@ RECIPES: dict[str, Recipe] = {
         data="ring8",
     ),
     "pacgan": Recipe(
-        "the discriminator judges packs of samples, and sees when they resemble each other",
+        "the discriminator scores packs of samples, and detects samples that resemble each other",
         "Lin et al. 2018, arXiv:1712.04086",
         {"loss": "non_saturating", "pack": 2},
-        # In four dimensions the grid is 625 narrow peaks, which D finds late: the modes are held from early on, and
-        # sharpen while the rates fall. A hundred packs a batch, as in the paper.
+        # A pack of two has 625 narrow modes in four dimensions, which D learns late: the modes are held early and
+        # sharpen while the rates fall. Batches have 100 packs, as in the paper.
         on={
             "grid25": {
                 "batch_size": 200,
@@ -252,7 +251,7 @@ RECIPES: dict[str, Recipe] = {
         data="ring8",
     ),
     "minibatch": Recipe(
-        "minibatch discrimination: the discriminator sees how close the samples of its batch are",
+        "minibatch discrimination: the discriminator sees how close the samples of a batch are",
         "Salimans et al. 2016, arXiv:1606.03498",
         {"loss": "non_saturating", "minibatch_discrimination": True},
         on={"grid25": _GRID25_PLAIN},
@@ -260,9 +259,9 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-def usual(recipe: str, data: str | None = None, **changes: Any) -> dict[str, Any]:
-    """What the settings of `recipe` on `data` are where `changes` do not say otherwise, unchecked."""
-    _checks.choice("train", "recipe", recipe, RECIPES)
+def default_settings(recipe: str, data: str | None = None, **changes: Any) -> dict[str, Any]:
+    """The default settings of `recipe` on `data`, given the `changes` to them; not checked."""
+    checks.choice("train", "recipe", recipe, RECIPES)
     chosen = RECIPES[recipe]
     data = chosen.data if data is None else data
     kind = source(data).kind
@@ -271,7 +270,7 @@ def usual(recipe: str, data: str | None = None, **changes: Any) -> dict[str, Any
     own = {**chosen.on.get(kind, {}), **chosen.on.get(base_name(data), {})}
     values = {"recipe": recipe, "data": data, **DEFAULTS[kind], **chosen.always, **own}
     if changes.get("model", values["model"]) != values["model"]:
-        values.pop("width", None)  # it was meant for the other model, which counts in other units
+        values.pop("width", None)  # it has another unit in the other model
     wanted = {**values, **changes}
     if (wanted.get("penalty") or wanted.get("unroll")) and values.get("discriminator_norm") == "batch":
         values["discriminator_norm"] = "layer"
@@ -283,17 +282,17 @@ def usual(recipe: str, data: str | None = None, **changes: Any) -> dict[str, Any
 def settings(recipe: str, data: str | None = None, **changes: Any) -> RunConfig:
     """The settings of `recipe` on `data`, with `changes`.
 
-    What a change makes impossible is left out of the defaults: a gradient penalty or unrolling gives the discriminator
-    ``layer`` where batch norm is only the default, and another model brings its own width.
+    Defaults that a change excludes are replaced: with a gradient penalty or unrolling the default normalisation of the
+    discriminator is ``layer`` instead of batch norm, and another model has its own default width.
 
     Args:
         recipe: one of `RECIPES`.
-        data: one of `ganops.data.SOURCES`, with its options if any; None: what the recipe is usually trained on.
+        data: one of `ganops.data.SOURCES`, with options if any; None: the recipe's default.
         changes: fields of `RunConfig`.
 
     Raises:
-        ValueError: an unknown name (the nearest one is offered), a value out of range, or settings that do not go
-            together (with the reason).
+        ValueError: an unknown name (the nearest one is suggested), a value out of range, or settings that exclude each
+            other (with the reason).
         TypeError: a field that does not exist, or a value of the wrong type.
     """
-    return RunConfig(**{**usual(recipe, data, **changes), **changes})
+    return RunConfig(**{**default_settings(recipe, data, **changes), **changes})

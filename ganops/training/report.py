@@ -1,4 +1,4 @@
-"""What a run leaves behind: pictures and numbers, each file written whole or not at all."""
+"""The pictures and numbers of a run, each file written atomically."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from ganops._optional import require
 from ganops.data import Dataset
 
 __all__ = [
-    "check_folder",
     "image_grid",
     "strict",
     "write_curves",
@@ -35,20 +33,8 @@ _MOST_COLUMNS = 20  # a column for each class, up to so many classes
 _CLOUD = 10_000  # points in samples.png
 
 
-def check_folder(path: Path) -> None:
-    """Make the folder if need be and see that files can be written to it, before hours are spent on what goes there."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"out: folder {str(path)!r} cannot be written ({error.strerror or error}); choose another one"
-        ) from error
-
-
 def strict(value: Any) -> Any:
-    """`value` in terms that strict JSON has: NaN and infinities become null, tuples lists."""
+    """`value` as strict JSON can hold it: NaN and infinities become null, tuples lists."""
     if isinstance(value, dict):
         return {key: strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -63,7 +49,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def write_history(path: Path, history: list[dict[str, float]]) -> None:
-    """Rows of numbers over the steps as CSV; a number that some rows lack is empty there."""
+    """Rows of numbers as CSV; a number that a row does not have is empty."""
     text = io.StringIO()
     names = dict.fromkeys(name for row in history for name in row) or ["step"]
     writer = csv.DictWriter(text, fieldnames=list(names), lineterminator="\n")
@@ -73,7 +59,7 @@ def write_history(path: Path, history: list[dict[str, float]]) -> None:
 
 
 def _figure(**options: Any) -> Any:
-    """A matplotlib figure drawn by Agg: no display, and none of pyplot's global state."""
+    """A matplotlib figure that needs no display and none of pyplot's global state."""
     require("matplotlib", "drawing pictures")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -98,7 +84,7 @@ def write_curves(path: Path, history: list[dict[str, float]]) -> None:
         ("penalty", "gradient penalty (weighted)"),
     ):
         if history and name in history[0]:
-            axes.plot(steps, [row[name] for row in history], label=label, linewidth=1)
+            axes.plot(steps, [row.get(name, math.nan) for row in history], label=label, linewidth=1)
     if history:
         axes.legend(frameon=False)
     axes.grid(alpha=0.3)
@@ -115,7 +101,9 @@ def image_grid(images: Tensor, columns: int | None = None) -> Tensor:
     count, _, height, width = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    picture = torch.full((3, rows * (height + 1) + 1, columns * (width + 1) + 1), 0.5)
+    picture = torch.full(
+        (3, rows * (height + 1) + 1, columns * (width + 1) + 1), 0.5, device="cpu", dtype=torch.float32
+    )
     for i, image in enumerate(images.float().clamp(-1, 1) * 0.5 + 0.5):
         top, left = i // columns * (height + 1) + 1, i % columns * (width + 1) + 1
         picture[:, top : top + height, left : left + width] = image
@@ -137,10 +125,10 @@ def _write_points(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
     clouds = [("generated", fake)]
     if dataset is not None:
         clouds.insert(0, (f"real ({dataset.name})", dataset.samples[:_CLOUD].cpu()))
-    # Limits from the real data (the first cloud): a stray sample must not shrink the picture to a dot.
+    # Limits from the real data (the first cloud), so that one outlier does not shrink the picture to a dot.
     reference = clouds[0][1]
     reference = reference[torch.isfinite(reference).all(dim=1)]
-    low, high = (reference.amin(0), reference.amax(0)) if len(reference) else (-torch.ones(2), torch.ones(2))
+    low, high = (reference.amin(0), reference.amax(0)) if len(reference) else reference.new_tensor([[-1, -1], [1, 1]])
     margin = 0.15 * (high - low).max().clamp(min=1e-3)
     limits = [(float(a - margin), float(b + margin)) for a, b in zip(low, high, strict=True)]
     figure = _figure(figsize=(5 * len(clouds), 5))
@@ -150,7 +138,7 @@ def _write_points(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
         counts, _ = torch.histogramdd(
             finite.double(), bins=[150, 150], range=[edge for limit in limits for edge in limit]
         )
-        # Square root: a mode with a hundredth of the samples still shows.
+        # Square root, so that a mode with a hundredth of the samples is visible.
         axes.imshow(
             counts.T.sqrt().numpy(),
             origin="lower",
@@ -164,16 +152,16 @@ def _write_points(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
 
 
 def _write_line(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
-    """Histograms of real and fake numbers over one axis; what lies outside the picture is missing from the area."""
+    """Histograms of real and fake numbers; numbers outside the picture are missing from the area."""
     clouds = [("generated", fake, "#D55E00")]
     if dataset is not None:
         clouds.insert(0, (f"real ({dataset.name})", dataset.samples[:_CLOUD].cpu(), "#0072B2"))
     finite = [points[torch.isfinite(points)].double() for _, points, _ in clouds]
-    # The middle 99 % of each: a generator that is far off shows, a stray sample does not shrink the rest to a line.
+    # The middle 99 % of each: a generator that is far off is visible, and one outlier does not shrink the rest.
     ends = [points.quantile(points.new_tensor([0.005, 0.995])) for points in finite if len(points)]
     low, high = (float(torch.cat(ends).min()), float(torch.cat(ends).max())) if ends else (-1.0, 1.0)
     margin = 0.15 * max(high - low, 1e-3 * max(abs(low), abs(high), 1.0))
-    edges = torch.linspace(low - margin, high + margin, 101, dtype=torch.float64)
+    edges = torch.linspace(low - margin, high + margin, 101, dtype=torch.float64, device="cpu")
     figure = _figure(figsize=(8, 4.5))
     axes = figure.add_subplot(xlabel="x", ylabel="density")
     for (label, points, colour), inside in zip(clouds, finite, strict=True):
@@ -189,14 +177,14 @@ def _write_line(path: Path, fake: Tensor, dataset: Dataset | None) -> None:
 def write_samples(
     path: Path, sample: Callable[[int], Tensor], dataset: Dataset | None, classes: int | None = None
 ) -> None:
-    """Draw samples to `path`: a grid of images (1 or 3 channels), or the density of points on the line or in the plane
-    beside the data's. Samples of another shape have no picture, and none is written.
+    """Draw samples: a grid of images with 1 or 3 channels, or the density of points on the line or in the plane beside
+    the data's. For samples of another shape nothing is written.
 
     Args:
-        path: where to.
-        sample: so many samples, the classes of a conditional generator in turn.
+        path: of the picture.
+        sample: returns samples for a count, with the classes of a conditional generator in turn.
         dataset: the data that they imitate.
-        classes: of a conditional generator: each gets a column.
+        classes: number of classes of a conditional generator; each has a column.
     """
     shape = tuple(sample(1).shape[1:])
     if shape in ((1,), (2,)):
@@ -207,7 +195,7 @@ def write_samples(
 
 
 def write_triples(path: Path, conditions: Tensor, made: Tensor, targets: Tensor) -> None:
-    """Of each pair the condition, what was made of it, and the target, side by side; four to a row."""
+    """For each pair the condition, the sample made from it, and the target, side by side; four to a row."""
     triples = [images.cpu().float() for images in (conditions, made, targets)]
     channels = max(images.shape[1] for images in triples)
     triples = [images.expand(-1, channels, -1, -1) if images.shape[1] == 1 else images for images in triples]
@@ -217,7 +205,7 @@ def write_triples(path: Path, conditions: Tensor, made: Tensor, targets: Tensor)
 def write_sample_picture(
     path: Path, samples: Tensor, dataset: Dataset | None = None, columns: int | None = None
 ) -> None:
-    """`samples` as they are: (N, 1) and (N, 2) as a density, (N, C, H, W) as a grid."""
+    """Draw `samples`: (N, 1) and (N, 2) as a density, (N, C, H, W) as a grid."""
     if samples.shape[1:] == (1,):
         _write_line(path, samples, dataset)
     elif samples.shape[1:] == (2,):

@@ -1,8 +1,11 @@
-"""From names to a finished run: data, models and trainer as the settings say."""
+"""Runs by name: the data, networks and trainer of a recipe's settings, and what is made from its checkpoints."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,28 +14,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganops import _checks, data, models
+from ganops import data, models
+from ganops._common import checks
+from ganops._memory import MemoryBudget, available_memory, format_bytes
 from ganops.models import Norm, Upsampling
-from ganops.training import combinations, evaluation, report
+from ganops.training import combinations, evaluation, schema
 from ganops.training.checkpoint import load_checkpoint
 from ganops.training.config import TrainingConfig
-from ganops.training.trainer import Trainer, draw
+from ganops.training.examples import draw
+from ganops.training.folder import RunFolder
+from ganops.training.noise import cpu_generator, normal
+from ganops.training.state import check_fits
+from ganops.training.trainer import Trainer
 
 __all__ = ["RunConfig", "build_trainer", "evaluate_checkpoint", "generator_of", "sample_condition", "train"]
-
-#: Files of an earlier run that a new one in the same folder replaces.
-RUN_FILES = (
-    "checkpoint.pt", "best.pt", "diverged.pt",
-    "config.json", "metrics.json", "evaluation.json", "samples.png", "curves.png", "history.csv", "monitor.csv",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(TrainingConfig):
-    """A run by names: what `TrainingConfig` says, and which data and which networks."""
+    """A run by names: how to train, on which data, which networks."""
 
     recipe: str = "hinge"
-    """Where these settings came from; a label once they are made."""
+    """The recipe that these settings came from; a label only."""
     data: str = "mnist"
     """Data set: mnist, ring8, ...; ganops recipes lists them."""
     model: str = "dcgan"
@@ -49,56 +52,83 @@ class RunConfig(TrainingConfig):
     spectral_norm: bool = False
     """Spectral normalisation of the discriminator's weights, in place of its discriminator_norm."""
     lipschitz: float = 1.0
-    """With spectral_norm, what the logits are multiplied by: the bound of the discriminator's slope, which 1 makes too
-    flat where the data is finer than the loss's margin."""
+    """With spectral_norm, a factor of the logits: the bound of the discriminator's slope. 1 is too flat for data that
+    is finer than the loss's margin."""
     minibatch_discrimination: bool = False
-    """Tell the discriminator's last layer how close the samples of its batch are to each other."""
+    """Add to the discriminator's last layer how close the samples of its batch are to each other."""
     minibatch_stddev: bool = False
-    """Tell the discriminator's last layer how varied its batch is, in groups of four."""
+    """Add to the discriminator's last layer the standard deviation over groups of four samples."""
     upsample: Upsampling = "transposed"
-    """How dcgan's and unet's generators enlarge their maps."""
+    """How the generators of dcgan and unet upsample."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         data.source(self.data)
-        _checks.choice("train", "model", self.model, models.MODELS)
-        _checks.choice("train", "generator_norm", self.generator_norm, models.NORMS)
-        _checks.choice("train", "discriminator_norm", self.discriminator_norm, models.NORMS)
-        _checks.choice("train", "upsample", self.upsample, models.UPSAMPLINGS)
+        checks.choice("train", "model", self.model, models.MODELS)
+        checks.choice("train", "generator_norm", self.generator_norm, models.NORMS)
+        checks.choice("train", "discriminator_norm", self.discriminator_norm, models.NORMS)
+        checks.choice("train", "upsample", self.upsample, models.UPSAMPLINGS)
         if not self.lipschitz > 0:
             raise ValueError(f"lipschitz must be above 0, got {self.lipschitz!r}")
         combinations.check_model(self)
 
     @property
     def norm_of_discriminator(self) -> Norm:
-        """What the discriminator is normalised by, when all is said."""
+        """The normalisation of the discriminator, spectral norm included."""
         return "spectral" if self.spectral_norm else self.discriminator_norm
 
     @property
     def source(self) -> data.Source:
-        """The data set before it is loaded."""
+        """The entry of the data set, which is not loaded."""
         return data.source(self.data)
 
 
-def _build(
-    config: RunConfig, shape: tuple[int, ...], classes: int | None, condition_shape: tuple[int, ...] | None
-) -> tuple[nn.Module, nn.Module]:
-    return models.build(
-        config.model,
-        shape,
-        latent_dim=config.latent_dim,
-        width=config.width,
-        discriminator_width=config.discriminator_width,
-        generator_norm=config.generator_norm,
-        discriminator_norm=config.norm_of_discriminator,
-        pack=config.pack,
-        classes=classes,
-        condition_shape=condition_shape,
-        upsample=config.upsample,
-        minibatch_discrimination=config.minibatch_discrimination,
-        minibatch_stddev=config.minibatch_stddev,
-        lipschitz=config.lipschitz,
-    )
+#: Numbers kept for a weight: itself, its gradient, two means of the optimiser's; for half of them an average.
+_COPIES = 4.5
+
+
+def _build(config: RunConfig, extra: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+    """The networks for the settings and the shapes in a checkpoint's ``extra``.
+
+    Raises:
+        ValueError: they do not fit into memory.
+    """
+    condition = extra["condition_shape"]
+    limit = available_memory()
+    try:
+        with MemoryBudget(limit / _COPIES), torch.device("cpu"), _float32():
+            return models.build(
+                config.model,
+                tuple(extra["shape"]),
+                latent_dim=config.latent_dim,
+                width=config.width,
+                discriminator_width=config.discriminator_width,
+                generator_norm=config.generator_norm,
+                discriminator_norm=config.norm_of_discriminator,
+                pack=config.pack,
+                classes=extra["classes"],
+                condition_shape=None if condition is None else tuple(condition),
+                upsample=config.upsample,
+                minibatch_discrimination=config.minibatch_discrimination,
+                minibatch_stddev=config.minibatch_stddev,
+                lipschitz=config.lipschitz,
+            )
+    except MemoryError as error:
+        raise ValueError(
+            f"model {config.model!r} with width {config.width} and latent_dim {config.latent_dim} does not fit into "
+            f"{format_bytes(limit)} of memory ({error}); choose smaller ones"
+        ) from None
+
+
+@contextlib.contextmanager
+def _float32() -> Iterator[None]:
+    """Make float32 the default dtype, whatever it was."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _for_model(config: RunConfig, dataset: data.Dataset) -> data.Dataset:
@@ -114,8 +144,8 @@ def _for_model(config: RunConfig, dataset: data.Dataset) -> data.Dataset:
     return dataset
 
 
-def build_trainer(config: RunConfig, out: str | Path | None = None) -> Trainer:
-    """Load the data, seed every generator, build the networks, and give the trainer that would train them."""
+def build_trainer(config: RunConfig, out: str | Path | RunFolder | None = None) -> Trainer:
+    """Load the data, seed the global generators, build the networks, and return their trainer."""
     config.torch_device()  # fail before the data is loaded
     dataset = _for_model(config, data.load(config.data))
     if config.conditional and dataset.conditions is None and dataset.labels is None:
@@ -131,56 +161,71 @@ def build_trainer(config: RunConfig, out: str | Path | None = None) -> Trainer:
         "classes": dataset.classes if config.conditional and not images else None,
         "condition_shape": list(dataset.conditions.shape[1:]) if images else None,
     }
-    generator, discriminator = _build(config, *_shapes(extra))
+    generator, discriminator = _build(config, extra)
     return Trainer(generator, discriminator, dataset, config, out=out, extra=extra)
 
 
-def _shapes(extra: dict[str, Any]) -> tuple[tuple[int, ...], int | None, tuple[int, ...] | None]:
-    """What the networks depend on beside the settings, from what a checkpoint keeps of it."""
-    condition = extra["condition_shape"]
-    return tuple(extra["shape"]), extra["classes"], None if condition is None else tuple(condition)
-
-
 def train(
-    config: RunConfig, out: str | Path | None = None, *, resume: bool = False, overwrite: bool = False
+    config: RunConfig,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    allow_changes: bool = False,
 ) -> dict[str, Any]:
     """Train as `config` says and write the run's folder.
 
     Args:
         config: see `ganops.training.settings` for those of a recipe.
         out: the run's folder; None: nothing is written.
-        resume: continue the run in `out`, to the bit as if it had not stopped.
+        resume: continue the run in `out`, bit-exactly as if it had not stopped.
         overwrite: replace a run that is already in `out`.
+        allow_changes: with `resume`, accept other data and some other settings, with a warning; see
+            `Trainer.load_state_dict`.
 
     Returns:
-        What ``metrics.json`` holds; see `Trainer.run`.
+        The content of ``metrics.json``; see `Trainer.run`.
 
     Raises:
-        ValueError: `out` cannot be written, or holds a run that nothing was said about.
+        ValueError: `out` is empty, cannot be written, is in use, holds a run and neither `resume` nor `overwrite` is
+            given, or holds other files of the same names; or the networks do not fit into memory.
         FileNotFoundError: `resume` and there is no checkpoint.
     """
-    out = None if out is None else Path(out)
-    if resume and out is None:
+    folder = None if out is None else RunFolder(out)
+    if resume and folder is None:
         raise ValueError("resume: out is missing; give the folder of the run to continue")
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other; choose one")
+    if allow_changes and not resume:
+        raise ValueError("allow_changes says what a resumed run may differ in; add --resume, or leave it out")
+    _refuse_several_processes()
+    if folder is None:
+        return build_trainer(config).run()
     if resume:
-        state = load_checkpoint(out)  # a missing or damaged one is noticed before anything else is done
-        trainer = build_trainer(config, out)
-        trainer.load_state_dict(state)
-    else:
-        if out is not None and (out / "checkpoint.pt").exists() and not overwrite:
-            raise ValueError(
-                f"out: folder {str(out)!r} already holds a run; add --resume to continue it, --overwrite to replace "
-                "it, or choose another --out"
-            )
-        trainer = build_trainer(config, out)
-    if out is not None:
-        report.check_folder(out)
-        if not resume:
-            for name in RUN_FILES:
-                (out / name).unlink(missing_ok=True)
-    return trainer.run()
+        load_checkpoint(folder.path)  # refuse a missing or damaged one before anything is written
+        with folder.use():
+            trainer = build_trainer(config, folder)
+            trainer.load(allow_changes=allow_changes)
+            return trainer.run()
+    folder.check()
+    if not overwrite:
+        folder.check_unused()
+    trainer = build_trainer(config, folder)
+    with folder.use():
+        if not overwrite:
+            folder.check_unused()  # again: meanwhile another process may have trained there
+        folder.clear()
+        return trainer.run()
+
+
+def _refuse_several_processes() -> None:
+    """Every process would train a whole run of its own."""
+    processes = int(os.environ.get("WORLD_SIZE", "1")) if torch.distributed.is_torchelastic_launched() else 1
+    if processes > 1:
+        raise ValueError(
+            f"train: {processes} processes were started by torchrun, and a run is trained by one; start it without "
+            "torchrun"
+        )
 
 
 def generator_of(state: dict[str, Any], *, ema: bool = True) -> tuple[nn.Module, RunConfig]:
@@ -188,26 +233,33 @@ def generator_of(state: dict[str, Any], *, ema: bool = True) -> tuple[nn.Module,
 
     Args:
         state: from `load_checkpoint`.
-        ema: its moving average, where there is one, rather than the generator itself.
+        ema: its moving average, if there is one, instead of the generator itself.
+
+    Raises:
+        ValueError: the checkpoint is of your own networks, or its parts do not fit together.
     """
     if "shape" not in state["extra"]:
         raise ValueError(
             "checkpoint: it is of your own networks, which only your code can build: make a Trainer and load it there"
         )
+    schema.check(state["extra"], schema.NAMED_RUN, "checkpoint: extra")
     known = {field.name for field in fields(RunConfig)}
-    config = RunConfig(**{name: value for name, value in state["config"].items() if name in known})
-    generator, _ = _build(config, *_shapes(state["extra"]))
+    try:
+        config = RunConfig(**{name: value for name, value in state["config"].items() if name in known})
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"checkpoint: its settings are invalid: {error}") from error
+    generator, _ = _build(config, state["extra"])
+    weights = state["generator"]
     if ema and state["ema"] is not None:
         prefix = "module."
-        weights = {name[len(prefix) :]: v for name, v in state["ema"].items() if name.startswith(prefix)}
-    else:
-        weights = state["generator"]
+        weights = {name.removeprefix(prefix): v for name, v in state["ema"].items() if name.startswith(prefix)}
+    check_fits("generator", generator, weights)
     generator.load_state_dict(weights)
     return generator, config
 
 
 def sample_condition(state: dict[str, Any], config: RunConfig, count: int, label: int | None) -> torch.Tensor | None:
-    """What `count` samples from a checkpoint are conditioned on: one class, every class in turn, or the data's images.
+    """Conditions for `count` samples from a checkpoint: one class, every class in turn, or the data's images.
 
     Args:
         state: from `load_checkpoint`.
@@ -216,20 +268,22 @@ def sample_condition(state: dict[str, Any], config: RunConfig, count: int, label
         label: the class; None: all in turn.
 
     Raises:
-        ValueError: a label for a generator that knows none, or one out of range.
+        ValueError: a label for a generator without classes, or one out of range.
     """
-    classes = state["extra"]["classes"]
+    classes = state["extra"].get("classes")
     if label is not None and classes is None:
         raise ValueError("label: this generator was not trained on labels; leave it out, or train with --conditional")
     if label is not None and not 0 <= label < classes:
         raise ValueError(f"label must lie in [0, {classes}), got {label}")
     if not config.conditional:
         return None
-    turn = torch.arange(count)
+    turn = torch.arange(count, device="cpu")
     if classes is None:
         images = data.load(config.data).conditions
+        if images is None:
+            raise ValueError(f"checkpoint: it makes images from images, and data {config.data!r} has no pairs")
         return images[(turn * (len(images) // count or 1)) % len(images)]  # from all over the data
-    return turn % classes if label is None else torch.full((count,), label)
+    return turn % classes if label is None else torch.full((count,), label, device="cpu")
 
 
 def evaluate_checkpoint(path: str | Path, *, ema: bool = True, seed: int = 0) -> dict[str, Any]:
@@ -237,14 +291,14 @@ def evaluate_checkpoint(path: str | Path, *, ema: bool = True, seed: int = 0) ->
 
     Args:
         path: a run's folder, or one of its checkpoints.
-        ema: of the generator's moving average, where there is one, rather than of the generator itself.
-        seed: of z; the runs' own is 0.
+        ema: of the generator's moving average, if there is one, instead of the generator itself.
+        seed: of z; runs use 0.
 
     Returns:
-        ``recipe``, ``data``, ``step``, ``samples_from``, ``seed``, and what `ganops.metrics.evaluate` returns.
+        ``recipe``, ``data``, ``step``, ``samples_from``, ``seed``, and the result of `ganops.metrics.evaluate`.
 
     Raises:
-        ValueError: nothing is known about the data that could be measured.
+        ValueError: the data has neither labels nor modes, so there are no metrics for it.
     """
     state = load_checkpoint(path)
     generator, config = generator_of(state, ema=ema)
@@ -252,13 +306,12 @@ def evaluate_checkpoint(path: str | Path, *, ema: bool = True, seed: int = 0) ->
     paired = config.conditional and dataset.conditions is not None
 
     def sample(count: int, condition: torch.Tensor | None) -> torch.Tensor:
-        z = torch.randn(count, config.latent_dim, generator=torch.Generator().manual_seed(seed))
-        return draw(generator, z, condition)
+        return draw(generator, normal(count, config.latent_dim, generator=cpu_generator(seed)), condition)
 
     held_out = dataset.split()[1] if paired else None
-    found = evaluation.measure(sample, dataset, held_out, state["extra"]["classes"], last=True)
+    found = evaluation.measure(sample, dataset, held_out, state["extra"].get("classes"), last=True)
     if not found:
-        raise ValueError(f"evaluate: data {config.data!r} has neither labels nor modes, so nothing can be measured")
+        raise ValueError(f"evaluate: data {config.data!r} has neither labels nor modes, so there are no metrics for it")
     return {
         "recipe": config.recipe,
         "data": config.data,

@@ -1,7 +1,7 @@
-"""Looking ahead: optimiser steps as differentiable functions (Metz et al. 2017, arXiv:1611.02163).
+"""Differentiable optimiser steps, for unrolled GANs (Metz et al. 2017, arXiv:1611.02163).
 
-The update rules are those of `torch.optim`, written without in-place operations on tensors that a graph leads to, and
-begin with the state that the optimiser has. Nothing of the optimiser or of the network is changed.
+The update rules are those of `torch.optim`, out of place. They begin with the optimiser's state; neither the optimiser
+nor the network is changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["LookAhead"]
 
 
 def _root(x: Tensor) -> Tensor:
-    """√x with the subgradient 0 at 0: a weight that no sample has moved yet has no slope, rather than NaN."""
+    """√x with the subgradient 0 at 0, so that a weight without any gradient yet gives 0 instead of NaN."""
     positive = x > 0
     return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
 
@@ -49,14 +49,14 @@ _RULES: dict[type[torch.optim.Optimizer], Callable[..., tuple[Tensor, dict[str, 
 
 
 class LookAhead:
-    """A discriminator some optimiser steps ahead, as a function of everything that those steps depended on.
+    """A discriminator some optimiser steps ahead, differentiable in everything that those steps depended on.
 
-    Call it like the network. `step` moves it; the network and its optimiser stay as they are, to the bit.
+    Call it like the network. `step` updates it; the network and its optimiser are not changed.
 
     Args:
-        network: its parameters that need a gradient are what moves; buffers (spectral norm's vectors) are copied.
-        optimizer: Adam, RMSprop or SGD over those parameters, without momentum or weight decay beyond Adam's means.
-        clip: clamp the weights of `clipped` to [−clip, clip] after each step; 0: off.
+        network: its trainable parameters are updated; buffers (spectral norm's vectors) are copied.
+        optimizer: Adam, RMSprop or SGD over those parameters, without momentum or weight decay.
+        clip: after each step, clip `clipped` to [−clip, clip]; 0: off.
         clipped: parameters.
     """
 
@@ -75,14 +75,14 @@ class LookAhead:
         self._parameters = {name: p.detach().requires_grad_() for name, p in named.items()}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """What the network says with the weights that it would have now."""
+        """The network's output with the updated weights."""
         return functional_call(self._network, (self._parameters, self._buffers), inputs)
 
     def step(self, loss: Tensor) -> None:
-        """One optimiser step on `loss`, a function of this object's calls; later calls depend on it."""
+        """One optimiser step on `loss`, which was computed by calls of this object; later calls use its result."""
         gradients = torch.autograd.grad(loss, list(self._parameters.values()), create_graph=True, allow_unused=True)
         for (name, group), gradient in zip(self._names, gradients, strict=True):
-            if gradient is None:  # as in torch.optim: what has no gradient does not move
+            if gradient is None:  # as in torch.optim
                 continue
             moved, self._state[name] = self._rule(self._parameters[name], gradient, self._state[name], group)
             self._parameters[name] = moved.clamp(-self._clip, self._clip) if name in self._clipped else moved

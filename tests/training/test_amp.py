@@ -49,7 +49,7 @@ def test_steps_are_those_of_float32_but_for_rounding(amp, optimizer):
     moves = []
     for precision in ("off", amp):
         trainer = make(amp=precision, optimizer=optimizer, clip=0.5, **WGAN_GP)
-        for scaler in trainer._scalers().values():
+        for scaler in trainer.scalers.values():
             if scaler.is_enabled():
                 scaler.load_state_dict({**scaler.state_dict(), "scale": 64.0})  # nothing overflows: no step is skipped
         trainer.step()  # the first one clips what the initial weights have too much
@@ -65,14 +65,14 @@ def test_steps_are_those_of_float32_but_for_rounding(amp, optimizer):
 
 def test_an_overflow_is_skipped_and_is_no_divergence():
     trainer = make(amp="fp16", **WGAN_GP)
-    scaler = trainer._discriminator_scaler
+    scaler = trainer.scalers["discriminator"]
     scaler.load_state_dict({**scaler.state_dict(), "scale": 2.0**40})
     before = [p.detach().clone() for p in trainer.discriminator.parameters()]
     losses = trainer.discriminator_step(POINTS[:8])
     assert not losses.isfinite().all()  # the penalty's own gradient overflowed
     assert all(torch.equal(p, q) for p, q in zip(trainer.discriminator.parameters(), before, strict=True))
     assert scaler.get_scale() == 2.0**39
-    trainer._pending = [torch.tensor([1.0, torch.nan, 1.0]), torch.tensor([1.0, 2.0, 3.0])]
+    trainer.losses.pending = [torch.tensor([1.0, torch.nan, 1.0]), torch.tensor([1.0, 2.0, 3.0])]
     trainer._record()
     assert trainer.history[-1]["penalty"] == 2.0
 
@@ -90,7 +90,7 @@ def test_continued_to_the_bit_with_the_scalers(tmp_path):
     make(tmp_path / "parts", amp="fp16", steps=4, **WGAN_GP).run()
     resumed = make(tmp_path / "parts", amp="fp16", steps=7, **WGAN_GP)
     resumed.load()
-    assert resumed._discriminator_scaler.get_scale() < 2.0**16  # steps have been skipped: there is something to keep
+    assert resumed.scalers["discriminator"].get_scale() < 2.0**16  # steps have been skipped: there is something to keep
     resumed.run()
     whole, parts = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=False) for n in ("whole", "parts"))
     assert whole["scalers"] == parts["scalers"]

@@ -16,7 +16,7 @@ TINY = Card(
     paper="none",
     recipe="nsgan",
     data="ring8?size=400",
-    always={"width": 4, "batch_size": 8, "steps": 2, "evaluate_every": 0},
+    settings={"width": 4, "batch_size": 8, "steps": 2, "evaluate_every": 0},
     variants={"one": {}, "two": {"pack": 2}},
     published={"one": {"modes": (6.3, 0.5)}},
     expected={"one": {"high_quality": (0.0, 1.0)}, "two": {"high_quality": (0.0, 1.0)}},

@@ -140,6 +140,8 @@ def test_a_run_leaves_its_folder(tmp_path):
         "samples.png",
         "curves.png",
         "history.csv",
+        ".ganops-run",
+        ".ganops-lock",
     }
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["status"] == "finished"
@@ -174,7 +176,7 @@ def test_a_failed_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         train(settings("nsgan", "ring8", **SMALL, steps=4), tmp_path, resume=True)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert not list(tmp_path.glob(".*"))  # and no temporary file stays
+    assert not list(tmp_path.glob("*.part"))  # and no temporary file stays
 
 
 def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path):
@@ -201,7 +203,7 @@ train(settings("nsgan", "ring8", width=64, batch_size=16, steps=steps, evaluate_
         r"checkpoint\.pt could not be written \(File too large\); the file of that name is the earlier", last
     )
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob("*.part"))
     assert run(4, 1 << 30, "resume").returncode == 0  # with room again it goes on
     assert load_checkpoint(tmp_path)["step"] == 4
 
@@ -211,11 +213,11 @@ def test_the_best_state_is_kept_beside_the_last(tmp_path, monkeypatch):
     qualities = {2: 0.3, 4: 0.9, 6: 0.1, 7: 0.2}
     weights = {}
 
-    def measured(trainer, last=False):
+    def measured(trainer, *, last=False):
         weights[trainer.step_count] = copy.deepcopy(trainer.generator.state_dict())
         return {"modes": 8, "modes_total": 8, "high_quality": qualities[trainer.step_count]}
 
-    monkeypatch.setattr(evaluation, "metrics", measured)
+    monkeypatch.setattr(Trainer, "measure", measured)
     trained(tmp_path, steps=7, evaluate_every=2)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["high_quality"] == 0.2
@@ -240,7 +242,7 @@ def test_a_blur_is_not_the_best_of_paired_states():
 
 
 def test_warnings_are_printed_and_listed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(CollapseMonitor, "check", lambda self, trainer: [f"step {trainer.step_count}: collapse: x"])
+    monkeypatch.setattr(CollapseMonitor, "check", lambda self, now: [f"step {now.step}: collapse: x"])
     trained(tmp_path, steps=4, monitor_every=2)
     assert json.loads((tmp_path / "metrics.json").read_text())["warnings"] == [
         "step 2: collapse: x",
@@ -362,7 +364,7 @@ def test_nan_stops_the_run_and_says_what_and_when(tmp_path):
     assert "step 7" in metrics["reason"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     class Raises(nn.Linear):
         calls = 0
@@ -384,24 +386,24 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     assert json.loads((tmp_path / "metrics.json").read_text())["status"] == "interrupted"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_lets_the_last_metrics_be_measured(tmp_path, monkeypatch, number):
-    def measured(trainer, last=False):
+    def measured(trainer, *, last=False):
         signal.raise_signal(number)
         return {"modes": 5, "modes_total": 8, "high_quality": 0.25}
 
-    monkeypatch.setattr(evaluation, "metrics", measured)
+    monkeypatch.setattr(Trainer, "measure", measured)
     trained(tmp_path, evaluate_every=0)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert (metrics["status"], metrics["high_quality"]) == ("finished", 0.25)
 
 
 def test_a_run_that_is_killed_while_it_is_measured_says_what_lacks(tmp_path, monkeypatch):
-    def killed(trainer, last=False):
+    def killed(trainer, *, last=False):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "metrics", killed)
+        patch.setattr(Trainer, "measure", killed)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path, evaluate_every=0)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -451,8 +453,9 @@ def test_a_longer_run_follows_its_own_line_of_learning_rates(tmp_path):
 
 def test_a_new_run_forgets_the_best_of_an_earlier_one(tmp_path):
     """Or its score would be reported as this run's, and this run's best state never be kept."""
-    for name in ("best.pt", "diverged.pt"):
-        (tmp_path / name).write_bytes(b"of an earlier run")
+    trained(tmp_path)
+    (tmp_path / "diverged.pt").write_bytes(b"of an earlier run")
+    assert (tmp_path / "best.pt").exists()
     config = TrainingConfig(loss="hinge", batch_size=4, latent_dim=2, steps=2, evaluate_every=0, monitor_every=0)
     summary = Trainer(nn.Linear(2, 2), nn.Linear(2, 1), torch.randn(16, 2), config, out=tmp_path).run()
     assert summary["status"] == "finished"

@@ -1,4 +1,7 @@
-"""Every recipe and every pair of options: trained for two tiny steps, or refused with the reason."""
+"""Every recipe and every pair of options: trained for two tiny steps, or refused with the reason.
+
+Pairs are validated without training; sets of options that contain every pair between them are trained.
+"""
 
 import itertools
 
@@ -32,7 +35,7 @@ OPTIONS = {
     "difference": {"penalty": 1.0, "penalty_kind": "gradient", "penalty_difference": 0.01, "lr_decay": 0.5},
     "clip": {"clip": 0.1},
     "rmsprop": {"optimizer": "rmsprop"},
-    "sgd": {"optimizer": "sgd", "generator_lr": 0.1, "discriminator_lr": 0.1},
+    "sgd": {"optimizer": "sgd", "generator_lr": 0.01, "discriminator_lr": 0.01},
     "batch norm": {"discriminator_norm": "batch"},
     "layer norm": {"discriminator_norm": "layer"},
     "bf16": {"amp": "bf16"},
@@ -42,18 +45,22 @@ PENALTIES = {"gradient", "one-sided", "r1", "r2", "lazy dragan", "difference"}
 #: Which pairs are refused, of options or of a recipe or kind of data and an option, and what the reason says.
 REFUSED = (
     ({"points"}, {"augment", "augment-target"}, "augment changes images"),
-    ({"points"}, {"resize"}, "its dense layers enlarge nothing"),
+    ({"points"}, {"resize"}, "its layers are dense"),
     ({"unroll", "unrolled"}, {"batch norm"}, "keeps running statistics"),
-    ({"unroll", "unrolled"}, {"difference"}, "made to be differentiated once"),
+    ({"unroll", "unrolled"}, {"difference"}, "can be differentiated once"),
     ({"spectral-norm", "sngan"}, {"clip"}, "leave one of them out"),
     ({"wgan"}, {"spectral-norm"}, "leave one of them out"),
     (PENALTIES | {"cgan", "mlegan", "r1gan", "r3gan", "wgan-gp"}, {"batch norm"}, "a gradient penalty is per sample"),
     ({"minibatch-discrimination", "minibatch"}, PENALTIES, "a gradient penalty is per sample"),
     ({"cgan", "mlegan", "r1gan", "r3gan", "wgan-gp"}, {"minibatch-discrimination"}, "a gradient penalty is per sample"),
-    ({"wgan", "wgan-gp", "r3gan"}, {"augment-target"}, "has no zero to be right about"),
+    (
+        {"wgan", "wgan-gp", "r3gan"},
+        {"augment-target"},
+        "compares the discriminator's real logits with its decision threshold",
+    ),
     ({"pix2pix"}, {"pack"}, "packs would mix them"),
-    ({"pix2pix"}, {"augment", "augment-target"}, "augment would move the image"),
-    ({"pix2pix"}, {"minibatch-discrimination", "minibatch-stddev"}, "judges patches"),
+    ({"pix2pix"}, {"augment", "augment-target"}, "augment moves the image"),
+    ({"pix2pix"}, {"minibatch-discrimination", "minibatch-stddev"}, "sees patches"),
 )
 
 
@@ -62,13 +69,8 @@ def reasons(*names):
     return [text for a, b, text in REFUSED for x, y in itertools.permutations(names, 2) if x in a and y in b]
 
 
-def attempt(recipe, source, changes, expected):
-    """Two steps that move both networks; or, where reasons are expected, one of them as the error."""
-    if expected:
-        with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the text is compared below
-            build_trainer(settings(recipe, source, **{**TINY, **changes}))
-        assert any(reason in str(refusal.value) for reason in expected)
-        return
+def two_steps(recipe, source, changes):
+    """Train for two steps, which move both networks."""
     config = settings(recipe, source, **{**TINY, **changes})
     assert all(getattr(config, name) == value for name, value in changes.items())
     trainer = build_trainer(config)
@@ -81,54 +83,98 @@ def attempt(recipe, source, changes, expected):
     assert (losses[:, 1] != 0).tolist() == [bool(config.penalty) and d for d in due]
     for network, old in zip(networks, before, strict=True):
         assert any(not torch.equal(a, b) for a, b in zip(network.parameters(), old, strict=True))
-    assert trainer.sample(5).shape == (5, *trainer.dataset.shape)
+    assert trainer.sample(5).shape == (5, *trainer.examples.dataset.shape)
+
+
+def refused(recipe, source, changes, expected):
+    """Check that the settings are refused with one of the expected reasons, or taken if there are none."""
+    if not expected:
+        settings(recipe, source, **{**TINY, **changes})
+        return False
+    with pytest.raises(ValueError) as refusal:  # noqa: PT011 - the text is compared below
+        settings(recipe, source, **{**TINY, **changes})
+    assert any(reason in str(refusal.value) for reason in expected)
+    return True
 
 
 KINDS = {"points": "ring8?size=400", "images": "digits"}
 
 
+def conflict(a, b):
+    """Whether two options set one field to different values."""
+    return any(OPTIONS[a][name] != OPTIONS[b][name] for name in OPTIONS[a].keys() & OPTIONS[b].keys())
+
+
 def pairs():
     for kind, (a, b) in itertools.product(KINDS, itertools.combinations(OPTIONS, 2)):
-        shared = OPTIONS[a].keys() & OPTIONS[b].keys()
-        if all(OPTIONS[a][name] == OPTIONS[b][name] for name in shared):
-            yield pytest.param(kind, a, b, id=f"{kind}-{a}+{b}")
+        if not conflict(a, b):
+            yield kind, a, b
 
 
-@pytest.mark.parametrize(("kind", "a", "b"), list(pairs()))
-def test_every_pair_of_options(kind, a, b):
-    attempt("nsgan", KINDS[kind], {**OPTIONS[a], **OPTIONS[b]}, reasons(kind, a, b))
-
-
-def recipe_and_option():
+def recipes_and_options():
     for recipe, option in itertools.product(RECIPES, OPTIONS):
         for kind in RECIPES[recipe].kinds:
-            yield pytest.param(recipe, kind, option, id=f"{recipe}-{kind}-{option}")
+            yield recipe, kind, option
 
 
-@pytest.mark.parametrize(("recipe", "kind", "option"), list(recipe_and_option()))
-def test_every_recipe_with_every_option(recipe, kind, option):
-    source = "mnist_outline" if recipe == "pix2pix" else KINDS[kind]
-    attempt(recipe, source, OPTIONS[option], reasons(recipe, kind, option))
+def test_every_pair_of_options_is_taken_or_refused_with_its_reason():
+    taken = [
+        not refused("nsgan", KINDS[kind], {**OPTIONS[a], **OPTIONS[b]}, reasons(kind, a, b)) for kind, a, b in pairs()
+    ]
+    assert 250 < sum(taken) < len(taken)
 
 
-@pytest.mark.parametrize("source", ["mnist_half", *(n for n in data.SOURCES if "mnist_" not in n)])
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_on_every_data_set(recipe, source):
-    kind = data.source(source).kind
-    expected = []
-    if kind not in RECIPES[recipe].kinds:
-        expected = [f"is for images, and data '{source}' holds points"]
-    elif recipe == "pix2pix" and source != "mnist_half":
-        expected = ["has no pairs; choose mnist_outline or mnist_half"]
-    elif recipe == "cgan" and source == "gaussian1d":
-        expected = ["data 'gaussian1d' has none"]
-    attempt(recipe, source, {}, expected)
+def test_every_recipe_takes_every_option_or_gives_the_reason():
+    for recipe, kind, option in recipes_and_options():
+        source = "mnist_outline" if recipe == "pix2pix" else KINDS[kind]
+        refused(recipe, source, OPTIONS[option], reasons(recipe, kind, option))
+
+
+def bundles(kind):
+    """Sets of options such that every pair that is taken on this kind of data is in at least one of them."""
+    missing = {frozenset(p) for k, *p in pairs() if k == kind and not reasons(k, *p)}
+    single = [name for name in OPTIONS if not reasons(kind, name)]
+    while missing:
+        chosen = sorted(min(missing, key=sorted))
+        for name in single:
+            fits = all(name != c and not conflict(name, c) and not reasons(kind, name, c) for c in chosen)
+            if fits and any(frozenset((name, c)) in missing for c in chosen):
+                chosen.append(name)
+        missing -= {frozenset(pair) for pair in itertools.combinations(chosen, 2)}
+        yield pytest.param(kind, chosen, id=f"{kind}-{'+'.join(chosen)}")
+
+
+@pytest.mark.parametrize(("kind", "options"), [bundle for kind in KINDS for bundle in bundles(kind)])
+def test_options_train_together(kind, options):
+    changes = {}
+    for option in options:
+        changes |= OPTIONS[option]
+    two_steps("nsgan", KINDS[kind], changes)
+
+
+@pytest.mark.parametrize(("recipe", "kind"), [(name, kind) for name in RECIPES for kind in RECIPES[name].kinds])
+def test_every_recipe_trains(recipe, kind):
+    two_steps(recipe, "mnist_outline" if recipe == "pix2pix" else KINDS[kind], {})
+
+
+# `emoji` needs a font, and differs from `patches` only in the pictures.
+@pytest.mark.parametrize("source", ["mnist_half", *(n for n in data.SOURCES if "mnist_" not in n and n != "emoji")])
+def test_every_data_set_is_trained_on_or_refused(source):
+    two_steps("hinge", source, {})
+    if data.source(source).kind == "points":
+        with pytest.raises(ValueError, match=f"is for images, and data '{source}' holds points"):
+            settings("dcgan", source)
+    elif source != "mnist_half":
+        with pytest.raises(ValueError, match="has no pairs; choose mnist_outline or mnist_half"):
+            build_trainer(settings("pix2pix", source, **TINY))
+    if source == "gaussian1d":
+        with pytest.raises(ValueError, match="data 'gaussian1d' has none"):
+            build_trainer(settings("cgan", source, **TINY))
 
 
 def test_the_table_of_refusals_has_no_idle_row():
     """Each row of `REFUSED` meets at least one of the pairs above."""
-    tried = [{*p.values, *KINDS} - (KINDS.keys() - {p.values[0]}) for p in pairs()]
-    tried += [{*p.values} for p in recipe_and_option()]
+    tried = [set(names) for names in (*pairs(), *recipes_and_options())]
     for a, b, text in REFUSED:
         assert any(t & a and t & b for t in tried), text
 
@@ -146,7 +192,7 @@ def test_the_table_of_refusals_has_no_idle_row():
         ("pix2pix", {"adversarial_weight": 0.0, "unroll": 1}, "unroll looks ahead in the adversarial loss"),
         ("pix2pix", {"conditional": False, "l1_weight": 0.0}, "makes images from images; add conditional"),
         ("nsgan", {"minibatch_stddev": True, "batch_size": 10}, "batch_size 10 in packs of 1 cannot be divided"),
-        ("nsgan", {"model": "maxout", "discriminator_norm": "layer"}, "has no normalisation, got 'layer'"),
+        ("nsgan", {"model": "maxout", "discriminator_norm": "layer"}, "discriminator_norm must be none, got 'layer'"),
         ("nsgan", {"upsample": "bilinear"}, "upsample 'bilinear' is unknown"),
         ("nsgan", {"penalty_kind": "r3"}, "penalty_kind 'r3' is unknown"),
         ("wgan-gp", {"penalty_every": 0}, "penalty_every must be at least 1, got 0"),
@@ -171,7 +217,8 @@ def test_defaults_give_way_to_what_is_asked_for():
     assert settings("hinge", "ring8", model="maxout").discriminator_norm == "none"
 
 
-def test_unrolling_sees_batch_norm_in_anybodys_discriminator():
-    critic = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
-    with pytest.raises(ValueError, match="batch norm keeps running statistics"):
+@pytest.mark.parametrize("norm", [torch.nn.BatchNorm1d(4), torch.nn.InstanceNorm1d(4, track_running_stats=True)])
+def test_unrolling_sees_running_statistics_in_anybodys_discriminator(norm):
+    critic = torch.nn.Sequential(torch.nn.Linear(2, 4), norm, torch.nn.Linear(4, 1))
+    with pytest.raises(ValueError, match="normalisation keeps running statistics"):
         Trainer(torch.nn.Linear(3, 2), critic, torch.randn(8, 2), TrainingConfig(latent_dim=3, batch_size=8, unroll=1))

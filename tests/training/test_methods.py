@@ -89,7 +89,7 @@ def test_two_unrolled_steps_by_hand(rule, kind):
     trainer = make(POINTS.double(), optimizer=rule, discriminator_lr=0.05, unroll=2, ema=0.0, loss=kind)
     for network in (trainer.generator, trainer.discriminator):
         network.double()
-    trainer.latent = lambda count, generator=None: torch.randn(count, 3, generator=trainer._noise).double()
+    trainer.latent = lambda count, generator=None: torch.randn(count, 3, generator=trainer.noise).double()
     twin = make(POINTS.double(), optimizer=rule, discriminator_lr=0.05, unroll=2, ema=0.0)
     batches = [twin.batches.next().samples for _ in range(2)]
     real = POINTS[:8].double() if kind == "minimax" else None
@@ -111,7 +111,7 @@ def test_a_step_ahead_is_the_step_that_the_optimiser_takes(rule):
     for _ in range(3):
         trainer.step()
     real, fake = POINTS[:8], POINTS[8:16] + 3
-    ahead = LookAhead(trainer.discriminator, trainer.discriminator_optimizer, 0.3, trainer._clipped)
+    ahead = LookAhead(trainer.discriminator, trainer.discriminator_optimizer, 0.3, trainer.clipped)
     for _ in range(2):
         ahead.step(ganops.discriminator_loss(ahead(real), ahead(fake), "wasserstein"))
     for _ in range(2):
@@ -119,7 +119,7 @@ def test_a_step_ahead_is_the_step_that_the_optimiser_takes(rule):
         trainer.discriminator_optimizer.zero_grad()
         ganops.discriminator_loss(critic(real), critic(fake), "wasserstein").backward()
         trainer.discriminator_optimizer.step()
-        ganops.clip_weights_(trainer._clipped, 0.3)
+        ganops.clip_weights_(trainer.clipped, 0.3)
     torch.testing.assert_close(ahead(real), trainer.discriminator(real), rtol=1e-5, atol=1e-6)
 
 
@@ -158,7 +158,7 @@ def test_the_penalty_inside_an_unrolled_step_reaches_the_generator(kind):
     trainer.config.__dict__["loss"] = "wasserstein"
     fake = trainer.generate(trainer.latent(8))
     ahead = LookAhead(trainer.discriminator, trainer.discriminator_optimizer)
-    penalty = trainer._penalty(ahead, POINTS[:8], fake)
+    penalty = trainer.objective.penalty(ahead, POINTS[:8], fake, noise=trainer.noise)
     ahead.step(penalty)
     (slope,) = torch.autograd.grad(ahead(POINTS[:8]).sum(), fake, allow_unused=True)
     if kind == "r1":  # at real samples: nothing of G is in it
@@ -367,7 +367,7 @@ def test_the_probability_follows_the_discriminators_confidence():
 
 def test_least_squares_is_undecided_at_a_half():
     trainer = build_trainer(settings("lsgan", "digits", width=4, batch_size=8, augment="cutout", augment_target=0.5))
-    trainer._augmentation.observe(torch.full((8, 1), 0.4), 100)
-    assert trainer._augmentation.probability == 0
-    trainer._augmentation.observe(torch.full((8, 1), 0.6), 100)
-    assert trainer._augmentation.probability > 0
+    trainer.objective.augmentation.observe(torch.full((8, 1), 0.4), 100)
+    assert trainer.objective.augmentation.probability == 0
+    trainer.objective.augmentation.observe(torch.full((8, 1), 0.6), 100)
+    assert trainer.objective.augmentation.probability > 0

@@ -23,7 +23,7 @@ def observation(fake, step=500, real_logit=0.0, fake_logit=0.0, noise=1.0, **mor
 
 def judged(checks=3, **arguments):
     monitor = CollapseMonitor()
-    warnings = [w for i in range(checks) for w in monitor.judge(observation(step=500 + i, **arguments))]
+    warnings = [w for i in range(checks) for w in monitor.check(observation(step=500 + i, **arguments))]
     return monitor, warnings
 
 
@@ -66,7 +66,7 @@ def test_one_image_for_each_class_is_a_collapse_though_the_classes_are_all_there
         monitor = CollapseMonitor(patience=1)
         logits = torch.randn(256, 1)
         look = {"real": digits.samples[:256], "real_logits": logits, "fake_logits": logits, "dataset": digits}
-        return monitor.judge(Observation(step=500, loss="hinge", fake=fake, **look)), monitor.history[0]
+        return monitor.check(Observation(step=500, loss="hinge", fake=fake, **look)), monitor.history[0]
 
     assert warnings(digits.samples[256:512])[0] == []
     (warning,), row = warnings(copies)
@@ -101,17 +101,17 @@ def test_saturation_on_the_other_side_and_in_the_weights():
 def test_warnings_wait_for_warmup_and_patience_and_come_once():
     fake = RING.samples[RING.labels == 3][:256]
     monitor = CollapseMonitor(patience=2, warmup=0.3, quiet_steps=150)
-    found = {step: monitor.judge(observation(fake, step=step)) for step in range(100, 1000, 100)}
+    found = {step: monitor.check(observation(fake, step=step)) for step in range(100, 1000, 100)}
     assert [step for step, warnings in found.items() if warnings] == [400]  # 300 and 400 are the first two
-    assert monitor.judge(observation(RING.samples[:256], step=1000)) == []
-    again = [monitor.judge(observation(fake, step=step)) for step in (1100, 1200)]
+    assert monitor.check(observation(RING.samples[:256], step=1000)) == []
+    again = [monitor.check(observation(fake, step=step)) for step in (1100, 1200)]
     assert [len(w) for w in again] == [0, 1]  # it had cleared in between
 
 
 def test_the_first_steps_are_never_judged():
     fake = RING.samples[RING.labels == 3][:256]
     monitor = CollapseMonitor(patience=1)
-    found = {step: monitor.judge(observation(fake, step=step, steps=500)) for step in range(100, 500, 100)}
+    found = {step: monitor.check(observation(fake, step=step, steps=500)) for step in range(100, 500, 100)}
     assert [step for step, warnings in found.items() if warnings] == [300]
 
 
@@ -119,17 +119,17 @@ def test_variety_that_grows_is_no_collapse():
     monitor = CollapseMonitor()
     for i, modes in enumerate((1, 1, 1, 2, 3, 4, 5, 6, 7, 8)):
         fake = RING.samples[RING.labels < modes][:256]
-        assert len(monitor.judge(observation(fake, step=500 + i))) == (i == 2), modes
+        assert len(monitor.check(observation(fake, step=500 + i))) == (i == 2), modes
 
 
 def test_state_goes_on_where_it_was():
     fake = RING.samples[RING.labels == 3][:256]
     first, second = CollapseMonitor(), CollapseMonitor()
     for step in (500, 600):
-        assert first.judge(observation(fake, step=step)) == []
+        assert first.check(observation(fake, step=step)) == []
     second.load_state_dict(first.state_dict())
     assert second.history == first.history
-    assert len(second.judge(observation(fake, step=700))) == 1
+    assert len(second.check(observation(fake, step=700))) == 1
 
 
 def test_logits_that_are_equal_separate_nothing():
@@ -150,7 +150,7 @@ def test_looking_leaves_no_trace():
     monitor = CollapseMonitor(samples=32)
     for _ in range(4):
         one.step()
-        monitor.check(one)
+        monitor.check(one.observe(monitor.samples))
     one_state = one.state_dict()
     other = build_trainer(config)
     for _ in range(4):
@@ -174,10 +174,10 @@ def test_a_trainer_without_a_data_set_brings_its_batch():
     )
     monitor = CollapseMonitor()
     with pytest.raises(ValueError, match="real is missing"):
-        monitor.check(trainer)
-    assert monitor.check(trainer, torch.randn(16, 2)) == []
+        trainer.observe()
+    assert monitor.check(trainer.observe(real=torch.randn(16, 2))) == []
     trainer.step()
-    assert monitor.check(trainer) == []  # on the batch of that step
+    assert monitor.check(trainer.observe()) == []  # on the batch of that step
     assert "spread" not in monitor.history[0]
 
 
@@ -186,7 +186,7 @@ def warnings_of(config, every):
     while trainer.step_count < config.steps:
         trainer.step()
         if trainer.step_count % every == 0:
-            found += monitor.check(trainer)
+            found += monitor.check(trainer.observe())
     return found, monitor.history
 
 

@@ -1,0 +1,227 @@
+"""What the discriminator and the generator descend: losses, penalties, augmentation and packing.
+
+Nothing here knows optimisers, data or files. A training loop of your own can use it:
+
+>>> objective = Objective(TrainingConfig(loss="wasserstein", penalty=10.0))
+>>> noise = torch.Generator().manual_seed(0)
+>>> for number, real in enumerate(loader):                                                      # doctest: +SKIP
+...     fake = generator(torch.randn(len(real), 64))
+...     for update in objective.discriminator_updates(critic, real, fake.detach(), number=number, noise=noise):
+...         critic_optimizer.zero_grad()
+...         update.loss.backward()
+...         critic_optimizer.step()
+...     generator_optimizer.zero_grad()
+...     objective.generator_loss(critic, fake, real=real, noise=noise).backward()
+...     generator_optimizer.step()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+import ganops
+from ganops.training.augment import Augmentation
+from ganops.training.config import TrainingConfig
+from ganops.training.kinds import descends_game_value, is_paired, undecided_logit
+from ganops.training.penalties import PENALTIES
+
+__all__ = ["Objective", "Update"]
+
+
+class Update(NamedTuple):
+    """One update of the discriminator.
+
+    Attributes:
+        adversarial: the adversarial loss, (); None in the update of a lazy penalty.
+        penalty: the weighted penalty, (); None if none is due.
+        real_logits: D's logits on the real samples; None in the update of a lazy penalty.
+    """
+
+    adversarial: Tensor | None
+    penalty: Tensor | None
+    real_logits: Tensor | None
+
+    @property
+    def loss(self) -> Tensor:
+        """The sum to descend."""
+        terms = [term for term in (self.adversarial, self.penalty) if term is not None]
+        return sum(terms[1:], terms[0])
+
+
+class Objective:
+    """What both networks descend under a config. Calls change nothing, except `observe`.
+
+    The methods take the discriminator as an argument, since an unrolled GAN's generator meets another one than the
+    discriminator being trained. Override them to train with another objective, and pass the class to `Trainer`:
+
+    >>> class Regularized(Objective):
+    ...     def generator_loss(self, critic, fake, condition=None, real=None, *, noise):
+    ...         return super().generator_loss(critic, fake, condition, real, noise=noise) + 1e-3 * fake.square().mean()
+    >>> trainer = Trainer(generator, critic, loader, config, objective=Regularized)            # doctest: +SKIP
+
+    Args:
+        config: loss, penalty, packing, augmentation and precision are taken from it.
+
+    Attributes:
+        config: the config.
+        augmentation: the augmentation, with its present probability; None if the config has none.
+    """
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self.config = config
+        self.augmentation: Augmentation | None = None
+        if config.augment:
+            middle = undecided_logit(config.loss) or 0.0
+            self.augmentation = Augmentation(
+                config.augment, config.augment_target, config.augment_ramp, middle, config.torch_device()
+            )
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The autocast region of the config's ``amp``; it does nothing if ``amp`` is off."""
+        dtype = torch.float16 if self.config.amp == "fp16" else torch.bfloat16
+        return torch.autocast(device.type, dtype=dtype, enabled=self.config.amp != "off")
+
+    def augment_and_pack(self, samples: Tensor, noise: torch.Generator) -> Tensor:
+        """The discriminator's input for real or fake samples (N, *shape)."""
+        if self.augmentation is not None:
+            samples = self.augmentation(samples, noise)
+        return samples if self.config.pack == 1 else ganops.pack(samples, self.config.pack)
+
+    def score_fn(self, critic: Callable[..., Tensor], condition: Tensor | None) -> Callable[[Tensor], Tensor]:
+        """`critic` as a function of packed samples alone, with the conditions (N, …) of the unpacked ones bound."""
+        if condition is None:
+            return critic
+        if self.config.pack > 1:
+            condition = ganops.pack(condition[:, None] if condition.ndim == 1 else condition, self.config.pack)
+        return lambda packed: critic(packed, condition)
+
+    def needs_real(self) -> bool:
+        """Whether the generator's loss depends on real samples."""
+        return bool(self._pairs or self._descends_value or self.config.l1_weight)
+
+    @property
+    def _pairs(self) -> bool:
+        return is_paired(self.config.loss) and self.config.adversarial_weight != 0
+
+    @property
+    def _descends_value(self) -> bool:
+        # Without unrolling the real half does not depend on G.
+        config = self.config
+        return descends_game_value(config.loss) and config.adversarial_weight != 0 and config.unroll > 0
+
+    def discriminator_updates(
+        self,
+        critic: Callable[..., Tensor],
+        real: Tensor,
+        fake: Tensor,
+        condition: Tensor | None = None,
+        *,
+        number: int = 0,
+        noise: torch.Generator,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> Iterator[Update]:
+        """The updates of discriminator step `number`. Take an optimiser step on each before asking for the next.
+
+        There is one update, or two if a lazy penalty (``penalty_every``) is due in this step.
+
+        Args:
+            critic: maps what `augment_and_pack` returns, and the packed conditions if any, to raw logits.
+            real: (N, *shape).
+            fake: the same shape and conditions.
+            condition: (N, …); None in a run without conditions.
+            number: of the step, counted from 0; a lazy penalty is due if it is a multiple of ``penalty_every``.
+            noise: generator, on the CPU, of all random numbers.
+            scaler: the gradient scaler of a run in float16.
+        """
+        config = self.config
+        score = self.score_fn(critic, condition)
+        lazy = config.penalty_every > 1
+        with self.autocast(real.device):
+            real_input, fake_input = self.augment_and_pack(real, noise), self.augment_and_pack(fake, noise)
+            real_logits = score(real_input)
+            adversarial = ganops.discriminator_loss(real_logits, score(fake_input), config.loss)
+            penalty = None
+            if config.penalty and not lazy:
+                penalty = self.penalty(score, real_input, fake_input, noise=noise, scaler=scaler)
+        yield Update(adversarial, penalty, real_logits)
+        if config.penalty and lazy and number % config.penalty_every == 0:
+            with self.autocast(real.device):
+                penalty = self.penalty(score, real_input, fake_input, noise=noise, scaler=scaler)
+            yield Update(None, config.penalty_every * penalty, None)
+
+    def penalty(
+        self,
+        score: Callable[[Tensor], Tensor],
+        real: Tensor,
+        fake: Tensor,
+        *,
+        noise: torch.Generator,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> Tensor:
+        """The weighted gradient penalty, (), of a critic at its inputs; see `ganops.training.penalties`."""
+        config = self.config
+        row = PENALTIES[config.penalty_kind]
+        options = {"finite_difference": config.penalty_difference, "scaler": scaler}
+        return config.penalty * row.term(score, real, fake, noise, config.penalty_target, **options)
+
+    def generator_loss(
+        self,
+        critic: Callable[..., Tensor],
+        fake: Tensor,
+        condition: Tensor | None = None,
+        real: Tensor | None = None,
+        *,
+        noise: torch.Generator,
+    ) -> Tensor:
+        """The generator's loss, ().
+
+        Args:
+            critic: as for `discriminator_updates`. In an unrolled run it depends on the generator.
+            fake: the generator's samples (N, *shape), with their graph.
+            condition: (N, …) of each; None in a run without conditions.
+            real: as many real samples under the same conditions. Needed for an ``l1_weight``, for a paired loss, and
+                for the value of an unrolled ``minimax`` game, whose real half depends on G through D's steps (Metz et
+                al. 2017, eq. 7).
+            noise: generator, on the CPU, of all random numbers.
+        """
+        config = self.config
+        if real is None and self.needs_real():
+            which = "the loss" if self._pairs or self._descends_value else "l1_weight"
+            raise ValueError(f"generator_loss: real is missing, and {which} compares the samples with it; pass real=…")
+        loss = fake.new_zeros(())
+        with self.autocast(fake.device):
+            if config.adversarial_weight:
+                loss = self._adversarial(critic, fake, condition, real, noise)
+                if config.adversarial_weight != 1:
+                    loss = config.adversarial_weight * loss
+            if config.l1_weight:
+                loss = loss + config.l1_weight * (fake - real).abs().mean()
+        return loss
+
+    def _adversarial(
+        self,
+        critic: Callable[..., Tensor],
+        fake: Tensor,
+        condition: Tensor | None,
+        real: Tensor | None,
+        noise: torch.Generator,
+    ) -> Tensor:
+        loss = self.config.loss
+        score = self.score_fn(critic, condition)
+        logits = score(self.augment_and_pack(fake, noise))
+        if self._descends_value:
+            return -ganops.discriminator_loss(score(self.augment_and_pack(real, noise)), logits, loss)
+        if not self._pairs:
+            return ganops.generator_loss(logits, loss)
+        with torch.set_grad_enabled(self.config.unroll > 0):  # only an unrolled D makes these depend on G
+            real_logits = score(self.augment_and_pack(real, noise))
+        return ganops.generator_loss(logits, loss, real_logits=real_logits)
+
+    def observe(self, real_logits: Tensor, count: int) -> None:
+        """Adapt the augmentation's probability to D's logits on `count` real samples, if the config asks for it."""
+        if self.augmentation is not None:
+            self.augmentation.observe(real_logits, count)

@@ -1,0 +1,272 @@
+"""One training step: `n_critic` discriminator steps, then one generator step."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import ganops
+from ganops.data import Dataset
+from ganops.training import combinations, optimizers, schema
+from ganops.training.batches import Batch, global_rng_state, open_data, set_global_rng_state
+from ganops.training.config import TrainingConfig
+from ganops.training.ema import MovingAverage
+from ganops.training.fingerprint import fingerprint
+from ganops.training.inputs import check_batch, check_copyable, check_network, dtype_mismatch, trainable
+from ganops.training.noise import cpu_generator, normal
+from ganops.training.objective import Objective, Update
+from ganops.training.state import (
+    check_data,
+    check_fits,
+    check_scalers,
+    check_settings,
+    check_step,
+    fitting_optimizer_state,
+)
+from ganops.training.unroll import LookAhead
+
+__all__ = ["Stepper"]
+
+
+class Stepper:
+    """Two networks, their optimisers and data, trained step by step. `Trainer` adds the run around the steps.
+
+    Args:
+        generator, discriminator, data, config, objective: as for `Trainer`.
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        data: Dataset | Tensor | Iterable[Any],
+        config: TrainingConfig,
+        objective: Callable[[TrainingConfig], Objective] = Objective,
+    ) -> None:
+        check_network("generator", generator)
+        check_network("discriminator", discriminator)
+        if config.ema:
+            check_copyable("generator", generator)
+        combinations.check_discriminator(config, discriminator)
+        self.config = config
+        self.device = config.torch_device()
+        self._data = data
+        self.batches, self.held_out = open_data(data, config, self.device)
+        self._last: Batch | None = None  # what the networks were trained on last
+        self.generator = generator.to(self.device)
+        self.discriminator = discriminator.to(self.device)
+        self.ema = MovingAverage(self.generator, config.ema) if config.ema else None
+        self._generator_parameters = trainable(generator, "generator")
+        self.clipped = optimizers.clipped_parameters(config, discriminator)
+        self.generator_optimizer = optimizers.generator_optimizer(config, self._generator_parameters)
+        self.discriminator_optimizer = optimizers.discriminator_optimizer(
+            config, trainable(discriminator, "discriminator"), self.clipped
+        )
+        # One for each network, since their gradients differ in size. Without float16 they do nothing.
+        self.scalers = {
+            name: torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
+            for name in ("generator", "discriminator")
+        }
+        self.objective = objective(config)
+        # Noise is drawn on the CPU: the same on every device, and a checkpoint may move between devices.
+        self.noise = cpu_generator(config.seed + 1)
+        self.step_count = 0
+        self._discriminator_steps = 0
+
+    def latent(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Fresh z ~ N(0, I), (count, latent_dim), on the trainer's device."""
+        z = normal(count, self.config.latent_dim, generator=self.noise if generator is None else generator)
+        dtype = torch.float64 if self._double else torch.float32
+        return z.to(self.device, dtype, non_blocking=True)
+
+    @property
+    def _double(self) -> bool:
+        """Whether the generator computes in float64."""
+        return self._generator_parameters[0].dtype == torch.float64
+
+    def generate(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The generator's samples for z (N, latent_dim) and, in a conditional run, a condition for each."""
+        inputs = (z,) if condition is None else (z, condition)
+        try:
+            samples = self.generator(*inputs)
+        except RuntimeError as error:
+            reason = dtype_mismatch("generator", self.generator, z)
+            if reason is None:
+                raise
+            raise TypeError(reason) from error
+        return samples.float() if self.config.amp != "off" else samples
+
+    def discriminator_step(self, real: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Train the discriminator on a real batch and as many fresh fakes under the same conditions.
+
+        This is one update, or two if a lazy penalty (``penalty_every``) is due.
+
+        Returns:
+            (2,): the adversarial loss, and the weighted penalty that was added to it.
+        """
+        with torch.no_grad(), self.objective.autocast(self.device):  # no gradient reaches the generator
+            fake = self.generate(self.latent(len(real)), condition)
+        check_batch(real, fake)
+        scaler = self.scalers["discriminator"]
+        adversarial = penalty = None
+        for update in self._updates(self.discriminator, real, fake, condition, self._discriminator_steps):
+            self.discriminator_optimizer.zero_grad(set_to_none=True)
+            scaler.scale(update.loss).backward()
+            scaler.step(self.discriminator_optimizer)
+            scaler.update()
+            # After the update: the generator must meet the clipped critic.
+            if self.clipped and not optimizers.clips(self.discriminator_optimizer):
+                ganops.clip_weights_(self.clipped, self.config.clip)
+            if update.real_logits is not None:
+                self.objective.observe(update.real_logits, len(real))
+            adversarial = update.adversarial if adversarial is None else adversarial
+            penalty = update.penalty if penalty is None else penalty
+        self._discriminator_steps += 1
+        return torch.stack([adversarial, adversarial.new_zeros(()) if penalty is None else penalty]).detach()
+
+    def _updates(
+        self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, condition: Tensor | None, number: int
+    ) -> Iterator[Update]:
+        try:
+            yield from self.objective.discriminator_updates(
+                critic, real, fake, condition, number=number, noise=self.noise, scaler=self.scalers["discriminator"]
+            )
+        except RuntimeError as error:
+            reason = dtype_mismatch("discriminator", self.discriminator, real)
+            if reason is None:
+                raise
+            raise TypeError(reason) from error
+
+    def _look_ahead(self) -> LookAhead:
+        """D after `unroll` further steps, as a function of G. Each step has a real batch and fakes of its own."""
+        ahead = LookAhead(self.discriminator, self.discriminator_optimizer, self.config.clip, self.clipped)
+        for i in range(self.config.unroll):
+            real, condition = self.batches.next()
+            fake = self.generate(self.latent(len(real)), condition)
+            for update in self._updates(ahead, real, fake, condition, self._discriminator_steps + i):
+                ahead.step(update.loss)
+        return ahead
+
+    def generator_step(self, count: int, condition: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+        """Update the generator through the discriminator, on `count` fresh fakes.
+
+        Args:
+            count: number of fakes.
+            condition: of each, in a conditional run.
+            real: as many real samples under the same conditions, if the loss depends on them; see
+                `Objective.generator_loss`.
+
+        Returns:
+            Its loss, ().
+        """
+        scaler = self.scalers["generator"]
+        with self.objective.autocast(self.device):
+            fake = self.generate(self.latent(count), condition)
+            unrolls = self.config.unroll and self.config.adversarial_weight
+            critic = self._look_ahead() if unrolls else self.discriminator
+            loss = self.objective.generator_loss(critic, fake, condition, real, noise=self.noise)
+        self.generator_optimizer.zero_grad(set_to_none=True)
+        # `inputs` omits the gradients of D's weights, a third of D's backward pass.
+        scaler.scale(loss).backward(inputs=self._generator_parameters)
+        scaler.step(self.generator_optimizer)
+        scaler.update()
+        return loss.detach()
+
+    def step(self) -> Tensor:
+        """`n_critic` discriminator steps, one generator step, and the moving average.
+
+        Returns:
+            (3,): the discriminator's loss and penalty (means over its steps) and the generator's loss.
+        """
+        self.generator.train()
+        self.discriminator.train()
+        optimizers.set_learning_rates(
+            self.config, self.step_count, self.generator_optimizer, self.discriminator_optimizer
+        )
+        losses = []
+        for _ in range(self.config.n_critic):
+            self._last = real, condition = self.batches.next()
+            losses.append(self.discriminator_step(real, condition))
+        generator_loss = self.generator_step(len(real), condition, real)
+        self.step_count += 1
+        if self.ema is not None:
+            self.ema.update(self.generator, self.step_count)
+        return torch.cat([torch.stack(losses).mean(dim=0), generator_loss.reshape(1)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        augmentation = self.objective.augmentation
+        return {
+            "config": asdict(self.config),
+            "step": self.step_count,
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "generator_optimizer": self.generator_optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "scalers": {name: scaler.state_dict() for name, scaler in self.scalers.items()},
+            "batches": self.batches.state_dict(),
+            "noise": self.noise.get_state(),
+            "rng": global_rng_state(),
+            "augmentation": None if augmentation is None else augmentation.probability.cpu(),
+            "discriminator_steps": self._discriminator_steps,
+            "data": self.fingerprint,
+        }
+
+    def load_state_dict(self, state: dict[str, Any], *, allow_changes: bool = False) -> None:
+        """Continue where `state_dict` was taken, under the same settings, except how long, where and how often to look.
+
+        Args:
+            state: from `load_checkpoint`, which has checked its structure.
+            allow_changes: accept other data, and other settings that leave the meaning of the state (batch size,
+                learning rates, penalty, …), with a warning. The run continues, but not as it would have.
+
+        Raises:
+            ValueError: other settings, data or networks, or a state that fits none; nothing is changed then.
+        """
+        schema.check(state, schema.CHECKPOINT, "")
+        check_settings(state["config"], self.config, allow_changes)
+        for name in ("generator", "discriminator", "ema"):
+            network = getattr(self, name)
+            if network is not None:
+                check_fits(name, network, state[name])
+        check_step(state["step"], self.config)
+        check_scalers(state["scalers"], self.scalers)
+        self.batches.check_state(state["batches"])
+        if self.objective.augmentation is not None and state["augmentation"] is None:
+            raise ValueError("resume: the checkpoint has no probability of the augmentation")
+        optimizers_ = {
+            optimizer: fitting_optimizer_state(name, optimizer, state[name])
+            for name, optimizer in (
+                ("generator_optimizer", self.generator_optimizer),
+                ("discriminator_optimizer", self.discriminator_optimizer),
+            )
+        }
+        check_data(state.get("data"), self.fingerprint, allow_changes)
+
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
+        for optimizer, saved in optimizers_.items():
+            optimizer.load_state_dict(saved)
+        for name, scaler in self.scalers.items():
+            if scaler.is_enabled():
+                scaler.load_state_dict(state["scalers"][name])
+        self.step_count = state["step"]
+        self._discriminator_steps = state.get("discriminator_steps", self.step_count * self.config.n_critic)
+        if self.objective.augmentation is not None:
+            self.objective.augmentation.probability = state["augmentation"].to(self.device)
+        self.noise.set_state(state["noise"])
+        self.batches.load_state_dict(state["batches"])
+        set_global_rng_state(state["rng"])  # last: skipping a loader's used batches draws from it
+
+    @functools.cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """The count and a hash of the data, see `ganops.training.fingerprint`."""
+        return fingerprint(self._data)
