@@ -288,7 +288,7 @@ def test_a_flipped_bit_is_refused(tmp_path):
         flipped = bytearray(content)
         flipped[place] ^= 1 << bit
         path.write_bytes(flipped)
-        with pytest.raises(ValueError, match="is truncated or damaged and cannot be read .BadZipFile.*restore it from"):
+        with pytest.raises(ValueError, match=r"is truncated or damaged and cannot be read \(BadZipFile\)"):
             load_checkpoint(path)
 
 
