@@ -35,6 +35,7 @@ STEMS = (
     "minibatch_discrimination",
     "minibatch_stddev",
     "optimizers",
+    "upfirdn",
 )
 
 COMMON = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]

@@ -12,7 +12,9 @@ from ganops.ops import (
     clip_weights_,
     diff_augment,
     discriminator_loss,
+    downsample2d,
     dragan_penalty,
+    filter2d,
     generator_loss,
     gradient_norm_penalty,
     gradient_penalty,
@@ -23,6 +25,10 @@ from ganops.ops import (
     pack,
     r1_penalty,
     r2_penalty,
+    setup_filter,
+    upfirdn1d,
+    upfirdn2d,
+    upsample2d,
 )
 
 __all__ = [
@@ -31,7 +37,9 @@ __all__ = [
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
+    "downsample2d",
     "dragan_penalty",
+    "filter2d",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
@@ -45,4 +53,8 @@ __all__ = [
     "r1_penalty",
     "r2_penalty",
     "reference",
+    "setup_filter",
+    "upfirdn1d",
+    "upfirdn2d",
+    "upsample2d",
 ]

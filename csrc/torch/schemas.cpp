@@ -67,6 +67,9 @@ STABLE_TORCH_LIBRARY(ganops, m) {
   m.def("minibatch_stddev(Tensor x, int group) -> Tensor");
   m.def("minibatch_stddev_backward(Tensor grad, Tensor x, int group) -> Tensor");
   m.def("minibatch_stddev_double_backward(Tensor tangent, Tensor grad, Tensor x, int group) -> (Tensor, Tensor)");
+
+  // Of x and y, for a signal of x alone: up, down, and the padding before and after.
+  m.def("upfirdn(Tensor x, Tensor filter, int[] up, int[] down, int[] padding, bool flip, float gain) -> Tensor");
 }
 
 // What was built, for ganops.build_info().

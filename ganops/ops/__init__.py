@@ -9,12 +9,15 @@ from ganops.ops.minibatch_discrimination import minibatch_discrimination
 from ganops.ops.minibatch_stddev import minibatch_stddev
 from ganops.ops.pack import pack
 from ganops.ops.penalties import dragan_penalty, lp_penalty, r1_penalty, r2_penalty
+from ganops.ops.upfirdn import downsample2d, filter2d, setup_filter, upfirdn1d, upfirdn2d, upsample2d
 
 __all__ = [
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
+    "downsample2d",
     "dragan_penalty",
+    "filter2d",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
@@ -25,4 +28,8 @@ __all__ = [
     "pack",
     "r1_penalty",
     "r2_penalty",
+    "setup_filter",
+    "upfirdn1d",
+    "upfirdn2d",
+    "upsample2d",
 ]

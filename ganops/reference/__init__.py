@@ -1,5 +1,6 @@
 """Every op in plain PyTorch, under the same name and signature: the tests' oracle and the fallback at run time."""
 
+from ganops._common.upfirdn import setup_filter
 from ganops.reference import optimizers
 from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
 from ganops.reference.clip_weights import clip_weights_
@@ -10,12 +11,15 @@ from ganops.reference.minibatch_discrimination import minibatch_discrimination
 from ganops.reference.minibatch_stddev import minibatch_stddev
 from ganops.reference.pack import pack
 from ganops.reference.penalties import dragan_penalty, lp_penalty, r1_penalty, r2_penalty
+from ganops.reference.upfirdn import downsample2d, filter2d, upfirdn1d, upfirdn2d, upsample2d
 
 __all__ = [
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
+    "downsample2d",
     "dragan_penalty",
+    "filter2d",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
@@ -27,4 +31,8 @@ __all__ = [
     "pack",
     "r1_penalty",
     "r2_penalty",
+    "setup_filter",
+    "upfirdn1d",
+    "upfirdn2d",
+    "upsample2d",
 ]

@@ -75,6 +75,10 @@ def _extended(x: Tensor) -> Tensor:
     return ganops.reference.minibatch_stddev(*_features(x)) * 2
 
 
+def _taps(x: Tensor) -> Tensor:
+    return torch.tensor([1.0, 3.0, 2.0, 0.5], dtype=accumulate_dtype(x.dtype), device=x.device)
+
+
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
 ARGUMENTS = {
     "adversarial_loss": [
@@ -138,6 +142,11 @@ ARGUMENTS = {
     "minibatch_stddev": [lambda x: _features(x)],
     "minibatch_stddev_backward": [lambda x: (_extended(x), *_features(x))],
     "minibatch_stddev_double_backward": [lambda x: (_features(x)[0] + 1, _extended(x), *_features(x))],
+    "upfirdn": [
+        lambda x: (images_of(_features(x)[0]), _taps(x), [2, 1], [1, 3], [3, 4, 5, 3], False, 0.5),
+        lambda x: (images_of(_features(x)[0]), _taps(x).outer(_taps(x)), [1, 1], [2, 2], [3, 4, 5, 3], True, 1.0),
+        lambda x: (images_of(_features(x)[0]).flatten(1, 2), _taps(x), [2], [3], [4, 4], False, 1.0),
+    ],
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
     "adam_": [
         lambda x: (*_lists(x, True, True, True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
@@ -278,6 +287,11 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "grad of one channel less": ("minibatch_stddev_backward", (x, x, 2)),
         "grad's dtype, extended": ("minibatch_stddev_backward", (_extended(x).half(), x, 2)),
         "tangent's shape": ("minibatch_stddev_double_backward", (half, _extended(x), x, 2)),
+        "filter's dtype": ("upfirdn", (images_of(x), _taps(x).double(), [1, 1], [1, 1], [9] * 4, False, 1.0)),
+        "filter's shape": ("upfirdn", (images_of(x), _taps(x)[None, None], [1, 1], [1, 1], [9] * 4, False, 1.0)),
+        "filter too long": ("upfirdn", (images_of(x), _taps(x), [1, 1], [1, 1], [0] * 4, False, 1.0)),
+        "factor": ("upfirdn", (images_of(x), _taps(x), [1, 0], [1, 1], [9] * 4, False, 1.0)),
+        "axes": ("upfirdn", (images_of(x), _taps(x), [1], [1], [9] * 4, False, 1.0)),
         "gaps": ("clip_weights_", ([x[:, ::2]], 0.5)),
         "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], 0.5)),
         "gradient's dtype": ("rmsprop_", _step(x, gradients=[x.half()])),
