@@ -1,6 +1,9 @@
 # make train   set up, build, train a GAN on real digits, say where the pictures are
 # make test    set up, build, run the tests
-# make gpu     on a machine with a card: all that can be proven and measured on it, ten minutes, no network
+# make full    everything: also mutants, sanitizers, long attacks, other torches, the speeds that must hold (hours)
+# make gpu     on a machine with a card: all that can be proven and measured on it, a quarter of an hour, no network
+# make card-1, make card-2   the same in two stages of six minutes, from a plain copy with the libraries that
+#              make card-libraries has built elsewhere; results go to $OUT (docs/gpu.md)
 #
 # TORCH=system       use the torch (and whatever else) that $(PYTHON) already has; nothing is fetched for it
 # TORCH=torch==2.12  install that one; the default is the release that the tests run against
@@ -14,7 +17,7 @@ endif
 TORCH := $(or $(TORCH),torch==2.13.0)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find csrc -type f) setup.py pyproject.toml
+SOURCES := $(shell find csrc tools -type f -name "*.*" -not -name "*.pyc") setup.py pyproject.toml
 
 # Builds on this machine are for its own card; wheels are for all (setup.py).
 ifneq ($(MAKECMDGOALS),wheel)
@@ -25,7 +28,8 @@ endif
 # One worker a core, where pytest-xdist is (not on every machine without network).
 workers = $(shell $(BIN)/python -c "import xdist; print('-n auto --dist worksteal')" 2>/dev/null)
 
-.PHONY: train test gpu lint wheel wheel-test emulated bench clean
+.PHONY: train test full gpu card-1 card-2 card-libraries lint types wheel wheel-test emulated attacks mutants \
+        torch-oldest torch-newest bench floors clean
 
 train: $(VENV)/.installed
 	$(BIN)/ganops train hinge --data mnist --minutes 4.5 --out runs/mnist \
@@ -40,15 +44,55 @@ emulated: $(VENV)/.installed
 
 # REHEARSE=1: the same way without a card, on the emulator.
 gpu: $(VENV)/.installed
-	$(BIN)/python tests/cuda/on_card.py $(if $(REHEARSE),--rehearse)
+	$(BIN)/python tests/cuda/on_card.py gpu $(if $(REHEARSE),--rehearse)
+
+# Nothing is installed or built here.
+card-1 card-2:
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) tests/cuda/on_card.py $@ $(if $(REHEARSE),--rehearse)
+
+# The libraries for a card elsewhere, in ganops/lib; CARD is its architecture.
+CARD ?= 9.0
+card-libraries: $(VENV)/.torch
+	GANOPS_CUDA=1 TORCH_CUDA_ARCH_LIST=$(CARD) $(BIN)/python setup.py -q build_ext --inplace
 
 bench: $(VENV)/.installed
 	$(BIN)/ganops bench
 
+# Fails where a speed that must hold is lost beyond its spread.
+floors: $(VENV)/.installed
+	$(BIN)/ganops bench --suite floors --check
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+
+# The code of README, docs and examples, and tests/types/users.py, with mypy and pyright.
+types: $(VENV)/.installed
+	$(BIN)/python tests/types/check.py
+
+# Damaged checkpoints, mistakes on the command line, hostile folders of images: the long forms.
+attacks: $(VENV)/.installed
+	$(BIN)/python tests/attacks/checkpoints.py --count 1000
+	$(BIN)/python tests/attacks/command_line.py
+	$(BIN)/python tests/attacks/images.py
+
+# Planted mistakes, each against the tests of its stem.
+mutants: $(VENV)/.installed
+	$(BIN)/python tests/mutants/run.py
+
+# The op tests with the oldest and the newest torch that is supported.
+torch-oldest torch-newest:
+	$(MAKE) VENV=.venv-$@ TORCH=$(if $(filter %oldest,$@),torch==2.10.0,torch==2.14.1) test-ops
+
+.PHONY: test-ops
+test-ops: $(VENV)/.installed
+	$(BIN)/python -m pytest $(workers) tests/ops
+
+full: lint types wheel-test emulated
+	GANOPS_FULL=1 GANOPS_LARGE_TESTS=1 $(BIN)/python -m pytest $(workers)
+	$(MAKE) attacks mutants torch-oldest torch-newest floors
 
 wheel: $(VENV)/.torch
 	$(BIN)/pip wheel --no-build-isolation --no-deps --wheel-dir dist .

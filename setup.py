@@ -5,16 +5,15 @@ C API, and both use only PyTorch's stable ABI of version 2.10, so one wheel serv
 
 Environment:
   GANOPS_CUDA=0|1        never build the CUDA library | fail if it cannot be built
-  TORCH_CUDA_ARCH_LIST   the architectures to build for, e.g. "8.0;9.0+PTX"
+  TORCH_CUDA_ARCH_LIST   the architectures to build for, as torch spells them: "8.0;9.0+PTX", "Ampere", "native"
   CUDA_HOME              where nvcc is, if not on the PATH
+  CXX                    the C++ compiler, if not g++
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +22,12 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "tools"))  # pip's isolated builds do not have the sources on the path
+
+import toolchain  # noqa: E402
+
 TORCH_TARGET_VERSION = "0x020a000000000000"  # 2.10
-DEFAULT_ARCHITECTURES = ("75", "80", "86", "89", "90", "100", "120")
 STEMS = (
     "adversarial_loss",
     "interpolate",
@@ -35,6 +37,8 @@ STEMS = (
     "minibatch_discrimination",
     "minibatch_stddev",
     "optimizers",
+    "feature_matching",
+    "upfirdn",
 )
 
 COMMON = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
@@ -49,39 +53,6 @@ if platform.machine() in ("x86_64", "AMD64"):
     ]
 
 
-def find_nvcc() -> Path | None:
-    """The CUDA compiler to use, or None where no CUDA library is to be built."""
-    wish = os.environ.get("GANOPS_CUDA")
-    if wish not in (None, "", "0", "1"):
-        sys.exit(f"GANOPS_CUDA must be 0 or 1, got {wish!r}")
-    if wish == "0":
-        return None
-    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
-    candidates = [Path(home) / "bin" / "nvcc" for home in homes if home]
-    if found := shutil.which("nvcc"):
-        candidates.append(Path(found).resolve())
-    nvcc = next((path for path in candidates if path.exists()), None)
-    if nvcc is None and wish == "1":
-        sys.exit("GANOPS_CUDA=1, but no nvcc was found: set CUDA_HOME or put nvcc on the PATH")
-    return nvcc
-
-
-def architectures(nvcc: Path) -> list[str]:
-    """nvcc's flags for the architectures of TORCH_CUDA_ARCH_LIST, or for a spread of cards plus PTX for later ones."""
-    known = subprocess.run([nvcc, "--list-gpu-arch"], capture_output=True, text=True, check=True).stdout
-    names = os.environ.get("TORCH_CUDA_ARCH_LIST", "").replace(";", " ").split()
-    if not names:
-        supported = [name for name in DEFAULT_ARCHITECTURES if f"compute_{name}\n" in known]
-        names = [*supported[:-1], f"{supported[-1]}+PTX"]
-    flags = []
-    for name in names:
-        number = name.removesuffix("+PTX").replace(".", "")
-        flags.append(f"-gencode=arch=compute_{number},code=sm_{number}")
-        if name.endswith("+PTX"):
-            flags.append(f"-gencode=arch=compute_{number},code=compute_{number}")
-    return flags
-
-
 class BuildLibraries(build_ext):
     """Compiles with ninja: incremental, parallel, and with each source's own flags."""
 
@@ -91,44 +62,41 @@ class BuildLibraries(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Writes build.ninja for one library and runs it."""
-        import torch
-
         out = Path(self.get_ext_fullpath(ext.name)).absolute()
         for folder in (out.parent, ROOT / "ganops" / "lib"):  # an editable install copies into the second
             folder.mkdir(parents=True, exist_ok=True)
-        work = (ROOT / "build" / ext.name.rpartition(".")[2]).absolute()
+        work = ROOT / "build" / ext.name.rpartition(".")[2]
         work.mkdir(parents=True, exist_ok=True)
-        torch_home = Path(torch.__file__).parent
-        cuda = ext.name.endswith("cuda")
-        nvcc = find_nvcc() if cuda else None
+        torch, compiler = toolchain.torch_home(), toolchain.cxx()
+        nvcc = toolchain.find_nvcc() if ext.name.endswith("cuda") else None
 
-        compiler = os.environ.get("CXX", "g++")
-        wrapper = [*COMMON, f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}", f"-isystem{torch_home / 'include'}"]
-        link = ["-shared", f"-L{torch_home / 'lib'}", "-Wl,--no-as-needed", "-ltorch_cpu", "-Wl,--as-needed", "-Wl,-s"]
-        objects: list[tuple[str, Path, list[str]]] = []  # (rule, source, flags)
+        wrapper = [*COMMON, f"-DTORCH_TARGET_VERSION={TORCH_TARGET_VERSION}", f"-isystem{torch / 'include'}"]
+        link = ["-shared", f"-L{torch / 'lib'}", "-Wl,--no-as-needed", "-ltorch_cpu", "-Wl,--as-needed", "-Wl,-s"]
+        objects: list[tuple[str, str, Path, list[str]]] = []  # (rule, object's name, source, flags)
         source = ROOT / "csrc"
-        if cuda:
-            home = nvcc.parent.parent
-            wrapper += ["-DGANOPS_BACKEND_CUDA", f"-isystem{home / 'include'}"]
-            built_for = ",".join(flag.rpartition("code=")[2] for flag in architectures(nvcc))
+        if nvcc:
+            cuda, architectures = toolchain.cuda_of(nvcc), toolchain.architectures(nvcc)
+            wrapper += ["-DGANOPS_BACKEND_CUDA", *([f"-isystem{cuda.include}"] if cuda.include else [])]
+            built_for = ",".join(flag.rpartition("code=")[2] for flag in architectures)
             wrapper += [f"-DGANOPS_ARCHITECTURES={built_for}"]
             device = ["-std=c++20", "-O3", "-Xcompiler=-fPIC,-fvisibility=hidden", "-lineinfo", "--threads=0"]
-            device += ["-Xptxas=-v", *architectures(nvcc)]
-            objects += [("cuda", source / "cuda" / f"{stem}.cu", device) for stem in STEMS]
+            device += ["-Xptxas=-v", *architectures]
+            device += [f"-ccbin={toolchain.host_compiler(compiler)}"] if os.environ.get("CXX") else []
+            objects += [("cuda", f"cuda_{stem}", source / "cuda" / f"{stem}.cu", device) for stem in STEMS]
             # The runtime is linked in: the wheel then needs nothing but the driver and torch.
-            link += [f"-L{home / 'lib64'}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
+            link += [f"-L{cuda.libraries}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
         else:
-            for name, flags in INSTRUCTION_SETS.items():
-                flags = [*COMMON, *VECTOR, *flags, f"-DGANOPS_ISA={name}"]
-                objects += [("cxx", source / "cpu" / f"{stem}.cpp", flags) for stem in STEMS]
-            objects += [("cxx", source / "cpu" / "isa.cpp", COMMON)]
-        names = ["backend", *STEMS, "schemas"] if not cuda else ["backend", *STEMS]
-        objects += [("cxx", source / "torch" / f"{stem}.cpp", wrapper) for stem in names]
+            for isa, flags in INSTRUCTION_SETS.items():
+                flags = [*COMMON, *VECTOR, *flags, f"-DGANOPS_ISA={isa}"]
+                objects += [("cxx", f"cpu_{isa}_{stem}", source / "cpu" / f"{stem}.cpp", flags) for stem in STEMS]
+            objects += [("cxx", "cpu_isa", source / "cpu" / "isa.cpp", COMMON)]
+        names = ["backend", *STEMS, *([] if nvcc else ["schemas"])]
+        objects += [("cxx", f"torch_{name}", source / "torch" / f"{name}.cpp", wrapper) for name in names]
 
         lines = [
             "ninja_required_version = 1.5",
-            f"cxx = {compiler}",
-            f"nvcc = {nvcc or ''}",
+            f"cxx = {toolchain.flags(compiler)}",
+            f"nvcc = {toolchain.flags([nvcc or ''])}",
             "rule cxx",
             "  command = $cxx -MMD -MF $out.d $flags -c $in -o $out",
             "  depfile = $out.d",
@@ -141,15 +109,14 @@ class BuildLibraries(build_ext):
             "  command = $cxx $in $flags -o $out",
         ]
         outputs = []
-        for rule, path, flags in objects:
-            isa = next((f"_{flag.rpartition('=')[2]}" for flag in flags if "GANOPS_ISA=" in flag), "")
-            target = work / f"{path.parent.name}{isa}_{path.stem}.o"
-            outputs.append(str(target))
-            lines += [f"build {target}: {rule} {path}", f"  flags = {' '.join(map(str, flags))}"]
-        lines += [f"build {out}: link {' '.join(outputs)}", f"  flags = {' '.join(map(str, link))}", ""]
+        for rule, name, path, flags in objects:
+            outputs.append(toolchain.escaped(work / f"{name}.o"))
+            lines += [f"build {outputs[-1]}: {rule} {toolchain.escaped(path)}", f"  flags = {toolchain.flags(flags)}"]
+        lines += [f"build {toolchain.escaped(out)}: link {' '.join(outputs)}", f"  flags = {toolchain.flags(link)}", ""]
         (work / "build.ninja").write_text("\n".join(lines))
-        ninja = [sys.executable, "-m", "ninja"] if importlib.util.find_spec("ninja") else ["ninja"]
-        subprocess.run([*ninja, "-C", work, "--quiet"], check=True)
+        done = subprocess.run([*toolchain.ninja(), "-C", work, "--quiet"], check=False)
+        if done.returncode != 0:
+            toolchain.fail(f"{out.name} could not be built; the compiler's words are above")
 
 
 class StableWheel(bdist_wheel):
@@ -161,7 +128,7 @@ class StableWheel(bdist_wheel):
 
 
 libraries = [Extension("ganops.lib.libganops_cpu", [])]
-if find_nvcc() is not None:
+if toolchain.find_nvcc() is not None:
     libraries.append(Extension("ganops.lib.libganops_cuda", []))
 
 setup(ext_modules=libraries, cmdclass={"build_ext": BuildLibraries, "bdist_wheel": StableWheel})

@@ -1,7 +1,7 @@
-"""The compiled libraries: loading, which calls they serve, and what is said where they do not.
+"""The compiled libraries: loading, which tensors they have kernels for, and the warning where they have none.
 
-Importing never compiles. A call that no kernel serves runs the reference, with one warning per cause
-(``GANOPS_STRICT=1``: an error). ``GANOPS_BACKEND=reference`` asks for the reference, so that nothing is warned of;
+Importing never compiles. A call without a kernel runs the reference, with one warning per cause
+(``GANOPS_STRICT=1``: an error). ``GANOPS_BACKEND=reference`` selects the reference, without warnings;
 ``GANOPS_BACKEND=emulated`` runs the CUDA kernels on CPU tensors through the emulator of the test suite.
 """
 
@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganops._transforms import dual_level, is_compiling, transforms_active
+from ganops._allocation import raising_memory_errors
+from ganops._transforms import OPERATOR_TYPES, dual_level, is_compiling, transforms_active, vectorizing
 
 _FOLDER = Path(__file__).parent / "lib"
 _BACKENDS = ("compiled", "reference", "emulated")
@@ -28,7 +29,7 @@ _REBUILD = "python -m pip install --no-build-isolation ."
 
 
 class FallbackWarning(RuntimeWarning):
-    """A call runs the reference because no compiled kernel serves it."""
+    """A call runs the reference because there is no compiled kernel for its tensors."""
 
 
 class _Library:
@@ -51,12 +52,31 @@ class _Library:
             self.problem = f"{self.path.name} does not load: {error}"
 
     def text(self, function: str) -> str | None:
-        """What one of the library's functions without arguments says, None where there is none."""
+        """The text that a function of the library without arguments returns; None if there is no such function."""
         if self.handle is None or not hasattr(self.handle, function):
             return None
         call = getattr(self.handle, function)
         call.restype = ctypes.c_char_p
         return call().decode()
+
+
+# The oldest driver on which programs of a CUDA version run.
+_DRIVERS = {12: 525, 13: 580}
+
+
+def _driver_problem(handle: Any) -> str | None:
+    """Why this machine's driver cannot run the CUDA library; None where it can, and where there is no driver."""
+    if not hasattr(handle, "ganops_cuda_driver_version"):
+        return "libganops_cuda.so is older than these sources"
+    runtime, driver = handle.ganops_cuda_runtime_version(), handle.ganops_cuda_driver_version()
+    major, supported = runtime // 1000, driver // 1000
+    if driver == 0 or supported >= major:
+        return None
+    needed = f"driver {_DRIVERS[major]} or newer" if major in _DRIVERS else "a newer driver"
+    return (
+        f"libganops_cuda.so contains the runtime of CUDA {major}, which needs {needed}, but this machine's driver "
+        f"supports CUDA {supported}.{driver % 1000 // 10} at most; update the driver or build with CUDA {supported}"
+    )
 
 
 def _emulated_path() -> Path:
@@ -89,16 +109,15 @@ elif _cpu.problem is not None:
     _cuda.problem = "libganops_cuda.so was not loaded, because libganops_cpu.so, which defines the operators, was not"
 else:
     _cuda.load()
+    if _cuda.problem is None:
+        _cuda.problem = _driver_problem(_cuda.handle)
 
-# Device types whose tensors the kernels take. "meta" stands for shapes alone: fake implementations serve it.
-_SERVED = frozenset(
+# Device types with kernels. "meta" is a device of shapes alone, for which the fake implementations stand.
+_DEVICES = frozenset(
     ({"cpu", "meta"} if _cpu.problem is None else set()) | ({"cuda"} if _cuda.problem is None else set())
 )
 if BACKEND == "reference":
-    _SERVED = frozenset()
-
-_WIDE = (torch.float32, torch.float64)  # what autocast leaves as it is
-_USUAL = bool(_SERVED)
+    _DEVICES = frozenset()
 
 _warned: set[str] = set()
 
@@ -114,59 +133,54 @@ def operator(name: str) -> Any:
         return None
     if not hasattr(torch.ops.ganops, name):
         raise ImportError(f"ganops: {_cpu.path} has no operator {name}: it is older than these sources; {_REBUILD}")
-    return getattr(torch.ops.ganops, name).default
+    return raising_memory_errors(getattr(torch.ops.ganops, name).default, _refused_bytes)
 
 
-def usual(first: Tensor, second: Tensor) -> bool:
-    """Whether a call may go straight to its operator: plain float32 or float64 tensors, outside of ``torch.func`` and
-    ``torch.compile``.
-
-    The operator refuses, with a RuntimeError and before it does anything, what it has no kernel for and what does not
-    belong together; the caller then goes through the checks, which know what to say or to run instead. To go through
-    them first would take longer than a small kernel.
-    """
-    return (
-        type(first) is type(second) is Tensor
-        and first.dtype in _WIDE
-        and _USUAL
-        and not transforms_active()
-        and not is_compiling()
-        and not dual_level()
-    )
+def _refused_bytes(device_type: str) -> int:
+    """What that device's library was refused last in this thread, 0 if nothing; asking resets it."""
+    ask = (_cuda if device_type == "cuda" else _cpu).handle.ganops_refused_bytes
+    ask.restype = ctypes.c_int64
+    return ask()
 
 
-def _vectorising() -> bool:
-    """Whether ``torch.vmap`` is at work. Kernels know nothing of its batch: they would run once for each member."""
-    functorch = getattr(torch._C, "_functorch", None)
-    levels = functorch.get_interpreter_stack() if functorch is not None else None
-    return any(level.key() == functorch.TransformType.Vmap for level in levels or ())
+def texts(function: str) -> dict[Path, str | None]:
+    """What each loaded library says by a function without arguments, by the library's path; None: nothing."""
+    return {library.path: library.text(function) for library in (_cpu, _cuda) if library.handle is not None}
 
 
-def serves(function: str, tensor: Tensor) -> bool:
-    """Whether a kernel takes this tensor. If not, says why, once per cause, unless no build could change it."""
+def has_kernel(function: str, tensor: Tensor, *others: Tensor) -> bool:
+    """Whether there are kernels for these tensors, which are on one device. If not, warns once per cause."""
     if dual_level():
         return False  # tangents go through PyTorch's own operators; inside torch.func.jvp too
     # torch.compile differentiates an autograd Function inside torch.func.grad by its forward, not by its backward (seen
-    # in torch 2.13), which an operator does not survive. The compiler fuses the reference there.
-    if transforms_active() and (is_compiling() or _vectorising()):
+    # in torch 2.13), which fails on an operator. The compiler fuses the reference there.
+    if transforms_active() and (is_compiling() or vectorizing()):
         return False
-    if tensor.device.type in _SERVED and tensor.dtype in _DTYPES:
+    device = "cpu" if tensor.is_cpu else tensor.device.type
+    if device in _DEVICES and tensor.dtype in _DTYPES and _is_plain(tensor) and all(map(_is_plain, others)):
         return True
     if BACKEND != "reference":
-        _explain(function, tensor)
+        _explain(function, next((x for x in (tensor, *others) if not _is_plain(x)), tensor))
     return False
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return type(tensor) in OPERATOR_TYPES and not tensor.is_nested
 
 
 def _explain(function: str, tensor: Tensor) -> None:
     kind = tensor.device.type
-    if tensor.dtype not in _DTYPES and kind in _SERVED:
-        cause = f"the kernels take float16, bfloat16, float32 and float64, not {tensor.dtype}"
-    elif kind == "cuda":
+    if kind == "cuda" and kind not in _DEVICES:
         cause = f"{_cuda.problem}; with nvcc on the PATH, rebuild: GANOPS_CUDA=1 {_REBUILD}"
-    elif kind in ("cpu", "meta"):
+    elif kind in ("cpu", "meta") and kind not in _DEVICES:
         cause = f"{_cpu.problem}; rebuild: {_REBUILD}"
-    else:
+    elif kind not in _DEVICES:
         cause = f"there are kernels for cpu and cuda tensors, not for {kind}"
+    elif tensor.dtype not in _DTYPES:
+        cause = f"the kernels take float16, bfloat16, float32 and float64, not {tensor.dtype}"
+    else:
+        name = "a nested tensor" if tensor.is_nested else f"its subclass {type(tensor).__name__}"
+        cause = f"the kernels take torch.Tensor, not {name}"
     message = f"{function}: runs the slower reference in plain PyTorch, because {cause}"
     if os.environ.get("GANOPS_STRICT", "0") not in ("", "0"):
         raise RuntimeError(f"{message} (GANOPS_STRICT is set)")
@@ -191,7 +205,7 @@ def _architectures(path: Path) -> list[str]:
 
 
 def build_info() -> dict[str, Any]:
-    """What was built, for what, what this machine will use and why.
+    """What was built, for which hardware, and what this machine uses.
 
     Returns:
         A dictionary of plain values: ``version``, ``torch``, ``backend`` (the setting of ``GANOPS_BACKEND``), and for
@@ -207,7 +221,7 @@ def build_info() -> dict[str, Any]:
         "backend": BACKEND,
         "stable_abi": "2.10",
         "cpu": {
-            "used": "cpu" in _SERVED,
+            "used": "cpu" in _DEVICES,
             "problem": _cpu.problem,
             "library": str(_cpu.path),
             "instruction_set": _cpu.text("ganops_cpu_isa"),
@@ -216,7 +230,7 @@ def build_info() -> dict[str, Any]:
             "machine": platform.machine(),
         },
         "cuda": {
-            "used": "cuda" in _SERVED and torch.cuda.is_available(),
+            "used": "cuda" in _DEVICES and torch.cuda.is_available(),
             "problem": _cuda.problem,
             "library": str(_cuda.path) if _cuda.path.exists() else None,
             "architectures": _architectures(_cuda.path),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,46 +13,67 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = ["MemoryBudget", "available_memory", "format_bytes", "is_out_of_memory"]
 
-_CGROUP = Path("/proc/self/cgroup")
-_ROOT = Path("/sys/fs/cgroup")
 _REFUSALS = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
 
 
-def available_memory() -> float:
-    """The bytes of memory that this process may use: the machine's, or its control group's limit if that is lower.
+def available_memory(root: Path = Path("/")) -> float:
+    """The memory that this process may use, in bytes: the least of RAM, cgroup limits and ``ulimit -v``.
 
-    Infinite if the system does not tell.
+    Args:
+        root: where ``proc`` and ``sys`` are mounted.
+
+    Returns:
+        Infinity where the system tells none of them.
     """
-    limits = _group_limits()
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(limits, default=float("inf"))
+    return min([*_machine(), *_cgroups(root), *_address_space()], default=float("inf"))
 
 
-def _group_limits() -> list[float]:
-    """The limits of this process's control groups and of those above them (versions 2 and 1)."""
+def _machine() -> Iterator[float]:
     try:
-        lines = _CGROUP.read_text().splitlines()
-    except OSError:
-        return []
-    files = []
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return
+
+
+def _address_space() -> Iterator[float]:
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        yield soft
+
+
+def _cgroups(root: Path) -> Iterator[float]:
+    """The limits of the process's control groups (versions 1 and 2) and of all groups above them."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        return
     for line in lines:
         _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            base, name = _ROOT, "memory.max"
+        if not controllers:
+            mount, file = root / "sys/fs/cgroup", "memory.max"
         elif "memory" in controllers.split(","):
-            base, name = _ROOT / "memory", "memory.limit_in_bytes"
+            mount, file = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
         else:
             continue
-        folder = base / group.lstrip("/")
-        files += [parent / name for parent in (folder, *folder.parents) if parent == base or base in parent.parents]
-    limits = []
-    for file in files:
-        try:
-            limits.append(float(file.read_text()))
-        except (OSError, ValueError):  # inside a container the group's path is often not there; "max" is no limit
-            continue
-    return limits
+        # In a container the path can be the host's, which does not exist here; the mount is then the own group.
+        folder = mount / group.strip("/")
+        for place in (folder, *folder.parents):
+            text = _text(place / file)
+            if text.isdigit():  # version 2 says "max" where there is no limit
+                yield int(text)
+            if place == mount:
+                break
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
 
 
 def format_bytes(count: float) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ganops
-from ganops import _checks
+from ganops._common import checks
 from ganops._memory import available_memory, format_bytes, is_out_of_memory
 from ganops._optional import require
 
@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> tuple[int, str]:
     """Run a command: the exit code, and the line for standard error if it failed."""
     try:
-        _checks.choice("command", "name", arguments[0], COMMANDS)
+        checks.choice("command", "name", arguments[0], COMMANDS)
         return COMMANDS[arguments[0]](arguments[1:]), ""
     except KeyboardInterrupt as interrupt:
         return getattr(interrupt, "exit_code", 130), str(interrupt) or "stopped by Ctrl-C"

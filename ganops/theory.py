@@ -1,8 +1,8 @@
 """The theory of GANs as functions: optimal discriminators, divergences, the value of the game, Wasserstein distances.
 
-Distributions are `torch.distributions`, densities on a grid, probability vectors, or samples, as each function says.
-All are differentiable where the mathematics is. Notation: p_d is the data's density and p_g the generator's; logarithms
-are natural, so divergences are in nats.
+Arguments are `torch.distributions`, densities on a grid, probability vectors, or samples, as each function's docstring
+states. All functions are differentiable where the mathematics is. Results are on the device of the arguments. Notation:
+p_d is the data's density and p_g the generator's; logarithms are natural, so divergences are in nats.
 
 >>> from torch.distributions import Normal
 >>> from ganops import theory
@@ -35,23 +35,23 @@ __all__ = [
     "wasserstein_2",
 ]
 
-_REACH = 12.0  # standard deviations that an integration grid reaches beyond the means: 1 - Phi(12) is below 1e-32
+_REACH = 12.0  # an integration grid ends this many standard deviations beyond the means: 1 - Phi(12) < 1e-32
 _POINTS = 20_001
 
 
 def optimal_logit(data: Distribution, generated: Distribution, x: Tensor) -> Tensor:
-    """The logit of the optimal discriminator, log p_d(x) - log p_g(x), for x of the distributions' event shape.
+    """Return the optimal discriminator's logit, log p_d(x) - log p_g(x), for x of the distributions' event shape.
 
-    It is also the optimal critic of every f-GAN, up to that divergence's own function of the density ratio.
+    The optimal critic of any f-GAN is a function of it, which depends on the divergence.
     """
     return data.log_prob(x) - generated.log_prob(x)
 
 
 def optimal_discriminator(data: Distribution, generated: Distribution, x: Tensor) -> Tensor:
-    """D*(x) = p_d(x) / (p_d(x) + p_g(x)) (Goodfellow et al. 2014, arXiv:1406.2661, proposition 1).
+    """Return D*(x) = p_d(x) / (p_d(x) + p_g(x)) (Goodfellow et al. 2014, arXiv:1406.2661, proposition 1).
 
-    Computed as the sigmoid of `optimal_logit`, so that it holds where both densities underflow. For N(2, 1) against
-    N(0, 1) it is sigmoid(2x - 2); sigmoid(2 - 2x), which some notes print, is the probability that x is *generated*.
+    It is the sigmoid of `optimal_logit`, which is accurate where both densities underflow. For N(2, 1) against N(0, 1)
+    it is sigmoid(2x - 2); sigmoid(2 - 2x), which some lecture notes have, is the probability that x is *generated*.
     """
     return optimal_logit(data, generated, x).sigmoid()
 
@@ -61,16 +61,19 @@ def kl(p: Distribution, q: Distribution, x: Tensor | None = None) -> Tensor: ...
 @overload
 def kl(p: Tensor, q: Tensor, x: Tensor | None = None) -> Tensor: ...
 def kl(p: Distribution | Tensor, q: Distribution | Tensor, x: Tensor | None = None) -> Tensor:
-    """The Kullback-Leibler divergence KL(p || q) = E_p log(p/q), in nats.
+    """Return the Kullback-Leibler divergence KL(p || q) = E_p log(p/q), in nats.
 
     Args:
-        p, q: two one-dimensional distributions, two densities at the points `x`, or without `x` two probability
+        p, q: two one-dimensional distributions, two densities at the points `x`, or, without `x`, two probability
             vectors (..., K) that sum to one.
-        x: where to evaluate, (P,) ascending. For distributions None means PyTorch's closed form where it has one, and
-            a grid that reaches 12 standard deviations beyond both means otherwise.
+        x: points of evaluation, (P,) ascending. For distributions None means PyTorch's closed form if there is one,
+            otherwise a grid that ends 12 standard deviations beyond both means.
 
     Returns:
-        (), or (...) for vectors: zero for equal arguments, infinite where p has mass and q has none.
+        (), or (...) for vectors: zero for equal arguments, infinite if p has mass where q has none.
+
+    >>> kl(torch.tensor([0.5, 0.5]), torch.tensor([0.25, 0.75]))
+    tensor(0.1438)
     """
     _check_pair("kl", p, q)
     if isinstance(p, Distribution) and isinstance(q, Distribution):
@@ -90,15 +93,15 @@ def jsd(p: Distribution, q: Distribution, x: Tensor | None = None) -> Tensor: ..
 @overload
 def jsd(p: Tensor, q: Tensor, x: Tensor | None = None) -> Tensor: ...
 def jsd(p: Distribution | Tensor, q: Distribution | Tensor, x: Tensor | None = None) -> Tensor:
-    """The Jensen-Shannon divergence, KL(p || m)/2 + KL(q || m)/2 with m = (p + q)/2, in nats.
+    """Return the Jensen-Shannon divergence, KL(p || m)/2 + KL(q || m)/2 with m = (p + q)/2, in nats.
 
-    It lies in [0, log 2] and is log 2 for all pairs with disjoint supports, however far apart: there its gradient is
-    zero. Arguments as for `kl`.
+    It lies in [0, log 2]. For disjoint supports it is log 2 at any distance, so its gradient is zero there. Arguments
+    are those of `kl`.
     """
     _check_pair("jsd", p, q)
     if isinstance(p, Distribution) and isinstance(q, Distribution):
         x = _grid(p, q) if x is None else x
-        # log(p/m) = log 2 + log sigmoid(log p - log q), which neither under- nor overflows: the value of the game.
+        # log(p/m) = log 2 + log sigmoid(log p - log q), which cannot underflow or overflow.
         return math.log(2) + game_value(p, q, x=x) / 2
     _check_grid("jsd", p, x)
     m = (p + q) / 2
@@ -111,15 +114,15 @@ def game_value(
     discriminator: Callable[[Tensor], Tensor] | None = None,
     x: Tensor | None = None,
 ) -> Tensor:
-    """V(D, G) = E_data log D(x) + E_generated log(1 - D(x)), for one-dimensional distributions.
+    """Return V(D, G) = E_data log D(x) + E_generated log(1 - D(x)), for one-dimensional distributions.
 
-    With the optimal discriminator it is -log 4 + 2 JSD(data, generated), which is least, -log 4, where the two agree
-    (Goodfellow et al. 2014, theorem 1).
+    For the optimal discriminator it is -log 4 + 2 JSD(data, generated); its minimum, -log 4, is reached when the two
+    distributions are equal (Goodfellow et al. 2014, theorem 1).
 
     Args:
         data, generated: p_d and p_g.
-        discriminator: x (P,) to raw logits of as many elements, no sigmoid; None: the optimal one.
-        x: grid (P,) to integrate over, ascending; None: 12 standard deviations beyond both means.
+        discriminator: a function from x (P,) to P logits (no sigmoid); None: the optimal discriminator.
+        x: grid (P,) to integrate over, ascending; None: a grid that ends 12 standard deviations beyond both means.
     """
     x = _grid(data, generated) if x is None else x
     logit = optimal_logit(data, generated, x) if discriminator is None else discriminator(x).reshape(x.shape)
@@ -128,14 +131,14 @@ def game_value(
 
 
 def wasserstein_1(a: Distribution | Tensor, b: Distribution | Tensor) -> Tensor:
-    """W1 between two distributions on the line, or between two sets of samples, exactly.
+    """Return W1 between two distributions on the line, or between two sets of samples.
 
     Args:
-        a, b: two `Normal`, two other one-dimensional distributions with a cdf (integrated numerically), or two tensors
-            of samples, (N,) and (M,) or (N, 1) and (M, 1).
+        a, b: two `Normal` (closed form), two other one-dimensional distributions with a cdf (integrated numerically),
+            or two tensors of samples, (N,) and (M,) or (N, 1) and (M, 1) (exact).
 
     Returns:
-        (): for samples of equal number the mean of |sorted(a) - sorted(b)|; for N(m, s^2) and N(m', s^2) |m - m'|.
+        (): for equally many samples the mean of |sorted(a) - sorted(b)|; for N(m, s^2) and N(m', s^2) |m - m'|.
     """
     _check_pair("wasserstein_1", a, b)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -144,9 +147,9 @@ def wasserstein_1(a: Distribution | Tensor, b: Distribution | Tensor) -> Tensor:
             return (a - b).abs().mean()
         return _area_between(a, b)
     if isinstance(a, Normal) and isinstance(b, Normal):
-        # The optimal coupling joins equal quantiles: W1 = E|m + s Z|, Z ~ N(0, 1), the mean of a folded normal.
+        # The optimal coupling pairs equal quantiles: W1 = E|m + s Z|, Z ~ N(0, 1), the mean of a folded normal.
         m, s = a.loc - b.loc, (a.scale - b.scale).abs()
-        safe = torch.where(s > 0, s, torch.ones_like(s))  # or the branch not taken would have a NaN gradient
+        safe = torch.where(s > 0, s, torch.ones_like(s))  # else the branch that is not used has a NaN gradient
         folded = s * math.sqrt(2 / math.pi) * torch.exp(-((m / safe) ** 2) / 2) + m * torch.erf(m / safe / math.sqrt(2))
         return torch.where(s > 0, folded, m.abs())
     x = _grid(a, b)
@@ -154,16 +157,16 @@ def wasserstein_1(a: Distribution | Tensor, b: Distribution | Tensor) -> Tensor:
 
 
 def wasserstein_2(a: Distribution | Tensor, b: Distribution | Tensor) -> Tensor:
-    """W2 between two Gaussians (`Normal` or `MultivariateNormal`), or between as many samples each on the line.
+    """Return W2 between two Gaussians (`Normal` or `MultivariateNormal`), or between equally many samples on the line.
 
     Returns:
-        (): the distance itself, not its square. For N(m, s^2) and N(m', s'^2) the root of (m - m')^2 + (s - s')^2.
+        (): the distance, not its square. For N(m, s^2) and N(m', s'^2) it is the root of (m - m')^2 + (s - s')^2.
     """
     _check_pair("wasserstein_2", a, b)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         a, b = _line("wasserstein_2", "a", a), _line("wasserstein_2", "b", b)
         if len(a) != len(b):
-            raise ValueError(f"wasserstein_2: a ({len(a)}) and b ({len(b)}) must hold as many samples")
+            raise ValueError(f"wasserstein_2: a ({len(a)}) and b ({len(b)}) must have the same length")
         return (a - b).square().mean().sqrt()
     if isinstance(a, Normal) and isinstance(b, Normal):
         return torch.hypot(a.loc - b.loc, a.scale - b.scale)
@@ -176,22 +179,22 @@ def wasserstein_2(a: Distribution | Tensor, b: Distribution | Tensor) -> Tensor:
 
 
 def gaussian_wasserstein_2(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:
-    """W2 between N(mean_a, covariance_a) and N(mean_b, covariance_b), for means (F,) and covariances (F, F).
+    """Return W2 between N(mean_a, covariance_a) and N(mean_b, covariance_b), for means (F,) and covariances (F, F).
 
     The square is |m_a - m_b|^2 + tr(A + B - 2 (A^(1/2) B A^(1/2))^(1/2)) (Dowson & Landau 1982), the Frechet distance
     of FID. Singular covariances are allowed.
     """
     values, vectors = torch.linalg.eigh(covariance_a)
     root = (vectors * values.clamp(min=0).sqrt()) @ vectors.mT
-    # Symmetric and positive, so its eigenvalues are real; those of A B, which the formula is often written with, are
-    # the same numbers but come out complex in floating point.
+    # This matrix is symmetric and positive, so its eigenvalues are real. A B, with which the formula is often written,
+    # has the same eigenvalues, but in floating point they come out complex.
     cross = torch.linalg.eigvalsh(root @ covariance_b @ root).clamp(min=0).sqrt().sum()
     square = (mean_a - mean_b).square().sum() + covariance_a.trace() + covariance_b.trace() - 2 * cross
     return square.clamp(min=0).sqrt()
 
 
 def _area_between(a: Tensor, b: Tensor) -> Tensor:
-    """The integral of |F_a - F_b| over the line, for the empirical distribution functions of sorted samples."""
+    """Integrate |F_a - F_b| over the line, for the empirical distribution functions of sorted samples."""
     every = torch.cat([a, b]).sort().values
     middle = every[:-1].contiguous()
     below = [torch.searchsorted(part.detach(), middle.detach(), right=True).to(every.dtype) for part in (a, b)]
@@ -199,7 +202,7 @@ def _area_between(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _line(function: str, name: str, samples: Tensor) -> Tensor:
-    """Samples (N,) or (N, 1), sorted."""
+    """Check samples (N,) or (N, 1) and sort them."""
     if samples.ndim == 2 and samples.shape[1] == 1:
         samples = samples[:, 0]
     if samples.ndim != 1 or len(samples) == 0:
@@ -215,23 +218,23 @@ def _integrate(values: Tensor, x: Tensor | None) -> Tensor:
 
 
 def _expectation(log_density: Tensor, values: Tensor, x: Tensor) -> Tensor:
-    """The integral of density times values over the grid; nothing where there is no density, whatever the value."""
+    """Integrate density times values over the grid; where the density is zero, the values do not matter."""
     density = log_density.exp()
     return torch.trapezoid(torch.where(density > 0, density * values, torch.zeros_like(density)), x)
 
 
 def _grid(a: Distribution, b: Distribution) -> Tensor:
-    """Points on the line that cover both distributions, float64 (float32 sums of 20,000 terms lose four digits)."""
+    """Return points that cover both distributions, float64 (float32 sums of 20,000 terms lose four digits)."""
     ends = []
     for distribution in (a, b):
         mean, deviation = distribution.mean.detach().double(), distribution.stddev.detach().double()
         if mean.ndim:
-            raise ValueError(f"theory: a one-dimensional distribution is wanted, got batch {tuple(mean.shape)}")
+            raise ValueError(f"theory: distributions must be one-dimensional, got the batch shape {tuple(mean.shape)}")
         ends.append((mean - _REACH * deviation, mean + _REACH * deviation))
     low, high = min(float(e[0]) for e in ends), max(float(e[1]) for e in ends)
     if not math.isfinite(high - low):
         raise ValueError("theory: the distributions have no finite mean and deviation; give a grid x")
-    return torch.linspace(low, high, _POINTS, dtype=torch.float64)
+    return torch.linspace(low, high, _POINTS, dtype=torch.float64, device=a.mean.device)
 
 
 def _check_pair(function: str, p: object, q: object) -> None:
@@ -244,4 +247,6 @@ def _check_pair(function: str, p: object, q: object) -> None:
 
 def _check_grid(function: str, p: Tensor, x: Tensor | None) -> None:
     if x is not None and p.shape[-1:] != x.shape:
-        raise ValueError(f"{function}: densities {tuple(p.shape)} and points x {tuple(x.shape)} must be as many")
+        raise ValueError(
+            f"{function}: densities {tuple(p.shape)} and points x {tuple(x.shape)} must have the same length"
+        )

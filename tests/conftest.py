@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -42,15 +43,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.pluginmanager.hasplugin("cacheprovider"):
         os.environ["XDG_CACHE_HOME"] = str(config.cache.mkdir("home"))
     config.addinivalue_line("markers", "compile: goes through torch.compile, seconds each (skip with -m 'not compile')")
-    config.addinivalue_line("markers", "large: needs several GB; runs where GANOPS_LARGE_TESTS=1")
+    config.addinivalue_line("markers", "large: needs several GB; runs where GANOPS_LARGE_TESTS=1 (make full)")
+    config.addinivalue_line("markers", "full: takes minutes and rarely changes; runs where GANOPS_FULL=1 (make full)")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if os.environ.get("GANOPS_LARGE_TESTS", "0") in ("", "0"):
-        skip = pytest.mark.skip(reason="several GB of memory: set GANOPS_LARGE_TESTS=1")
-        for item in items:
-            if "large" in item.keywords:
-                item.add_marker(skip)
+    for marker, variable in (("large", "GANOPS_LARGE_TESTS"), ("full", "GANOPS_FULL")):
+        if os.environ.get(variable, "0") in ("", "0"):
+            skip = pytest.mark.skip(reason=f"only in make full: set {variable}=1")
+            for item in items:
+                if marker in item.keywords:
+                    item.add_marker(skip)
 
 
 @pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
@@ -61,3 +64,15 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def other_defaults() -> Iterator[None]:
+    """Another default dtype and device; tensors on the meta device have no numbers, so any use of one fails."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(before)

@@ -69,43 +69,34 @@ void for_chunks(const LossSegments& segments, const Body& body) {
   });
 }
 
-// Σ base(argument(i)) for i in [0, count). `slopes`, where it is a function, is called with the derivative at i.
-struct None {};
-
-template <class A, class Base, class Argument, class Slopes>
-GANOPS_INLINE double sum_of(Base base, int64_t count, const Argument& argument, const Slopes& slopes) {
-  const double sum = accumulate<A>(count, [=](int64_t i) { return base.value(argument(i)); });
-  if constexpr (!std::is_same_v<Slopes, None>) slopes([=](int64_t i) { return base.first(argument(i)); });
-  return sum;
+// Σ base(argument(i)) for i in [0, count).
+template <class A, class Base, class Argument>
+GANOPS_INLINE double sum_of(Base base, int64_t count, const Argument& argument) {
+  return accumulate<A>(count, [=](int64_t i) { return base.value(argument(i)); });
 }
 
 // Lane by lane: a lane takes part in at most chunk/lanes = 64 products, each of a factor of at most 2, and eight lanes
-// in one of their doubles. 2^512 is in its range. The derivative takes the factors, which are exponentials, from here.
-template <class A, class Argument, class Slopes>
-GANOPS_INLINE double sum_of(Softplus base, int64_t count, const Argument& argument, const Slopes& slopes) {
-  constexpr bool keep = !std::is_same_v<Slopes, None>;
+// in one of their doubles. 2^512 is in its range.
+template <class A, class Argument>
+GANOPS_INLINE double sum_of(Softplus base, int64_t count, const Argument& argument) {
   constexpr int64_t lanes = 64, logarithms = 8;
   static_assert(chunk / lanes <= 64, "the product of a lane must stay finite in float");
   A linear[lanes] = {}, product[lanes] = {};
-  alignas(64) A factors[keep ? chunk : 1];
   int64_t row = 0;
   for (; row + lanes <= count; row += lanes) {
     GANOPS_SIMD
     for (int64_t lane = 0; lane < lanes; ++lane) {
-      const A u = argument(row + lane), e = base.factor(u);
-      if constexpr (keep) factors[row + lane] = e;
+      const A u = argument(row + lane);
       linear[lane] += base.positive_part(u);
-      product[lane] = base.product(product[lane], e);
+      product[lane] = base.product(product[lane], base.factor(u));
     }
   }
   GANOPS_SIMD
   for (int64_t lane = 0; lane < count - row; ++lane) {
-    const A u = argument(row + lane), e = base.factor(u);
-    if constexpr (keep) factors[row + lane] = e;
+    const A u = argument(row + lane);
     linear[lane] += base.positive_part(u);
-    product[lane] = base.product(product[lane], e);
+    product[lane] = base.product(product[lane], base.factor(u));
   }
-  if constexpr (keep) slopes([&](int64_t i) { return base.first(argument(i), factors[i]); });
   double joined[logarithms] = {}, sum[logarithms] = {};
   for (int64_t lane = 0; lane < lanes; lane += logarithms) {
     GANOPS_SIMD
@@ -132,49 +123,24 @@ double combine(const LossSegments& segments, const double* partial) {
 
 int64_t workspace(const LossSegments& segments) { return total_chunks(segments) * sizeof(double); }
 
-// What a chunk of a segment adds to the loss, without the scale; and its gradient for g = 1, where it is wanted.
-template <bool gradient, bool paired, class T>
-GANOPS_INLINE double sum_of_chunk(const LossSegments& segments, const LossSegment& segment, int64_t begin,
-                                  int64_t length) {
-  using A = Accumulate<T>;
-  const A inner = segment.term.inner, offset = segment.term.offset;
-  double result = 0;
-  with_numbers<paired, T>(segment.logits, segments.segment[1].logits, begin, [&](auto x) {
-    with_base<paired>(segment.term.base, [&](auto base) {
-      const auto argument = [=](int64_t i) { return inner * x(i) + offset; };
-      if constexpr (gradient) {
-        const A factor = segment.scale * segment.term.outer * segment.term.inner;
-        result = sum_of<A>(base, length, argument, [&](const auto& slope) {
-          write<paired, T>(segments, segment, begin, length, [=](int64_t i) { return factor * slope(i); });
-        });
-      } else {
-        result = sum_of<A>(base, length, argument, None());
-      }
-    });
-  });
-  return segment.term.outer * result;
-}
-
-template <bool gradient>
-void sum_and_perhaps_first(DType dtype, const LossSegments& segments, void* out, void* workspace) {
+void sum(Stream, DType dtype, const LossSegments& segments, void* out, void* workspace) {
   double* partial = static_cast<double*>(workspace);
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
+    using A = Accumulate<T>;
     with_pairing(segments, [&](auto paired) {
       for_chunks(segments, [&](const LossSegment& segment, int64_t begin, int64_t length, int64_t index) {
-        partial[index] = sum_of_chunk<gradient, paired(), T>(segments, segment, begin, length);
+        const A inner = segment.term.inner, offset = segment.term.offset;
+        with_numbers<paired(), T>(segment.logits, segments.segment[1].logits, begin, [&](auto x) {
+          with_base(segment.term.base, [&](auto base) {
+            partial[index] =
+                segment.term.outer * sum_of<A>(base, length, [=](int64_t i) { return inner * x(i) + offset; });
+          });
+        });
       });
     });
     *static_cast<T*>(out) = narrow<T>(combine(segments, partial));
   });
-}
-
-void sum(Stream, DType dtype, const LossSegments& segments, void* out, void* workspace) {
-  sum_and_perhaps_first<false>(dtype, segments, out, workspace);
-}
-
-void sum_and_first(Stream, DType dtype, const LossSegments& segments, void* out, void* workspace) {
-  sum_and_perhaps_first<true>(dtype, segments, out, workspace);
 }
 
 void value(Stream, DType dtype, const LossSegments& only) {
@@ -186,7 +152,7 @@ void value(Stream, DType dtype, const LossSegments& only) {
         T* out = static_cast<T*>(segment.out) + begin;
         const A outer = segment.term.outer, inner = segment.term.inner, offset = segment.term.offset;
         with_numbers<paired(), T>(segment.logits, only.segment[1].logits, begin, [&](auto x) {
-          with_base<paired()>(segment.term.base, [&](auto base) {
+          with_base(segment.term.base, [&](auto base) {
             store(out, length, segment.count, [=](int64_t i) { return outer * base.value(inner * x(i) + offset); });
           });
         });
@@ -205,7 +171,7 @@ void first(Stream, DType dtype, const LossSegments& segments, LossGradient gradi
         const A inner = segment.term.inner, offset = segment.term.offset;
         const A factor = segment.scale * segment.term.outer * segment.term.inner;
         with_numbers<paired(), T>(segment.logits, segments.segment[1].logits, begin, [&](auto x) {
-          with_base<paired()>(segment.term.base, [&](auto base) {
+          with_base(segment.term.base, [&](auto base) {
             const auto slope = [=](int64_t i) { return base.first(inner * x(i) + offset); };
             if (gradient.per_element) {
               g += begin;
@@ -238,7 +204,7 @@ void second(Stream, DType dtype, const LossSegments& segments, LossGradient grad
         const A once = segment.term.outer * segment.term.inner;
         const A twice = segment.scale * once * inner;
         const auto with = [&](auto x, auto t) {
-          with_base<paired()>(segment.term.base, [&](auto base) {
+          with_base(segment.term.base, [&](auto base) {
             const auto slope = [=](int64_t i) { return base.first(inner * x(i) + offset); };
             const auto curvature = [=](int64_t i) { return base.second(inner * x(i) + offset); };
             if (gradient.per_element) {
@@ -271,6 +237,6 @@ void second(Stream, DType dtype, const LossSegments& segments, LossGradient grad
 
 }  // namespace
 
-extern const AdversarialLossKernels adversarial_loss{workspace, sum, value, first, second, sum_and_first};
+extern const AdversarialLossKernels adversarial_loss{workspace, sum, value, first, second};
 
 }  // namespace ganops::cpu::GANOPS_ISA

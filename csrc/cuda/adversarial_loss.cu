@@ -1,9 +1,9 @@
 // Adversarial losses on the GPU: one launch for real and fake together.
 //
-// Work: the segments are cut into tiles of four 16-byte vectors a thread, real tiles first. `first` and `value` write,
-// one block a tile. `sum` and `second` reduce: as many blocks as the card holds at once stride over the tiles, each
-// leaves one partial sum, and the block that finishes last adds the partial sums in their order. Which base function a
-// segment has is decided once a tile.
+// Work: the segments are cut into tiles of two or four 16-byte vectors a thread, real tiles first. `first` and `value`
+// write, one block a tile. `sum` and `second` reduce: as many blocks as the card holds at once stride over the tiles,
+// each leaves one partial sum, and the block that finishes last adds the partial sums in their order. Which base
+// function a segment has is decided once a tile.
 //
 // Paired logits are one segment whose numbers are differences: the second segment has no tiles of its own, and lends
 // its pointers.
@@ -31,12 +31,17 @@ struct Segment {
   A outer, inner, offset, scale;
 };
 
+// Vectors of a tensor that a thread loads together, of so many tensors.
+template <int tensors>
+constexpr int together = tensors <= 2 ? 4 : 2;
+
+// In tiles of `tile` elements.
 template <class T>
 struct Segments {
   Segment<T> segment[max_segments];
   int64_t tiles;
 
-  explicit Segments(const LossSegments& from) : tiles(0) {
+  Segments(const LossSegments& from, int64_t tile) : tiles(0) {
     for (int s = 0; s < max_segments; ++s) {
       if (s >= from.count && !from.paired) {
         segment[s] = {};
@@ -48,7 +53,7 @@ struct Segments {
                     static_cast<const T*>(f.tangent),
                     static_cast<T*>(f.out),
                     f.count,
-                    s < from.count ? divide_up(f.count, tile_size<T>) : 0,
+                    s < from.count ? divide_up(f.count, tile) : 0,
                     f.term.base,
                     aligned(f.logits, f.tangent, f.out, partner.logits, partner.tangent, partner.out),
                     static_cast<Accumulate<T>>(f.term.outer),
@@ -64,17 +69,23 @@ struct Segments {
 template <class T>
 struct Gradient {
   const T* data;
-  bool per_element, vectors;
+  bool vectors;
 };
 
-// body(segment, begin) for each tile of this block.
-template <class T, class Body>
+// body(segment, begin) for each tile of this block, of n vectors a thread.
+template <int n, class T, class Body>
 __device__ __forceinline__ void for_tiles(const Segments<T>& segments, Body&& body) {
   for (int64_t tile = blockIdx.x; tile < segments.tiles; tile += gridDim.x) {
     const bool later = tile >= segments.segment[0].tiles;
-    body(segments.segment[later], (later ? tile - segments.segment[0].tiles : tile) * tile_size<T>);
+    body(segments.segment[later], (later ? tile - segments.segment[0].tiles : tile) * tile_size<T, n>);
   }
 }
+
+// What a thread loads for one vector; each is 0 where a kernel does without it.
+template <class T>
+struct Loaded {
+  Vector<T> x, partner, tangent, partner_tangent, above;
+};
 
 // What a term or a tangent is at: a number, or the difference to its partner.
 template <bool paired, class T>
@@ -83,15 +94,15 @@ __device__ __forceinline__ Accumulate<T> number_at(T x, T y) {
   return paired ? A(widen(x)) - A(widen(y)) : A(widen(x));
 }
 
-// The partner's vector or element at i; nothing is read where there is none.
-template <bool paired, class T>
-__device__ __forceinline__ Vector<T> partner_vector(const T* data, int64_t i) {
-  if constexpr (paired) return load(data + i);
+// The vector or element at i; nothing is read where `there` says that the kernel has none.
+template <bool there, class T>
+__device__ __forceinline__ Vector<T> vector_at(const T* data, int64_t i, bool inside) {
+  if constexpr (there) return load_input(data + i, inside);
   return {};
 }
-template <bool paired, class T>
-__device__ __forceinline__ T partner_element(const T* data, int64_t i) {
-  if constexpr (paired) return data[i];
+template <bool there, class T>
+__device__ __forceinline__ T element_at(const T* data, int64_t i) {
+  if constexpr (there) return data[i];
   return {};
 }
 
@@ -132,23 +143,26 @@ __device__ __forceinline__ void grid_sum(A mine, T* out, void* workspace, Ticket
 }
 
 template <class T, bool paired>
-__global__ void GANOPS_BOUNDS sum_kernel(const __grid_constant__ Segments<T> segments, T* out, void* workspace,
-                                         const Ticket ticket) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4)
+    sum_kernel(const __grid_constant__ Segments<T> segments, T* out, void* workspace, const Ticket ticket) {
   using A = Accumulate<T>;
+  constexpr int n = together<1 + paired>;
   A mine = 0;
   const T* partner = segments.segment[1].logits;
-  for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
+  for_tiles<n>(segments, [&](const Segment<T>& s, int64_t begin) {
     with_base<paired>(s.base, [&](auto base) {
       const auto term = [&](T x, T y) { return base.value(s.inner * number_at<paired>(x, y) + s.offset); };
       A sum = 0;
-      visit_tile<T>(
+      visit_tile<T, n>(
           begin, s.count, s.vectors,
-          [&](int64_t i) {
-            const Vector<T> x = load(s.logits + i), y = partner_vector<paired>(partner, i);
-#pragma unroll
-            for (int j = 0; j < x.width; ++j) sum += term(x.at[j], y.at[j]);
+          [&](int64_t i, bool inside) {
+            return Loaded<T>{load_input(s.logits + i, inside), vector_at<paired>(partner, i, inside)};
           },
-          [&](int64_t i) { sum += term(s.logits[i], partner_element<paired>(partner, i)); });
+          [&](int64_t, const Loaded<T>& at) {
+#pragma unroll
+            for (int j = 0; j < Vector<T>::width; ++j) sum += term(at.x.at[j], at.partner.at[j]);
+          },
+          [&](int64_t i) { sum += term(s.logits[i], element_at<paired>(partner, i)); });
       mine += s.scale * s.outer * sum;
     });
   });
@@ -163,56 +177,63 @@ __global__ void GANOPS_BOUNDS sum_kernel(const __grid_constant__ Segments<T> seg
 }
 
 template <class T, bool paired>
-__global__ void GANOPS_BOUNDS value_kernel(const __grid_constant__ Segments<T> segments) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4) value_kernel(const __grid_constant__ Segments<T> segments) {
+  constexpr int n = together<1 + paired>;
   const T* partner = segments.segment[1].logits;
-  for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
+  for_tiles<n>(segments, [&](const Segment<T>& s, int64_t begin) {
     with_base<paired>(s.base, [&](auto base) {
       const auto term = [&](T x, T y) {
         return narrow<T>(s.outer * base.value(s.inner * number_at<paired>(x, y) + s.offset));
       };
-      visit_tile<T>(
+      visit_tile<T, n>(
           begin, s.count, s.vectors,
-          [&](int64_t i) {
-            Vector<T> x = load(s.logits + i);
-            const Vector<T> y = partner_vector<paired>(partner, i);
-#pragma unroll
-            for (int j = 0; j < x.width; ++j) x.at[j] = term(x.at[j], y.at[j]);
-            store(s.out + i, x);
+          [&](int64_t i, bool inside) {
+            return Loaded<T>{load_input(s.logits + i, inside), vector_at<paired>(partner, i, inside)};
           },
-          [&](int64_t i) { s.out[i] = term(s.logits[i], partner_element<paired>(partner, i)); });
+          [&](int64_t i, Loaded<T>& at) {
+#pragma unroll
+            for (int j = 0; j < Vector<T>::width; ++j) at.x.at[j] = term(at.x.at[j], at.partner.at[j]);
+            store(s.out + i, at.x);
+          },
+          [&](int64_t i) { s.out[i] = term(s.logits[i], element_at<paired>(partner, i)); });
     });
   });
 }
 
-template <class T, bool paired>
-__global__ void GANOPS_BOUNDS first_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient) {
+template <class T, bool paired, bool each>
+__global__ void GANOPS_BOUNDS(is_double<T>     ? 2
+                              : paired || each ? 3
+                                               : 4)
+    first_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient) {
   using A = Accumulate<T>;
-  const A number = gradient.per_element ? A(1) : A(widen(*gradient.data));
+  constexpr int n = together<1 + paired + each>;
+  const A number = each ? A(1) : A(widen(*gradient.data));
   const Segment<T>& partner = segments.segment[1];
-  for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
+  for_tiles<n>(segments, [&](const Segment<T>& s, int64_t begin) {
     const A factor = number * (s.scale * s.outer * s.inner);
     with_base<paired>(s.base, [&](auto base) {
       const auto slope = [&](T x, T y) { return factor * base.first(s.inner * number_at<paired>(x, y) + s.offset); };
       // A constant slope needs no logits, and they are not read.
       constexpr bool constant = std::is_same_v<decltype(base), Linear>;
-      visit_tile<T>(
+      visit_tile<T, n>(
           begin, s.count, s.vectors && gradient.vectors,
-          [&](int64_t i) {
-            Vector<T> x{}, g;
-            if constexpr (!constant) x = load(s.logits + i);
-            if (gradient.per_element) g = load(gradient.data + i);
-            const Vector<T> y = partner_vector<paired>(partner.logits, i);
+          [&](int64_t i, bool inside) {
+            Loaded<T> at{vector_at<!constant>(s.logits, i, inside), vector_at<paired>(partner.logits, i, inside)};
+            at.above = vector_at<each>(gradient.data, i, inside);
+            return at;
+          },
+          [&](int64_t i, Loaded<T>& at) {
 #pragma unroll
-            for (int j = 0; j < x.width; ++j) {
-              const A above = gradient.per_element ? A(widen(g.at[j])) : A(1);
-              x.at[j] = narrow<T>(above * slope(x.at[j], y.at[j]));
+            for (int j = 0; j < Vector<T>::width; ++j) {
+              const A above = each ? A(widen(at.above.at[j])) : A(1);
+              at.x.at[j] = narrow<T>(above * slope(at.x.at[j], at.partner.at[j]));
             }
-            store(s.out + i, x);
-            store_partner<paired>(partner.out, i, x);
+            store(s.out + i, at.x);
+            store_partner<paired>(partner.out, i, at.x);
           },
           [&](int64_t i) {
-            const A above = gradient.per_element ? A(widen(gradient.data[i])) : A(1);
-            const T x = constant ? T{} : s.logits[i], y = partner_element<paired>(partner.logits, i);
+            const A above = each ? A(widen(gradient.data[i])) : A(1);
+            const T x = element_at<!constant>(s.logits, i), y = element_at<paired>(partner.logits, i);
             const T result = narrow<T>(above * slope(x, y));
             s.out[i] = result;
             store_partner<paired>(partner.out, i, result);
@@ -221,59 +242,62 @@ __global__ void GANOPS_BOUNDS first_kernel(const __grid_constant__ Segments<T> s
   });
 }
 
-// Reduced: *gradient_out = Σ scale·t·f'(x). Per element (a single segment): gradient_out[i] = t·f'(x).
-template <class T, bool paired>
-__global__ void GANOPS_BOUNDS second_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient,
-                                            T* gradient_out, void* workspace, const Ticket ticket) {
+// Reduced: *gradient_out = Σ scale·t·f'(x). Each (a single segment): gradient_out[i] = t·f'(x).
+template <class T, bool paired, bool each>
+__global__ void GANOPS_BOUNDS(is_double<T> ? 2 : 3)
+    second_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient, T* gradient_out,
+                  void* workspace, const Ticket ticket) {
   using A = Accumulate<T>;
-  const bool each = gradient.per_element;
+  constexpr int n = together<2 * (1 + paired) + each>;
   const A number = each ? A(1) : A(widen(*gradient.data));
   A mine = 0;
   const Segment<T>& partner = segments.segment[1];
-  for_tiles(segments, [&](const Segment<T>& s, int64_t begin) {
+  for_tiles<n>(segments, [&](const Segment<T>& s, int64_t begin) {
     const A once = s.outer * s.inner, twice = number * s.scale * once * s.inner;
     with_base<paired>(s.base, [&](auto base) {
       A sum = 0;
       const auto at = [&](A x, A t, T above, T& summand) {
         const A u = s.inner * x + s.offset;
         const A slope = once * t * base.first(u);
-        if (each) {
+        if constexpr (each) {
           summand = narrow<T>(slope);
         } else {
           sum += slope;
         }
         return narrow<T>(twice * t * (each ? A(widen(above)) : A(1)) * base.second(u));
       };
-      visit_tile<T>(
+      visit_tile<T, n>(
           begin, s.count, s.vectors && gradient.vectors,
-          [&](int64_t i) {
-            Vector<T> x = load(s.logits + i), g = x, summand;
-            const Vector<T> t = load(s.tangent + i);
-            const Vector<T> y = partner_vector<paired>(partner.logits, i);
-            const Vector<T> v = partner_vector<paired>(partner.tangent, i);
-            if (each) g = load(gradient.data + i);
+          [&](int64_t i, bool inside) {
+            return Loaded<T>{load_input(s.logits + i, inside), vector_at<paired>(partner.logits, i, inside),
+                             load_input(s.tangent + i, inside), vector_at<paired>(partner.tangent, i, inside),
+                             vector_at<each>(gradient.data, i, inside)};
+          },
+          [&](int64_t i, Loaded<T>& loaded) {
+            Vector<T> summand;
 #pragma unroll
-            for (int j = 0; j < x.width; ++j) {
-              x.at[j] =
-                  at(number_at<paired>(x.at[j], y.at[j]), number_at<paired>(t.at[j], v.at[j]), g.at[j], summand.at[j]);
+            for (int j = 0; j < summand.width; ++j) {
+              loaded.x.at[j] = at(number_at<paired>(loaded.x.at[j], loaded.partner.at[j]),
+                                  number_at<paired>(loaded.tangent.at[j], loaded.partner_tangent.at[j]),
+                                  loaded.above.at[j], summand.at[j]);
             }
-            store(s.out + i, x);
-            store_partner<paired>(partner.out, i, x);
-            if (each) store(gradient_out + i, summand);
+            store(s.out + i, loaded.x);
+            store_partner<paired>(partner.out, i, loaded.x);
+            if constexpr (each) store(gradient_out + i, summand);
           },
           [&](int64_t i) {
             T summand;
-            const T y = partner_element<paired>(partner.logits, i), v = partner_element<paired>(partner.tangent, i);
+            const T y = element_at<paired>(partner.logits, i), v = element_at<paired>(partner.tangent, i);
             const T result = at(number_at<paired>(s.logits[i], y), number_at<paired>(s.tangent[i], v),
-                                each ? gradient.data[i] : T{}, summand);
+                                element_at<each>(gradient.data, i), summand);
             s.out[i] = result;
             store_partner<paired>(partner.out, i, result);
-            if (each) gradient_out[i] = summand;
+            if constexpr (each) gradient_out[i] = summand;
           });
       mine += s.scale * sum;
     });
   });
-  if (!each) grid_sum(mine, gradient_out, workspace, ticket);
+  if constexpr (!each) grid_sum(mine, gradient_out, workspace, ticket);
 }
 
 // A few tiles are one block's work: no partial sums, no ticket.
@@ -283,18 +307,29 @@ int64_t reduction_blocks(const Segments<T>& segments) {
 }
 
 Ticket ticket_for(int64_t blocks, Stream stream, void* workspace) {
-  return blocks > 1 ? draw_ticket(stream, workspace) : Ticket{-1};
+  return blocks > 1 ? draw_ticket(stream, workspace) : Ticket();
 }
 
 int64_t workspace(const LossSegments& segments) {
   int64_t elements = 0;
   for (int s = 0; s < segments.count; ++s) elements += segments.segment[s].count;
   // The smallest tiles are those of doubles; two segments have at most one tile more than their sum.
-  const int64_t blocks = smaller(elements / tile_size<double> + 2, resident_blocks());
+  const int64_t blocks = smaller(elements / tile_size<double, 2> + 2, resident_blocks());
   return (1 + blocks) * sizeof(double);
 }
 
-// Calls f with a value of the element type and whether the segments are paired, both known to the compiler.
+// Calls f with a value of the element type, whether the segments are paired, and `each`, all known to the compiler.
+template <class F>
+void with_types(DType dtype, const LossSegments& segments, bool each, F&& f) {
+  with_type(dtype, [&](auto type) {
+    const auto with_each = [&](auto paired) {
+      each ? f(type, paired, std::true_type()) : f(type, paired, std::false_type());
+    };
+    segments.paired ? with_each(std::true_type()) : with_each(std::false_type());
+  });
+}
+
+// The same for kernels that no gradient reaches.
 template <class F>
 void with_types(DType dtype, const LossSegments& segments, F&& f) {
   with_type(dtype, [&](auto type) { segments.paired ? f(type, std::true_type()) : f(type, std::false_type()); });
@@ -303,44 +338,41 @@ void with_types(DType dtype, const LossSegments& segments, F&& f) {
 void sum(Stream stream, DType dtype, const LossSegments& from, void* out, void* workspace) {
   with_types(dtype, from, [&](auto type, auto paired) {
     using T = decltype(type);
-    const Segments<T> segments(from);
+    const Segments<T> segments(from, tile_size<T, together<1 + paired()>>);
     const int64_t blocks = reduction_blocks(segments);
-    launch(sum_kernel<T, decltype(paired)::value>, blocks, block_size, stream, segments, static_cast<T*>(out),
-           workspace, ticket_for(blocks, stream, workspace));
+    launch(sum_kernel<T, paired()>, blocks, block_size, stream, segments, static_cast<T*>(out), workspace,
+           ticket_for(blocks, stream, workspace));
   });
 }
 
 void value(Stream stream, DType dtype, const LossSegments& from) {
   with_types(dtype, from, [&](auto type, auto paired) {
     using T = decltype(type);
-    const Segments<T> segments(from);
-    launch(value_kernel<T, decltype(paired)::value>, segments.tiles, block_size, stream, segments);
+    const Segments<T> segments(from, tile_size<T, together<1 + paired()>>);
+    launch(value_kernel<T, paired()>, segments.tiles, block_size, stream, segments);
   });
 }
 
 void first(Stream stream, DType dtype, const LossSegments& from, LossGradient gradient) {
-  with_types(dtype, from, [&](auto type, auto paired) {
+  with_types(dtype, from, gradient.per_element, [&](auto type, auto paired, auto each) {
     using T = decltype(type);
-    const Segments<T> segments(from);
+    const Segments<T> segments(from, tile_size<T, together<1 + paired() + each()>>);
     if (segments.tiles == 0) return;
-    const Gradient<T> above{static_cast<const T*>(gradient.data), gradient.per_element,
-                            !gradient.per_element || aligned(gradient.data)};
-    launch(first_kernel<T, decltype(paired)::value>, segments.tiles, block_size, stream, segments, above);
+    const Gradient<T> above{static_cast<const T*>(gradient.data), !each() || aligned(gradient.data)};
+    launch(first_kernel<T, paired(), each()>, segments.tiles, block_size, stream, segments, above);
   });
 }
 
 void second(Stream stream, DType dtype, const LossSegments& from, LossGradient gradient, void* gradient_out,
             void* workspace) {
-  with_types(dtype, from, [&](auto type, auto paired) {
+  with_types(dtype, from, gradient.per_element, [&](auto type, auto paired, auto each) {
     using T = decltype(type);
-    const Segments<T> segments(from);
-    if (segments.tiles == 0 && gradient.per_element) return;
-    const Gradient<T> above{static_cast<const T*>(gradient.data), gradient.per_element,
-                            !gradient.per_element || aligned(gradient.data, gradient_out)};
-    const int64_t blocks = gradient.per_element ? segments.tiles : reduction_blocks(segments);
-    launch(second_kernel<T, decltype(paired)::value>, blocks, block_size, stream, segments, above,
-           static_cast<T*>(gradient_out), workspace,
-           gradient.per_element ? Ticket{-1} : ticket_for(blocks, stream, workspace));
+    const Segments<T> segments(from, tile_size<T, together<2 * (1 + paired()) + each()>>);
+    if (segments.tiles == 0 && each()) return;
+    const Gradient<T> above{static_cast<const T*>(gradient.data), !each() || aligned(gradient.data, gradient_out)};
+    const int64_t blocks = each() ? segments.tiles : reduction_blocks(segments);
+    launch(second_kernel<T, paired(), each()>, blocks, block_size, stream, segments, above,
+           static_cast<T*>(gradient_out), workspace, each() ? Ticket() : ticket_for(blocks, stream, workspace));
   });
 }
 

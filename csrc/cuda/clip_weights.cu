@@ -21,8 +21,11 @@ struct Table {
   int tensors;
 };
 
+constexpr int together = 4;  // vectors that a thread loads at once
+
 template <class T, int capacity>
-__global__ void GANOPS_BOUNDS clip_kernel(const __grid_constant__ Table<T, capacity> table, const Accumulate<T> limit) {
+__global__ void GANOPS_BOUNDS(4)
+    clip_kernel(const __grid_constant__ Table<T, capacity> table, const Accumulate<T> limit) {
   using A = Accumulate<T>;
   const int tile = blockIdx.x;
   int low = 0, high = table.tensors - 1;
@@ -35,12 +38,12 @@ __global__ void GANOPS_BOUNDS clip_kernel(const __grid_constant__ Table<T, capac
     }
   }
   T* data = table.data[low];
-  const int64_t begin = int64_t(tile - (low > 0 ? table.end[low - 1] : 0)) * tile_size<T>;
+  const int64_t begin = int64_t(tile - (low > 0 ? table.end[low - 1] : 0)) * tile_size<T, together>;
   const auto at = [&](T x) { return narrow<T>(clip(A(widen(x)), limit)); };
-  visit_tile<T>(
+  visit_tile<T, together>(
       begin, table.count[low], reinterpret_cast<uintptr_t>(data) % 16 == 0,
-      [&](int64_t i) {
-        Vector<T> x = load(data + i);
+      [&](int64_t i, bool inside) { return load(data + i, inside); },
+      [&](int64_t i, Vector<T>& x) {
 #pragma unroll
         for (int j = 0; j < x.width; ++j) x.at[j] = at(x.at[j]);
         store(data + i, x);
@@ -51,7 +54,7 @@ __global__ void GANOPS_BOUNDS clip_kernel(const __grid_constant__ Table<T, capac
 template <class T, int capacity>
 void clip_some(Stream stream, void* const* data, const int64_t* count, int64_t tensors, double limit) {
   // Tiles are numbered in an int: a tensor past that many elements is clipped in parts.
-  constexpr int64_t most = max_blocks / 2 * tile_size<T>;
+  constexpr int64_t most = max_blocks / 2 * tile_size<T, together>;
   Table<T, capacity> table;
   table.tensors = 0;
   int64_t tiles = 0;
@@ -64,7 +67,7 @@ void clip_some(Stream stream, void* const* data, const int64_t* count, int64_t t
   };
   for (int64_t t = 0; t < tensors; ++t) {
     for (int64_t done = 0; done < count[t];) {
-      const int64_t part = smaller(count[t] - done, most), more = divide_up(part, tile_size<T>);
+      const int64_t part = smaller(count[t] - done, most), more = divide_up(part, tile_size<T, together>);
       if (table.tensors == capacity || tiles + more > max_blocks) flush();
       table.data[table.tensors] = static_cast<T*>(data[t]) + done;
       table.count[table.tensors] = part;

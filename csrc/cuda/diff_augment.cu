@@ -10,16 +10,34 @@
 // channels where channels mix; where they do not, rows are copied whatever they hold.
 #include "../math/diff_augment.h"
 
+#include <type_traits>
+
 #include "../kernels/diff_augment.h"
 #include "samples.cuh"
 
 namespace ganops::cuda {
 namespace {
 
+// Division by a number that the launch knows, as a product (Granlund & Montgomery 1994). Exact below 2³¹.
+struct Divisor {
+  uint32_t factor, shift;
+
+  explicit Divisor(int64_t divisor) : factor(0), shift(0) {
+    if (divisor > largest) return;
+    while (int64_t(1) << shift < divisor) ++shift;
+    factor = static_cast<uint32_t>(((uint64_t(1) << 32) * ((uint64_t(1) << shift) - divisor)) / divisor + 1);
+  }
+  __device__ __forceinline__ int divide(int x) const {
+    return static_cast<int>((__umulhi(static_cast<unsigned>(x), factor) + static_cast<unsigned>(x)) >> shift);
+  }
+  static constexpr int64_t largest = int64_t(1) << 30;
+};
+
 // What the kernels know of the images and the augmentation. Places are pixels where channels mix, else elements of the
 // rows of memory.
 struct Setting {
   int64_t channels, height, width, rows, row, step, sums;
+  Divisor by_row, by_height;
   bool colour, translation, cutout, value, adjoint, channels_last;
 
   Setting(const Images& images, Augmentation how, bool mixes, int64_t sums)
@@ -30,6 +48,8 @@ struct Setting {
         row(mixes ? images.width : images.row()),
         step(mixes ? 1 : images.step()),
         sums(sums),
+        by_row(row),
+        by_height(height),
         colour(how.colour),
         translation(how.translation),
         cutout(how.cutout),
@@ -38,6 +58,11 @@ struct Setting {
         channels_last(images.channels_last) {}
 
   int64_t places() const { return rows * row; }
+  // Vectors count within an image in 32 bits.
+  template <class T>
+  bool vectors() const {
+    return row % Vector<T>::width == 0 && height * width * channels <= Divisor::largest;
+  }
 
   template <class A>
   __device__ __forceinline__ Selection vertical(const A* u, bool backwards) const {
@@ -50,52 +75,118 @@ struct Setting {
 };
 
 // Row and column of a place of an image; the row as one of the image's.
+template <class Index>
 struct Place {
-  int64_t i, j;
+  Index i, j;
 
-  __device__ __forceinline__ Place(const Setting& setting, int64_t place) {
-    const int64_t row = place <= 0xffffffff && setting.row <= 0xffffffff
-                            ? static_cast<uint32_t>(place) / static_cast<uint32_t>(setting.row)
-                            : place / setting.row;
-    j = place - row * setting.row;
-    i = row < setting.height ? row : row % setting.height;
+  __device__ __forceinline__ Place(const Setting& setting, Index place) {
+    if constexpr (sizeof(Index) == 4) {
+      const int row = setting.by_row.divide(place);
+      j = place - row * static_cast<int>(setting.row);
+      i = row - setting.by_height.divide(row) * static_cast<int>(setting.height);
+    } else {
+      const int64_t row = place <= 0xffffffff && setting.row <= 0xffffffff
+                              ? static_cast<uint32_t>(place) / static_cast<uint32_t>(setting.row)
+                              : place / setting.row;
+      j = place - row * setting.row;
+      i = row < setting.height ? row : row % setting.height;
+    }
   }
 };
 
+// Which places are selected, in both axes. No question branches, so that loads are not parted by them.
+template <class Index>
+struct Window {
+  struct Range {
+    Index begin, length;
+    __device__ __forceinline__ explicit Range(const Span& span)
+        : begin(static_cast<Index>(span.begin)), length(static_cast<Index>(span.end - span.begin)) {}
+    __device__ __forceinline__ bool holds(Index place) const {
+      using Unsigned = std::make_unsigned_t<Index>;
+      return static_cast<Unsigned>(place - begin) < static_cast<Unsigned>(length > 0 ? length : 0);
+    }
+  };
+  Range rows, columns, hole_rows, hole_columns;
+
+  __device__ __forceinline__ Window(const Selection& vertical, const Selection& horizontal)
+      : rows(vertical.inside), columns(horizontal.inside), hole_rows(vertical.hole), hole_columns(horizontal.hole) {}
+
+  // Of row i, column j.
+  __device__ __forceinline__ bool holds(Index i, Index j) const {
+    return rows.holds(i) & columns.holds(j) & !(hole_rows.holds(i) & hole_columns.holds(j));
+  }
+};
+
+constexpr int together = 4;  // vectors that a lane loads at once where it sums or copies
+
+// The same number, but the compiler cannot tell: what the loads computed from it is computed anew at the use, rather
+// than kept in registers for so many vectors.
+__device__ __forceinline__ int afresh(int x) {
+#ifdef __CUDA_ARCH__
+  asm volatile("" : "+r"(x));
+#endif
+  return x;
+}
+
 // Partial sums of the images, of the adjoint's of those elements that were selected.
-template <class T>
-__global__ void GANOPS_BOUNDS sum_kernel(const Pieces pieces, const Setting setting, const T* in,
-                                         const Accumulate<T>* parameters, double* partial, const bool vectors) {
+template <class T, bool adjoint>
+__global__ void GANOPS_BOUNDS(4) sum_kernel(const Pieces pieces, const Setting setting, const T* in,
+                                            const Accumulate<T>* parameters, double* partial, const bool vectors) {
   using A = Accumulate<T>;
+  constexpr int width = Vector<T>::width;
   for_units(pieces, [&](int64_t sample, int64_t begin, int64_t end, int64_t unit) {
     const A* u = parameters + sample * draws;
     const Selection rows = setting.vertical(u, false), columns = setting.horizontal(u, false);
-    const int64_t first = sample * pieces.size;
-    const auto whole_row = [&](int64_t i) { return !setting.adjoint || rows.inside.holds(i); };
-    const auto selected = [&](const Place& at, int64_t j) {
-      return !setting.adjoint || (columns.inside.holds(j) && !(rows.hole.holds(at.i) && columns.hole.holds(j)));
-    };
+    const int lane = threadIdx.x % warp_size;
+    const T* image = in + sample * pieces.size;
+    begin -= sample * pieces.size, end -= sample * pieces.size;
     A sum = 0;
-    visit_piece<T>(
-        begin, end, vectors,
-        [&](int64_t e) {
-          const Place at(setting, e - first);
-          bool any = false;
-          if (whole_row(at.i)) {
+    if (vectors) {
+      const Window<int> window(rows, columns);
+      constexpr int step = warp_size * width;
+      const int last = static_cast<int>(end);
+#pragma unroll 1
+      for (int e = static_cast<int>(begin) + lane * width; e < last; e += together * step) {
+        in_two_phases<together>(
+            e, step, last,
+            [&](int e, bool inside) {
+              if constexpr (adjoint) {
+                // A vector of which the window holds nothing is not read.
+                const Place<int> at(setting, e);
+                bool any = false;
 #pragma unroll
-            for (int q = 0; q < Vector<T>::width; ++q) any |= selected(at, at.j + q);
+                for (int q = 0; q < width; ++q) any |= window.holds(at.i, at.j + q);
+                inside = inside & any;
+              }
+              return load_input(image + e, inside);
+            },
+            [&](int e, const Vector<T>& x) {
+              if constexpr (adjoint) {
+                const Place<int> at(setting, afresh(e));
+                if (!window.rows.holds(at.i)) return;
+#pragma unroll
+                for (int q = 0; q < width; ++q) sum += window.holds(at.i, at.j + q) ? A(widen(x.at[q])) : A(0);
+              } else {
+#pragma unroll
+                for (int q = 0; q < width; ++q) sum += A(widen(x.at[q]));
+              }
+            });
+      }
+    } else {
+      const Window<int64_t> window(rows, columns);
+#pragma unroll 1
+      for (int64_t v = begin + lane * width; v < end; v += warp_size * width) {
+#pragma unroll 1
+        for (int64_t e = v; e < end && e < v + width; ++e) {
+          if constexpr (adjoint) {
+            const Place<int64_t> at(setting, e);
+            if (!window.holds(at.i, at.j)) continue;
           }
-          if (!any) return;
-          const Vector<T> x = load(in + e);
-#pragma unroll
-          for (int q = 0; q < x.width; ++q) sum += selected(at, at.j + q) ? A(widen(x.at[q])) : A(0);
-        },
-        [&](int64_t e) {
-          const Place at(setting, e - first);
-          if (whole_row(at.i) && selected(at, at.j)) sum += A(widen(in[e]));
-        });
-    sum = warp_sum(sum);
-    if (threadIdx.x % warp_size == 0) partial[unit] = sum;
+          sum += A(widen(image[e]));
+        }
+      }
+    }
+    leave_sum(pieces, unit, sum, partial);
   });
 }
 
@@ -106,11 +197,27 @@ struct Group {
   static GANOPS_INLINE int slot(int q, int c) { return channels_last ? (q * channels + c) % width : q; }
 };
 
+// A vector's worth of pixels, with all their channels.
+template <class T, int known>
+struct Pixels {
+  Vector<T> at[known];
+};
+
+// Of these a lane loads at once: six vectors, or four where registers allow three blocks of them.
+template <class T, int known>
+constexpr int groups = known == 3       ? 2
+                       : sizeof(T) == 2 ? 6
+                                        : 4;
+
+// Fewer where registers do not do for three without spills.
+template <class T, int known>
+constexpr int write_blocks = (known == 0 && !is_double<T>) || (known == 1 && sizeof(T) == sizeof(float)) ? 3 : 2;
+
 // `known` channels that mix, or one; 0: any number that mix, each element read twice.
 template <class T, int known, bool channels_last>
-__global__ void GANOPS_BOUNDS write_kernel(const Pieces pieces, const Setting setting, const T* in,
-                                           const Accumulate<T>* parameters, const double* partial, T* out,
-                                           const bool vectors) {
+__global__ void GANOPS_BOUNDS(write_blocks<T, known>)
+    write_kernel(const Pieces pieces, const Setting setting, const T* in, const Accumulate<T>* parameters,
+                 const double* partial, T* out, const bool vectors) {
   using A = Accumulate<T>;
   constexpr int width = Vector<T>::width;
   for_units(pieces, [&](int64_t sample, int64_t begin, int64_t end, int64_t) {
@@ -118,7 +225,10 @@ __global__ void GANOPS_BOUNDS write_kernel(const Pieces pieces, const Setting se
     const A* u = parameters + sample * draws;
     const Selection rows = setting.vertical(u, setting.adjoint), columns = setting.horizontal(u, setting.adjoint);
     const int64_t channels = known ? known : setting.channels, places = pieces.size;
-    const int64_t first = sample * places, shift = rows.shift * setting.row + columns.shift;
+    const int64_t shift = rows.shift * setting.row + columns.shift;
+    const T* from = in + sample * places * channels;
+    T* to = out + sample * places * channels;
+    begin -= sample * places, end -= sample * places;
     Colour<A> colour;
     if (setting.colour) {
       LongSum share;
@@ -128,88 +238,87 @@ __global__ void GANOPS_BOUNDS write_kernel(const Pieces pieces, const Setting se
     }
     const T outside = narrow<T>(colour.outside);
     const auto coloured = [&](T x, A rest) { return setting.colour ? narrow<T>(colour.own * A(widen(x)) + rest) : x; };
-    // Element c of place p.
-    const bool last = known ? channels_last : setting.channels_last;
-    const auto index = [&](int64_t p, int64_t c) {
-      return first * channels + (last ? p * channels + c : c * places + p);
-    };
 
     if constexpr (known != 0) {
       if (vectors && columns.shift % width == 0) {
         using In = Group<known, channels_last, width>;
+        const Window<int> window(rows, columns);
+        const int offset = static_cast<int>(shift), plane = static_cast<int>(places);
         // The v-th vector of the group at p.
-        const auto start = [&](int64_t p, int v) {
-          return first * known + (channels_last ? p * known + v * width : v * places + p);
+        const auto start = [&](int p, int v) { return channels_last ? p * known + v * width : v * plane + p; };
+        // The edges of what came from outside lie on the grid of vectors; those of the hole need not.
+        const auto holds_some = [&](const Place<int>& at) {
+          return window.holds(at.i, at.j) | window.holds(at.i, at.j + width - 1);
         };
+        constexpr int n = groups<T, known>, step = warp_size * width;
+        const int last_place = static_cast<int>(end);
 #pragma unroll 1
-        for (int64_t p = begin - first + lane * width; p < end - first; p += warp_size * width) {
-          const Place at(setting, p);
-          const bool cut = rows.hole.holds(at.i);
-          // The edges of what came from outside lie on the grid too; those of the hole need not.
-          const bool none = !rows.inside.holds(at.i) || !columns.inside.holds(at.j) ||
-                            (cut && columns.hole.holds(at.j) && columns.hole.holds(at.j + width - 1));
-          Vector<T> x[known];
+        for (int p = static_cast<int>(begin) + lane * width; p < last_place; p += n * step) {
+          in_two_phases<n>(
+              p, step, last_place,
+              [&](int p, bool inside) {
+                inside = inside & holds_some(Place<int>(setting, p));
+                Pixels<T, known> x;
 #pragma unroll
-          for (int v = 0; v < known; ++v) {
-            if (none) {
+                for (int v = 0; v < known; ++v) x.at[v] = load_input(from + start(p + offset, v), inside);
+                return x;
+              },
+              [&](int p, Pixels<T, known>& x) {
+                const Place<int> at(setting, afresh(p));
 #pragma unroll
-              for (int q = 0; q < width; ++q) x[v].at[q] = outside;
-            } else {
-              x[v] = load(in + start(p + shift, v));
-            }
-          }
-          if (!none) {
+                for (int q = 0; q < width; ++q) {
+                  A sum = 0;
 #pragma unroll
-            for (int q = 0; q < width; ++q) {
-              A sum = 0;
+                  for (int c = 0; c < known; ++c) sum += A(widen(x.at[In::vector(q, c)].at[In::slot(q, c)]));
+                  const A rest = colour.grey * sum + colour.inside;
+                  const bool taken = window.holds(at.i, at.j + q);
 #pragma unroll
-              for (int c = 0; c < known; ++c) sum += A(widen(x[In::vector(q, c)].at[In::slot(q, c)]));
-              const A rest = colour.grey * sum + colour.inside;
-              const bool hole = cut && columns.hole.holds(at.j + q);
+                  for (int c = 0; c < known; ++c) {
+                    T& y = x.at[In::vector(q, c)].at[In::slot(q, c)];
+                    y = taken ? coloured(y, rest) : outside;
+                  }
+                }
 #pragma unroll
-              for (int c = 0; c < known; ++c) {
-                T& y = x[In::vector(q, c)].at[In::slot(q, c)];
-                y = hole ? outside : coloured(y, rest);
-              }
-            }
-          }
-#pragma unroll
-          for (int v = 0; v < known; ++v) store(out + start(p, v), x[v]);
+                for (int v = 0; v < known; ++v) store(to + start(p, v), x.at[v]);
+              });
         }
         return;
       }
     }
+    const Window<int64_t> window(rows, columns);
+    // Element c of place p.
+    const bool last = known ? channels_last : setting.channels_last;
+    const auto index = [&](int64_t p, int64_t c) { return last ? p * channels + c : c * places + p; };
 #pragma unroll 1
-    for (int64_t p = begin - first + lane; p < end - first; p += warp_size) {
-      const Place at(setting, p);
-      const bool taken =
-          rows.inside.holds(at.i) && columns.inside.holds(at.j) && !(rows.hole.holds(at.i) && columns.hole.holds(at.j));
-      if (!taken) {
+    for (int64_t p = begin + lane; p < end; p += warp_size) {
+      const Place<int64_t> at(setting, p);
+      if (!window.holds(at.i, at.j)) {
 #pragma unroll
-        for (int64_t c = 0; c < channels; ++c) out[index(p, c)] = outside;
+        for (int64_t c = 0; c < channels; ++c) to[index(p, c)] = outside;
       } else if constexpr (known != 0) {
         T x[known];
         A sum = 0;
 #pragma unroll
         for (int c = 0; c < known; ++c) {
-          x[c] = in[index(p + shift, c)];
+          x[c] = from[index(p + shift, c)];
           sum += A(widen(x[c]));
         }
         const A rest = colour.grey * sum + colour.inside;
 #pragma unroll
-        for (int c = 0; c < known; ++c) out[index(p, c)] = coloured(x[c], rest);
+        for (int c = 0; c < known; ++c) to[index(p, c)] = coloured(x[c], rest);
       } else {
         A sum = 0;
-        for (int64_t c = 0; c < channels; ++c) sum += A(widen(in[index(p + shift, c)]));
+        for (int64_t c = 0; c < channels; ++c) sum += A(widen(from[index(p + shift, c)]));
         const A rest = colour.grey * sum + colour.inside;
-        for (int64_t c = 0; c < channels; ++c) out[index(p, c)] = coloured(in[index(p + shift, c)], rest);
+        for (int64_t c = 0; c < channels; ++c) to[index(p, c)] = coloured(from[index(p + shift, c)], rest);
       }
     }
   });
 }
 
+// Of any dtype: narrow elements are summed in fewer pieces.
 int64_t workspace(const Images& images, Augmentation how) {
-  return how.colour ? Pieces(images.samples, images.size()).workspace() : 0;
+  return how.colour ? sum_workspace(images.samples, images.size(), together) * sizeof(double) : 0;
 }
 
 void apply(Stream stream, DType dtype, Augmentation how, const Images& images, const void* in, const void* parameters,
@@ -221,25 +330,23 @@ void apply(Stream stream, DType dtype, Augmentation how, const Images& images, c
     const auto* u = static_cast<const Accumulate<T>*>(parameters);
     double* partial = static_cast<double*>(workspace);
     const bool mixes = how.colour && images.channels > 1;
-    const Pieces sums(images.samples, images.size());
+    const Pieces sums(images.samples, images.size(), warp_vector<T>, together, Purpose::sum);
     if (how.colour) {
-      const Setting setting(images, how, false, sums.count);
-      launch(sum_kernel<T>, sums.blocks(), block_size, stream, sums, setting, x, u, partial,
-             setting.row % Vector<T>::width == 0 && aligned(x));
+      const Setting setting(images, how, false, sums.parts());
+      launch(setting.adjoint ? sum_kernel<T, true> : sum_kernel<T, false>, sums.blocks(), sums.threads(), stream, sums,
+             setting, x, u, partial, setting.vectors<T>() && aligned(x));
     }
-    const Setting setting(images, how, mixes, sums.count);
-    Pieces pieces(images.samples, setting.places());
-    if (mixes) {  // a place is then several elements
-      pieces.length /= 4;
-      pieces.count = divide_up(pieces.size, pieces.length);
-    }
-    const bool vectors = setting.row % Vector<T>::width == 0 && aligned(x, y);
+    const Setting setting(images, how, mixes, sums.parts());
+    const bool three = mixes && images.channels == 3;
+    const Pieces pieces(images.samples, setting.places(), warp_vector<T>, three ? groups<T, 3> : groups<T, 1>,
+                        Purpose::write);
+    const bool vectors = setting.vectors<T>() && aligned(x, y);
     const auto write = [&](auto* kernel) {
-      launch(kernel, pieces.blocks(), block_size, stream, pieces, setting, x, u, partial, y, vectors);
+      launch(kernel, pieces.blocks(), pieces.threads(), stream, pieces, setting, x, u, partial, y, vectors);
     };
     if (!mixes) {
       write(write_kernel<T, 1, false>);
-    } else if (images.channels != 3) {
+    } else if (!three) {
       write(write_kernel<T, 0, false>);
     } else if (images.channels_last) {
       write(write_kernel<T, 3, true>);

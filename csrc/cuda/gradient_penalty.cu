@@ -1,7 +1,7 @@
 // The penalty on gradient norms on the GPU, over the pieces of samples.cuh.
 //
-// Forward: sums of squares, then norms and penalty: two launches, the gradient read once. Backward: one launch, a read
-// and a write. Double backward: the products ⟨tangent, gradient⟩ in two launches, then one that writes.
+// Forward: sums of squares, and from them norms and penalty: one launch, the gradient read once. Backward: one launch,
+// a read and a write. Double backward: the products ⟨tangent, gradient⟩ in a launch, then one that writes.
 #include "../math/gradient_penalty.h"
 
 #include "../kernels/gradient_penalty.h"
@@ -10,18 +10,26 @@
 namespace ganops::cuda {
 namespace {
 
+constexpr int together = 4;  // vectors of each tensor that a lane loads at once
+
+template <class T>
+struct Two {
+  Vector<T> left, right;
+};
+
 template <class T>
 struct SquaredNorm {
   using A = Accumulate<T>;
   const T* gradient;
 
-  __device__ __forceinline__ void one(int64_t i, A& sum) const { sum += square(gradient[i]); }
-  __device__ __forceinline__ void whole(int64_t i, A& sum) const {
-    const Vector<T> g = load(gradient + i);
+  __device__ __forceinline__ Vector<T> load(int64_t i, bool inside) const { return load_input(gradient + i, inside); }
+  __device__ __forceinline__ void use(const Vector<T>& g, A& sum) const {
 #pragma unroll
     for (int j = 0; j < g.width; ++j) sum += square(g.at[j]);
   }
+  __device__ __forceinline__ void one(int64_t i, A& sum) const { sum += square(gradient[i]); }
   static __device__ __forceinline__ A square(T g) { return A(widen(g)) * A(widen(g)); }
+  static constexpr int together = cuda::together, blocks = 4;
 };
 
 template <class T>
@@ -29,12 +37,15 @@ struct Product {
   using A = Accumulate<T>;
   const T *left, *right;
 
-  __device__ __forceinline__ void one(int64_t i, A& sum) const { sum += A(widen(left[i])) * A(widen(right[i])); }
-  __device__ __forceinline__ void whole(int64_t i, A& sum) const {
-    const Vector<T> a = load(left + i), b = load(right + i);
-#pragma unroll
-    for (int j = 0; j < a.width; ++j) sum += A(widen(a.at[j])) * A(widen(b.at[j]));
+  __device__ __forceinline__ Two<T> load(int64_t i, bool inside) const {
+    return {load_input(left + i, inside), load_input(right + i, inside)};
   }
+  __device__ __forceinline__ void use(const Two<T>& x, A& sum) const {
+#pragma unroll
+    for (int j = 0; j < Vector<T>::width; ++j) sum += A(widen(x.left.at[j])) * A(widen(x.right.at[j]));
+  }
+  __device__ __forceinline__ void one(int64_t i, A& sum) const { sum += A(widen(left[i])) * A(widen(right[i])); }
+  static constexpr int together = cuda::together, blocks = 3;
 };
 
 // The penalty's setting as the kernels see it.
@@ -65,9 +76,8 @@ struct WritePenalty {
     if (setting.each) out[sample] = narrow<T>(value);
     return value;
   }
-  __device__ __forceinline__ void total(double sum) const {
-    if (!setting.each) *out = narrow<T>(static_cast<A>(sum * setting.scale));
-  }
+  __host__ __device__ bool totals() const { return !setting.each; }
+  __device__ __forceinline__ void total(double sum) const { *out = narrow<T>(static_cast<A>(sum * setting.scale)); }
 };
 
 template <class T>
@@ -84,23 +94,21 @@ struct WriteSlope {
     dot[sample] = sum;
     return value;
   }
-  __device__ __forceinline__ void total(double sum) const {
-    if (!setting.each) *out = narrow<T>(static_cast<A>(sum * setting.scale));
-  }
+  __host__ __device__ bool totals() const { return !setting.each; }
+  __device__ __forceinline__ void total(double sum) const { *out = narrow<T>(static_cast<A>(sum * setting.scale)); }
 };
 
 template <class T>
-__global__ void GANOPS_BOUNDS backward_kernel(const Pieces pieces, const Setting<T> setting, const T* grad,
-                                              const T* gradient, const Accumulate<T>* norm, T* out,
-                                              const bool vectors) {
+__global__ void GANOPS_BOUNDS(4)
+    backward_kernel(const Pieces pieces, const Setting<T> setting, const T* grad, const T* gradient,
+                    const Accumulate<T>* norm, T* out, const bool vectors) {
   using A = Accumulate<T>;
   for_units(pieces, [&](int64_t sample, int64_t begin, int64_t end, int64_t) {
     const A slope = A(widen(grad[setting.each ? sample : 0])) * setting.scale *
                     penalty_slope(norm[sample], setting.target, setting.one_sided);
-    visit_piece<T>(
-        begin, end, vectors,
-        [&](int64_t i) {
-          Vector<T> g = load(gradient + i);
+    visit_piece<T, together>(
+        begin, end, vectors, [&](int64_t i, bool inside) { return load_input(gradient + i, inside); },
+        [&](int64_t i, Vector<T>& g) {
 #pragma unroll
           for (int j = 0; j < g.width; ++j) g.at[j] = narrow<T>(slope * A(widen(g.at[j])));
           store(out + i, g);
@@ -110,9 +118,9 @@ __global__ void GANOPS_BOUNDS backward_kernel(const Pieces pieces, const Setting
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS double_backward_kernel(const Pieces pieces, const Setting<T> setting, const T* tangent,
-                                                     const T* grad, const T* gradient, const Accumulate<T>* norm,
-                                                     const double* dot, T* out, const bool vectors) {
+__global__ void GANOPS_BOUNDS(4) double_backward_kernel(const Pieces pieces, const Setting<T> setting, const T* tangent,
+                                                        const T* grad, const T* gradient, const Accumulate<T>* norm,
+                                                        const double* dot, T* out, const bool vectors) {
   using A = Accumulate<T>;
   for_units(pieces, [&](int64_t sample, int64_t begin, int64_t end, int64_t) {
     const A n = norm[sample], inverse = n == 0 ? A(0) : 1 / n;
@@ -120,21 +128,24 @@ __global__ void GANOPS_BOUNDS double_backward_kernel(const Pieces pieces, const 
     const A along = above * penalty_slope(n, setting.target, setting.one_sided);
     const A across = above * penalty_curvature(n, setting.target, setting.one_sided) * (A(dot[sample]) * inverse);
     const auto at = [&](T t, T g) { return narrow<T>(along * A(widen(t)) + across * (A(widen(g)) * inverse)); };
-    visit_piece<T>(
+    visit_piece<T, together>(
         begin, end, vectors,
-        [&](int64_t i) {
-          Vector<T> t = load(tangent + i);
-          const Vector<T> g = load(gradient + i);
+        [&](int64_t i, bool inside) {
+          return Two<T>{load_input(tangent + i, inside), load_input(gradient + i, inside)};
+        },
+        [&](int64_t i, Two<T>& x) {
 #pragma unroll
-          for (int j = 0; j < t.width; ++j) t.at[j] = at(t.at[j], g.at[j]);
-          store(out + i, t);
+          for (int j = 0; j < Vector<T>::width; ++j) x.left.at[j] = at(x.left.at[j], x.right.at[j]);
+          store(out + i, x.left);
         },
         [&](int64_t i) { out[i] = at(tangent[i], gradient[i]); });
   });
 }
 
-// Partial sums, then one number per sample.
-int64_t workspace(int64_t samples, int64_t size) { return sample_workspace(samples, size) + samples * sizeof(double); }
+// The sums' memory, then one number per sample.
+int64_t workspace(int64_t samples, int64_t size) {
+  return (sum_workspace(samples, size, together) + samples) * sizeof(double);
+}
 
 void forward(Stream stream, DType dtype, Penalty penalty, const void* gradient, void* norm, void* out, void* workspace,
              int64_t samples, int64_t size) {
@@ -142,7 +153,8 @@ void forward(Stream stream, DType dtype, Penalty penalty, const void* gradient, 
     using T = decltype(type);
     const SquaredNorm<T> term{static_cast<const T*>(gradient)};
     const WritePenalty<T> finish{Setting<T>(penalty, samples), static_cast<Accumulate<T>*>(norm), static_cast<T*>(out)};
-    sum_samples<T>(stream, Pieces(samples, size), term, aligned_samples<T>(size, gradient), finish, workspace);
+    const Pieces pieces(samples, size, warp_vector<T>, together, Purpose::sum);
+    sum_samples<T>(stream, pieces, term, aligned_samples<T>(size, gradient), finish, workspace);
   });
 }
 
@@ -150,8 +162,8 @@ void backward(Stream stream, DType dtype, Penalty penalty, const void* grad, con
               void* out, int64_t samples, int64_t size) {
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
-    const Pieces pieces(samples, size);
-    launch(backward_kernel<T>, pieces.blocks(), block_size, stream, pieces, Setting<T>(penalty, samples),
+    const Pieces pieces(samples, size, warp_vector<T>, together, Purpose::write);
+    launch(backward_kernel<T>, pieces.blocks(), pieces.threads(), stream, pieces, Setting<T>(penalty, samples),
            static_cast<const T*>(grad), static_cast<const T*>(gradient), static_cast<const Accumulate<T>*>(norm),
            static_cast<T*>(out), aligned_samples<T>(size, gradient, out));
   });
@@ -163,14 +175,15 @@ void double_backward(Stream stream, DType dtype, Penalty penalty, const void* ta
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
-    const Pieces pieces(samples, size);
     const Setting<T> setting(penalty, samples);
-    double* dot = static_cast<double*>(workspace) + pieces.units();
+    double* dot = static_cast<double*>(workspace) + sum_workspace(samples, size, together);
     const Product<T> term{static_cast<const T*>(tangent), static_cast<const T*>(gradient)};
     const WriteSlope<T> finish{setting, static_cast<const A*>(norm), static_cast<T*>(grad_out), dot};
-    sum_samples<T>(stream, pieces, term, aligned_samples<T>(size, tangent, gradient), finish, workspace);
+    const Pieces sums(samples, size, warp_vector<T>, together, Purpose::sum);
+    sum_samples<T>(stream, sums, term, aligned_samples<T>(size, tangent, gradient), finish, workspace);
     if (samples * size == 0) return;
-    launch(double_backward_kernel<T>, pieces.blocks(), block_size, stream, pieces, setting,
+    const Pieces pieces(samples, size, warp_vector<T>, together, Purpose::write);
+    launch(double_backward_kernel<T>, pieces.blocks(), pieces.threads(), stream, pieces, setting,
            static_cast<const T*>(tangent), static_cast<const T*>(grad), static_cast<const T*>(gradient),
            static_cast<const A*>(norm), static_cast<const double*>(dot), static_cast<T*>(gradient_out),
            aligned_samples<T>(size, tangent, gradient, gradient_out));

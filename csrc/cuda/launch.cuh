@@ -15,8 +15,11 @@ namespace ganops::cuda {
 constexpr int warp_size = 32;
 constexpr int block_size = 256;
 
-// One block a multiprocessor at least. Left without that number, ptxas saves registers for more, and spills some.
-#define GANOPS_BOUNDS __launch_bounds__(::ganops::cuda::block_size, 1)
+// Blocks of a kernel that a multiprocessor shall hold at once: 4 leave a thread 64 registers, 3 leave 80, 2 leave 128.
+#define GANOPS_BOUNDS(...) __launch_bounds__(::ganops::cuda::block_size, (__VA_ARGS__))
+
+template <class T>
+constexpr bool is_double = sizeof(T) == sizeof(double);
 
 // The grid's first dimension may be 2³¹ − 1; kernels that meet more tiles stride over them.
 constexpr int64_t max_blocks = 0x7fffffff;
@@ -37,13 +40,15 @@ void launch(void (*kernel)(Parameters...), int64_t blocks, int threads, Stream s
   check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), "kernel launch");
 }
 
-// Blocks of a grid that fills the card once: what a reduction wants, each block then sums many tiles.
-inline int64_t resident_blocks() {
-  int device = 0, processors = 0;
+inline int64_t multiprocessors() {
+  int device = 0, count = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
-  check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
-  return int64_t(processors) * (2048 / block_size) / 2;
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
+  return count;
 }
+
+// Blocks of a grid that fills the card once: what a reduction wants, each block then sums many tiles.
+inline int64_t resident_blocks() { return multiprocessors() * 4; }
 
 // Calls f with a value of the element type.
 template <class F>

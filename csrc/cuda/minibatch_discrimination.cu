@@ -50,7 +50,7 @@ __device__ __forceinline__ void load_tile(const Pairs<T>& p, const T* from, int6
     const int64_t sample = begin + at, place = (first + c) * samples + sample;
     const bool inside = first + c < p.all.dimensions;
     if (p.vectors && inside && sample < samples) {
-      const Vector<T> x = load(from + place);
+      const Vector<T> x = load_input(from + place);
 #pragma unroll
       for (int j = 0; j < width; ++j) tile[c][at + j] = widen(x.at[j]);
     } else {
@@ -213,12 +213,12 @@ __device__ __forceinline__ void sum_pairs(const Pairs<T>& p) {
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS closeness_kernel(const Pairs<T> p) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 1 : 2) closeness_kernel(const Pairs<T> p) {
   sum_pairs<T, false>(p);
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS slope_kernel(const Pairs<T> p) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 1 : 2) slope_kernel(const Pairs<T> p) {
   sum_pairs<T, true>(p);
 }
 

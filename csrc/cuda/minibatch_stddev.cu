@@ -57,7 +57,7 @@ __device__ __forceinline__ double sum_tails(const Extended& groups, const T* gra
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS sum_tails_kernel(const Extended groups, const T* grad, double* above) {
+__global__ void GANOPS_BOUNDS(4) sum_tails_kernel(const Extended groups, const T* grad, double* above) {
   for (int64_t group = blockIdx.x; group < groups.count; group += gridDim.x) {
     const double sum = block_sum(sum_tails(groups, grad, group, threadIdx.x, block_size));
     if (threadIdx.x == 0) above[group] = sum;
@@ -143,12 +143,14 @@ __device__ __forceinline__ void make_pass(const Pieces& pieces, const Extended& 
         Vector<T> x[known], t[known];
 #pragma unroll
         for (int k = 0; k < known; ++k) {
-          x[k] = load(p.x + sample(k) * size + i);
-          if constexpr (order == Order::value) store(p.out + sample(k) * groups.length + to, x[k]);
-          if constexpr (order == Order::first) t[k] = load(p.grad + sample(k) * groups.length + to);
-          if constexpr (order == Order::second) {
-            t[k] = load(p.tangent + sample(k) * size + i);
-            store(p.out + sample(k) * groups.length + to, t[k]);
+          x[k] = load_input(p.x + sample(k) * size + i);
+          if constexpr (order == Order::first) t[k] = load_input(p.grad + sample(k) * groups.length + to);
+          if constexpr (order == Order::second) t[k] = load_input(p.tangent + sample(k) * size + i);
+        }
+        if constexpr (order != Order::first) {
+#pragma unroll
+          for (int k = 0; k < known; ++k) {
+            store(p.out + sample(k) * groups.length + to, order == Order::value ? x[k] : t[k]);
           }
         }
 #pragma unroll
@@ -192,37 +194,36 @@ __device__ __forceinline__ void make_pass(const Pieces& pieces, const Extended& 
         }
       }
     }
-    if constexpr (order != Order::first) {
-      sum = warp_sum(sum);
-      if (lane == 0) p.partial[unit] = sum;
-    }
+    if constexpr (order != Order::first) leave_sum(pieces, unit, sum, p.partial);
   });
 }
 
 template <class T, int known>
-__global__ void GANOPS_BOUNDS value_kernel(const Pieces pieces, const Extended groups, const Pass<T> p) {
+__global__ void GANOPS_BOUNDS(4) value_kernel(const Pieces pieces, const Extended groups, const Pass<T> p) {
   make_pass<T, Order::value, known>(pieces, groups, p);
 }
 
 template <class T, int known>
-__global__ void GANOPS_BOUNDS first_kernel(const Pieces pieces, const Extended groups, const Pass<T> p) {
+__global__ void GANOPS_BOUNDS(sizeof(T) == sizeof(float) ? 3 : 2)
+    first_kernel(const Pieces pieces, const Extended groups, const Pass<T> p) {
   make_pass<T, Order::first, known>(pieces, groups, p);
 }
 
 template <class T, int known>
-__global__ void GANOPS_BOUNDS second_kernel(const Pieces pieces, const Extended groups, const Pass<T> p) {
+__global__ void GANOPS_BOUNDS(sizeof(T) == 2 ? 2 : 3)
+    second_kernel(const Pieces pieces, const Extended groups, const Pass<T> p) {
   make_pass<T, Order::second, known>(pieces, groups, p);
 }
 
 // A warp per sample, and per piece of a long tail.
 template <class T>
-__global__ void GANOPS_BOUNDS write_tails_kernel(const Pieces tails, const Extended groups, const int64_t pieces,
-                                                 const double* partial, T* out) {
+__global__ void GANOPS_BOUNDS(4)
+    write_tails_kernel(const Pieces tails, const Extended groups, const int64_t parts, const double* partial, T* out) {
   const int lane = threadIdx.x % warp_size;
   for_units(tails, [&](int64_t sample, int64_t begin, int64_t end, int64_t) {
     const int64_t group = sample % groups.count;
     LongSum share;
-    for (int64_t i = lane; i < pieces; i += warp_size) share.add(partial[group * pieces + i]);
+    for (int64_t i = lane; i < parts; i += warp_size) share.add(partial[group * parts + i]);
     const double sum = __shfl_sync(0xffffffffu, warp_sum(share.value()), 0);
     const T value = narrow<T>(static_cast<Accumulate<T>>(groups.size > 0 ? sum / groups.size : 0));
     const int64_t first = sample * tails.size;
@@ -232,20 +233,16 @@ __global__ void GANOPS_BOUNDS write_tails_kernel(const Pieces tails, const Exten
   });
 }
 
-// Shorter pieces than a sample's, for a unit is a piece of every sample of the group.
-Pieces pieces_of(const Groups& groups) {
-  Pieces pieces(groups.count(), groups.size());
-  pieces.length /= 4;
-  if (pieces.size > 0) pieces.count = divide_up(pieces.size, pieces.length);
-  return pieces;
+// The partial sums of whichever dtype, then a number per group.
+int64_t workspace(const Groups& groups) {
+  return (sum_workspace(groups.count(), groups.size(), 1) + groups.count()) * sizeof(double);
 }
-
-int64_t workspace(const Groups& groups) { return pieces_of(groups).workspace() + groups.count() * sizeof(double); }
 
 template <class T, Order order>
 void run(Stream stream, const Groups& groups, Pass<T> p, void* workspace) {
   const Extended extended(groups);
-  const Pieces pieces = pieces_of(groups);
+  // A vector of each of a group's samples is already several loads.
+  const Pieces pieces(groups.count(), groups.size(), warp_vector<T>, 1, Purpose::sum);
   p.partial = static_cast<double*>(workspace);
   if (order != Order::value && groups.group * groups.tails() > short_tails) {
     double* above = p.partial + pieces.units();
@@ -258,10 +255,12 @@ void run(Stream stream, const Groups& groups, Pass<T> p, void* workspace) {
   const auto kernel = order == Order::value   ? (vectors ? value_kernel<T, 4> : value_kernel<T, 0>)
                       : order == Order::first ? (vectors ? first_kernel<T, 4> : first_kernel<T, 0>)
                                               : (vectors ? second_kernel<T, 4> : second_kernel<T, 0>);
-  launch(kernel, pieces.blocks(), block_size, stream, pieces, extended, p);
+  launch(kernel, pieces.blocks(), pieces.threads(), stream, pieces, extended, p);
   if (order != Order::first) {
-    const Pieces tails(groups.samples, groups.tails());
-    launch(write_tails_kernel<T>, tails.blocks(), block_size, stream, tails, extended, pieces.count, p.partial, p.out);
+    // Each warp adds its group's sums first: no shorter pieces.
+    const Pieces tails(groups.samples, groups.tails(), 8 * warp_size, 1, Purpose::write);
+    launch(write_tails_kernel<T>, tails.blocks(), tails.threads(), stream, tails, extended, pieces.parts(), p.partial,
+           p.out);
   }
 }
 

@@ -29,8 +29,17 @@ struct Table {
   const float *lr_at, *grad_scale, *found_inf;
 };
 
+// Vectors of each tensor that a thread loads at once. Two of three tensors, the fewest, are 96 bytes.
+constexpr int together = 2;
+
+template <class T>
+struct Loaded {
+  Vector<T> weight, gradient, a, b, c;
+};
+
 template <class Update, class T, int capacity>
-__global__ void GANOPS_BOUNDS update_kernel(const __grid_constant__ Table<T, capacity> table, const Update update) {
+__global__ void GANOPS_BOUNDS(sizeof(T) == sizeof(float) ? 3 : 2)
+    update_kernel(const __grid_constant__ Table<T, capacity> table, const Update update) {
   using A = Accumulate<T>;
   if (table.found_inf != nullptr && *table.found_inf != 0) return;
   const int tile = blockIdx.x;
@@ -48,7 +57,7 @@ __global__ void GANOPS_BOUNDS update_kernel(const __grid_constant__ Table<T, cap
   const A inverse = scaled ? A(1 / A(*table.grad_scale)) : A(1);
   const A lr = table.lr_at != nullptr ? A(*table.lr_at) : table.lr;
   const StepSize<A> step = table.device_step[t] != nullptr ? update.at(lr, A(*table.device_step[t])) : table.step[t];
-  const int64_t begin = int64_t(tile - (t > 0 ? table.end[t - 1] : 0)) * tile_size<T>;
+  const int64_t begin = int64_t(tile - (t > 0 ? table.end[t - 1] : 0)) * tile_size<T, together>;
   const bool vectors =
       ((reinterpret_cast<uintptr_t>(p) | reinterpret_cast<uintptr_t>(g) | reinterpret_cast<uintptr_t>(a) |
         reinterpret_cast<uintptr_t>(b) | reinterpret_cast<uintptr_t>(c)) %
@@ -59,19 +68,21 @@ __global__ void GANOPS_BOUNDS update_kernel(const __grid_constant__ Table<T, cap
     x = narrow<T>(update(A(widen(x)), A(widen(gradient)), one, two, three, step, second, third));
     first = narrow<T>(one), other = narrow<T>(two), last = narrow<T>(three);
   };
-  visit_tile<T>(
+  visit_tile<T, together>(
       begin, table.count[t], vectors,
-      [&](int64_t i) {
-        Vector<T> x = load(p + i), gradient = load(g + i), first = load(a + i), other{}, last{};
-        if (second) other = load(b + i);
-        if (third) last = load(c + i);
+      [&](int64_t i, bool inside) {
+        return Loaded<T>{load(p + i, inside), load(g + i, inside), load(a + i, inside),
+                         load(second ? b + i : b, inside && second), load(third ? c + i : c, inside && third)};
+      },
+      [&](int64_t i, Loaded<T>& x) {
 #pragma unroll
-        for (int j = 0; j < x.width; ++j) at(x.at[j], gradient.at[j], first.at[j], other.at[j], last.at[j]);
-        store(p + i, x);
-        store(a + i, first);
-        if (second) store(b + i, other);
-        if (third) store(c + i, last);
-        if (scaled) store(g + i, gradient);
+        for (int j = 0; j < Vector<T>::width; ++j)
+          at(x.weight.at[j], x.gradient.at[j], x.a.at[j], x.b.at[j], x.c.at[j]);
+        store(p + i, x.weight);
+        store(a + i, x.a);
+        if (second) store(b + i, x.b);
+        if (third) store(c + i, x.c);
+        if (scaled) store(g + i, x.gradient);
       },
       [&](int64_t i) {
         T x = p[i], gradient = g[i], first = a[i], other{}, last{};
@@ -95,7 +106,7 @@ struct Steps {
 
 // One thread a step.
 template <int capacity>
-__global__ void GANOPS_BOUNDS advance_kernel(const __grid_constant__ Steps<capacity> steps) {
+__global__ void GANOPS_BOUNDS(1) advance_kernel(const __grid_constant__ Steps<capacity> steps) {
   const int i = blockIdx.x * block_size + threadIdx.x;
   if (i >= steps.count || (steps.found_inf != nullptr && *steps.found_inf != 0)) return;
   *steps.at[i] += 1;
@@ -119,7 +130,7 @@ template <class T, template <class> class Rule, int capacity>
 void update_some(Stream stream, const OptimizerTensor* tensors, int64_t count, const OptimizerSettings& settings) {
   using A = Accumulate<T>;
   // Tiles are numbered in an int: a tensor past that many elements is updated in parts.
-  constexpr int64_t most = max_blocks / 2 * tile_size<T>;
+  constexpr int64_t most = max_blocks / 2 * tile_size<T, together>;
   const auto exact = Rule<double>::from(settings);
   Table<T, capacity> table;
   static_assert(sizeof table + sizeof(Rule<A>) <= 32764);
@@ -145,7 +156,7 @@ void update_some(Stream stream, const OptimizerTensor* tensors, int64_t count, c
       step = exact.at(settings.lr, number).template as<A>();
     }
     for (int64_t done = 0; done < tensor.count;) {
-      const int64_t part = smaller(tensor.count - done, most), more = divide_up(part, tile_size<T>);
+      const int64_t part = smaller(tensor.count - done, most), more = divide_up(part, tile_size<T, together>);
       if (table.tensors == capacity || tiles + more > max_blocks) flush();
       const int place = table.tensors++;
       const auto at = [&](void* data) { return data != nullptr ? static_cast<T*>(data) + done : nullptr; };

@@ -5,16 +5,17 @@
 
 namespace ganops::cuda {
 
+// Over each `lanes` neighbours, a power of two, in the first of them.
 template <class A>
-__device__ __forceinline__ A warp_sum(A value) {
+__device__ __forceinline__ A warp_sum(A value, int lanes = warp_size) {
 #pragma unroll
   for (int distance = warp_size / 2; distance > 0; distance /= 2) {
-    value += __shfl_down_sync(0xffffffffu, value, distance);
+    if (distance < lanes) value += __shfl_down_sync(0xffffffffu, value, distance, lanes);
   }
   return value;
 }
 
-// The block's sum, in thread 0. Every thread of a block of `block_size` must call it.
+// The block's sum, in thread 0. Every thread of a block, which has at most `block_size`, must call it.
 template <class A>
 __device__ __forceinline__ A block_sum(A value) {
   __shared__ A partial[block_size / warp_size];
@@ -26,18 +27,20 @@ __device__ __forceinline__ A block_sum(A value) {
   A sum = 0;
   if (threadIdx.x == 0) {
 #pragma unroll
-    for (int w = 0; w < block_size / warp_size; ++w) sum += partial[w];
+    for (int w = 0; w < block_size / warp_size; ++w) {
+      if (w < static_cast<int>(blockDim.x) / warp_size) sum += partial[w];
+    }
   }
   return sum;
 }
 
 // Counts the blocks that are done; true, in every thread, of the last one, which may then read what the others wrote.
-// The count starts at 0 and ends there.
+// The count starts at 0 and ends there. One thread's fences serve the block: the barriers order the others by it.
 __device__ __forceinline__ bool last_block(unsigned* finished) {
   __shared__ bool last;
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
+    __threadfence();
     last = atomicInc(finished, gridDim.x - 1) == gridDim.x - 1;
     __threadfence();
   }

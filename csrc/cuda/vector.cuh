@@ -11,12 +11,45 @@ struct alignas(16) Vector {
   T at[width];
 };
 
+// Loads are written out, with a guard: where `inside` is false nothing is read, and the vector is 0. Left to itself the
+// compiler makes branches of guards, and moves each load to its use, behind the stores of the one before.
+#define GANOPS_LOAD(instruction, clobber)                                                                    \
+  uint4 word;                                                                                                \
+  asm volatile(                                                                                              \
+      "{.reg .pred p; setp.ne.u32 p, %5, 0; mov.u32 %0, 0; mov.u32 %1, 0; mov.u32 %2, 0; mov.u32 %3, 0;\n\t" \
+      "@p " instruction " {%0, %1, %2, %3}, [%4];}"                                                          \
+      : "=&r"(word.x), "=&r"(word.y), "=&r"(word.z), "=&r"(word.w)                                           \
+      : "l"(__cvta_generic_to_global(address)), "r"(unsigned(inside))                                        \
+      : clobber);                                                                                            \
+  return bits<Vector<T>>(word)
+
+// Memory that this launch may write too.
 template <class T>
-GANOPS_INLINE Vector<T> load(const T* address) {
+GANOPS_INLINE Vector<T> load(const T* address, bool inside = true) {
+#ifdef __CUDA_ARCH__
+  GANOPS_LOAD("ld.global.v4.u32", "memory");
+#else
+  if (!inside) return {};
 #ifdef GANOPS_EMULATED
   ganops_emulation::on_read(address, 16);
 #endif
   return *reinterpret_cast<const Vector<T>*>(address);
+#endif
+}
+
+// Memory that nothing writes while this launch runs: the read-only path, past which stores may be moved.
+template <class T>
+GANOPS_INLINE Vector<T> load_input(const T* address, bool inside = true) {
+#ifdef __CUDA_ARCH__
+  GANOPS_LOAD("ld.global.nc.v4.u32", );
+#else
+  if (!inside) return {};
+#ifdef GANOPS_EMULATED
+  ganops_emulation::on_read(address, 16);
+  ganops_emulation::on_read_only(address, 16);
+#endif
+  return *reinterpret_cast<const Vector<T>*>(address);
+#endif
 }
 
 template <class T>
@@ -25,8 +58,11 @@ GANOPS_INLINE void store(T* address, const Vector<T>& value) {
   ganops_emulation::on_write(address, 16);
 #endif
 #ifdef __CUDA_ARCH__
-  // Said outright: left to itself the compiler takes the struct apart and stores element by element.
-  __stwb(reinterpret_cast<uint4*>(address), bits<uint4>(value));
+  // Written out: left to itself the compiler takes the struct apart and stores element by element.
+  const uint4 word = bits<uint4>(value);
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(address)), "r"(word.x),
+               "r"(word.y), "r"(word.z), "r"(word.w)
+               : "memory");
 #else
   *reinterpret_cast<Vector<T>*>(address) = value;
 #endif
@@ -38,32 +74,42 @@ bool aligned(Pointers... pointers) {
   return ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
 }
 
-// Elements of a tile: what one block takes at once, four vectors a thread, so that as many loads are under way before
-// the first is used.
-constexpr int vectors_per_thread = 4;
-template <class T>
-constexpr int64_t tile_size = int64_t(block_size) * vectors_per_thread * Vector<T>::width;
-
-// Visits one tile, elements [begin, begin + tile_size) short of `count`: whole(i) where a vector starts at i, one(i)
-// for each element where vectors may not be used or the last one is not full. Neighbouring threads take neighbouring
-// vectors, and a thread takes the same elements in the same order either way, so that sums do not depend on addresses.
-template <class T, class Whole, class One>
-__device__ __forceinline__ void visit_tile(int64_t begin, int64_t count, bool vectors, Whole&& whole, One&& one) {
-  constexpr int width = Vector<T>::width;
-  if (vectors && begin + tile_size<T> <= count) {
+// Memory takes some 700 ns to answer, and a card reaches its bandwidth only with 32 KB (H100) or 48 KB (H200) of loads
+// under way in each multiprocessor. So a thread first issues the loads of `n` places, then uses them one after another:
+// use(i, load(i, true)) for i = first, first + step, … < end, at most n of them; load(i, false) past the end.
+template <int n, class Index, class Load, class Use>
+__device__ __forceinline__ void in_two_phases(Index first, int step, Index end, Load&& load, Use&& use) {
+  const int left = static_cast<int>(end - first < n * step ? end - first : n * step);
+  decltype(load(first, true)) loaded[n];
 #pragma unroll
-    for (int v = 0; v < vectors_per_thread; ++v) whole(begin + (int64_t(v) * block_size + threadIdx.x) * width);
-    return;
+  for (int v = 0; v < n; ++v) loaded[v] = load(first + v * step, v * step < left);
+#pragma unroll
+  for (int v = 0; v < n; ++v) {
+    if (v * step < left) use(first + v * step, loaded[v]);
   }
-  const int64_t end = begin + tile_size<T> < count ? begin + tile_size<T> : count;
+}
+
+// Elements of a tile: what one block takes at once, `n` vectors a thread.
+template <class T, int n>
+constexpr int64_t tile_size = int64_t(block_size) * n * Vector<T>::width;
+
+// Visits one tile, elements [begin, begin + tile_size) short of `count`: use(i, load(i, true)) where a vector starts at
+// i, one(i) for each element where vectors may not be used or the last one is not full. Neighbouring threads take
+// neighbouring vectors, and a thread takes the same elements in the same order either way, so that sums do not depend
+// on addresses.
+template <class T, int n, class Load, class Use, class One>
+__device__ __forceinline__ void visit_tile(int64_t begin, int64_t count, bool vectors, Load&& load, Use&& use,
+                                           One&& one) {
+  constexpr int width = Vector<T>::width, step = block_size * width;
+  const int64_t end = begin + tile_size<T, n> < count ? begin + tile_size<T, n> : count;
+  const int64_t whole = vectors ? end / width * width : begin;  // up to here in vectors
+  in_two_phases<n>(begin + threadIdx.x * width, step, whole, load, use);
+  if (whole == end) return;
 #pragma unroll 1
-  for (int64_t i = begin + int64_t(threadIdx.x) * width; i < end; i += block_size * width) {
-    if (vectors && i + width <= end) {
-      whole(i);
-    } else {
+  for (int64_t i = begin + threadIdx.x * width; i < end; i += step) {
+    if (i < whole) continue;
 #pragma unroll 1
-      for (int64_t j = i; j < end && j < i + width; ++j) one(j);
-    }
+    for (int64_t j = i; j < end && j < i + width; ++j) one(j);
   }
 }
 

@@ -8,6 +8,7 @@
 namespace ganops {
 
 enum class Base : int { softplus, linear, exponential, square, relu };
+constexpr const char* base_names[] = {"softplus", "linear", "exponential", "square", "relu"};
 
 struct Term {
   Base base;
@@ -26,7 +27,7 @@ struct LossSegment {
 constexpr int max_segments = 2;
 
 // Paired: the count is 1, and x is segment[0]'s logit less segment[1]'s, the tangent likewise; what is written to
-// segment[0] is written to segment[1] with the other sign. The base is the softplus.
+// segment[0] is written to segment[1] with the other sign.
 struct LossSegments {
   LossSegment segment[max_segments];
   int count;
@@ -54,10 +55,6 @@ struct AdversarialLossKernels {
 
   // outᵢ = tᵢ·g·scale·f''(xᵢ), and for g: Σₛ scale Σᵢ tᵢ f'(xᵢ), or the summands where g is per element.
   void (*second)(Stream, DType, const LossSegments&, LossGradient, void* gradient_out, void* workspace);
-
-  // `sum`, and in the same pass what `first` writes for g = 1. On the CPU alone: that g is 1 can be seen there before
-  // the gradient is handed on; on a GPU one would have to wait for it.
-  void (*sum_and_first)(Stream, DType, const LossSegments&, void* out, void* workspace) = nullptr;
 };
 
 }  // namespace ganops

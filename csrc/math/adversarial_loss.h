@@ -1,7 +1,7 @@
 // The adversarial losses at one logit.
 //
-// `term` is the table of kinds: what D minimises on a real and on a fake logit, what G minimises on a fake one. Each is
-// outer · base(inner·x + offset) with one of the five bases below; a new kind is a new row, and a new kernel never.
+// `kinds` is the table of kinds: what D minimises on a real and on a fake logit, what G minimises on a fake one. Each
+// is outer · base(inner·x + offset) with one of the five bases below. A new kind is a new row and needs no new kernel.
 #pragma once
 
 #include "../kernels/adversarial_loss.h"
@@ -32,12 +32,9 @@ struct Softplus {
     return positive_part(u) + log1p_unit(factor(u));
   }
   template <class A>
-  static GANOPS_INLINE A first(A u, A e) {
-    return (u < 0 ? e : A(1)) * reciprocal_unit(1 + e);
-  }
-  template <class A>
   static GANOPS_INLINE A first(A u) {
-    return first(u, factor(u));
+    const A e = factor(u);
+    return (u < 0 ? e : A(1)) * reciprocal_unit(1 + e);
   }
   template <class A>
   static GANOPS_INLINE A second(A u) {
@@ -125,49 +122,56 @@ GANOPS_INLINE void with_base(Base base, F&& f) {
   }
 }
 
-// The base of terms at differences of paired logits: the softplus is the only one that a kind takes.
+// The same for kernels that know at compile time whether their logits are paired: every base serves both.
 template <bool paired, class F>
 GANOPS_INLINE void with_base(Base base, F&& f) {
-  if constexpr (paired) {
-    f(Softplus{});
-  } else {
-    with_base(base, f);
-  }
+  with_base(base, f);
 }
 
-// The order is that of KINDS in ganops/reference/adversarial_loss.py.
-enum class Kind : int { minimax, non_saturating, kl, mle, least_squares, hinge, wasserstein, relativistic, count };
 enum class Role : int { real, fake, generator, count };
 
-// The parameter that a role takes if none is named: least squares' targets 1, 0 and 1, the hinge's margin 1.
-inline double own_parameter(Kind kind, Role role) { return kind == Kind::least_squares && role == Role::fake ? 0 : 1; }
+// The formula of one role, outer · base(inner·x + shift·p), where p is the parameter that the role takes (a target, a
+// margin). A role with shift = 0 takes none.
+struct Formula {
+  Base base;
+  double outer, inner, shift;
+};
 
-// Whether the kind's terms are at the differences of logits: real's at r − f, the generator's at f − r.
-inline bool is_paired(Kind kind) { return kind == Kind::relativistic; }
+// One row of the table. Paired: the formulas are of differences of logits, real's of r − f and the generator's of f −
+// r.
+struct Kind {
+  const char* name;
+  bool paired;
+  Formula real, fake, generator;
+};
 
-// `p` is the parameter that the role takes: a target, or the margin.
-inline Term term(Kind kind, Role role, double p) {
-  struct Row {
-    Term real, fake, generator;
-  };
-  const Term plus{Base::linear, 1, 1, 0}, minus{Base::linear, -1, 1, 0};
-  const Term logistic_real{Base::softplus, 1, -1, 0}, logistic_fake{Base::softplus, 1, 1, 0};
-  const Term logistic_saturating{Base::softplus, -1, 1, 0}, odds{Base::exponential, -1, 1, 0};
-  const Term distance{Base::square, 1, 1, -p};
-  const Term hinge_real{Base::relu, 1, -1, p}, hinge_fake{Base::relu, 1, 1, p};
+constexpr Formula minus{Base::linear, -1, 1, 0}, plus{Base::linear, 1, 1, 0};
+constexpr Formula softplus_minus{Base::softplus, 1, -1, 0}, softplus_plus{Base::softplus, 1, 1, 0};
+constexpr Formula minus_softplus{Base::softplus, -1, 1, 0}, minus_exponential{Base::exponential, -1, 1, 0};
+constexpr Formula squared_distance{Base::square, 1, 1, -1};
+constexpr Formula below_margin{Base::relu, 1, -1, 1}, above_margin{Base::relu, 1, 1, 1};
 
-  const Row table[static_cast<int>(Kind::count)] = {
-      /* minimax        */ {logistic_real, logistic_fake, logistic_saturating},
-      /* non_saturating */ {logistic_real, logistic_fake, logistic_real},
-      /* kl             */ {logistic_real, logistic_fake, minus},
-      /* mle            */ {logistic_real, logistic_fake, odds},
-      /* least_squares  */ {distance, distance, distance},
-      /* hinge          */ {hinge_real, hinge_fake, minus},
-      /* wasserstein    */ {minus, plus, minus},
-      /* relativistic   */ {logistic_real, logistic_real, logistic_real},
-  };
-  const Row& row = table[static_cast<int>(kind)];
-  return role == Role::real ? row.real : role == Role::fake ? row.fake : row.generator;
+// The table of kinds. A new kind is one row here and one in ganops/_common/loss_kinds.py, anywhere in either: Python
+// asks the library for the rows (ganops_loss_kinds) and refuses a library whose formulas differ from its own.
+constexpr Kind kinds[] = {
+    {"minimax", false, softplus_minus, softplus_plus, minus_softplus},
+    {"non_saturating", false, softplus_minus, softplus_plus, softplus_minus},
+    {"kl", false, softplus_minus, softplus_plus, minus},
+    {"mle", false, softplus_minus, softplus_plus, minus_exponential},
+    {"least_squares", false, squared_distance, squared_distance, squared_distance},
+    {"hinge", false, below_margin, above_margin, minus},
+    {"wasserstein", false, minus, plus, minus},
+    {"relativistic", true, softplus_minus, softplus_minus, softplus_minus},
+};
+constexpr int64_t kind_count = sizeof(kinds) / sizeof(kinds[0]);
+
+inline const Formula& formula(const Kind& kind, Role role) {
+  return role == Role::real ? kind.real : role == Role::fake ? kind.fake : kind.generator;
+}
+
+inline Term term(const Kind& kind, Role role, double p) {
+  const Formula& f = formula(kind, role);
+  return {f.base, f.outer, f.inner, f.shift * p};
 }
 
 }  // namespace GANOPS_ISA

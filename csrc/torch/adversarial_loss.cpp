@@ -1,52 +1,66 @@
 // Adversarial losses as torch operators; the schemas are in schemas.cpp, the mathematics in ../math/adversarial_loss.h.
 #include "../math/adversarial_loss.h"
 
+#include <sstream>
+
 #include "tensors.h"
+
+// What the table of kinds holds, for Python: how reductions and roles are numbered, then one line a kind, in the order
+// of their numbers, with its pairing and the base, outer, inner and shift of each role's formula.
+extern "C" __attribute__((visibility("default"))) const char* ganops_loss_kinds() {
+  using namespace ganops;
+  static const std::string text = [] {
+    std::ostringstream out;
+    out << "reductions mean sum none\nroles real fake generator\n";
+    for (const Kind& kind : kinds) {
+      out << kind.name << (kind.paired ? " paired" : " unpaired");
+      for (const Formula& f : {kind.real, kind.fake, kind.generator}) {
+        out << ' ' << base_names[static_cast<int>(f.base)] << ' ' << f.outer << ' ' << f.inner << ' ' << f.shift;
+      }
+      out << '\n';
+    }
+    return out.str();
+  }();
+  return text.c_str();
+}
 
 namespace ganops {
 namespace {
 
-using Parameter = std::optional<double>;  // none: the kind's own
-
-// The choice that travels with every call: which formula, and how its values become the loss. As a number it is
-// (kind · roles + role) · reductions + reduction. D's loss, in which two roles meet, has the first one's number there.
+// Which formula, and how its values become the loss.
 struct Choice {
-  Kind kind;
-  Role role;
+  const Kind& kind;
   Reduction reduction;
 
-  explicit Choice(int64_t number) {
-    constexpr int64_t roles = static_cast<int64_t>(Role::count), reductions = 3;
-    STD_TORCH_CHECK(number >= 0 && number < static_cast<int64_t>(Kind::count) * roles * reductions,
-                    "ganops: no choice of kind, role and reduction has this number");
-    reduction = static_cast<Reduction>(number % reductions);
-    role = static_cast<Role>(number / reductions % roles);
-    kind = static_cast<Kind>(number / reductions / roles);
+  Choice(int64_t kind, int64_t reduction) : kind(row(kind)), reduction(static_cast<Reduction>(reduction)) {
+    STD_TORCH_CHECK(reduction >= 0 && reduction <= static_cast<int64_t>(Reduction::none),
+                    "ganops: no reduction has this number");
   }
 
-  LossSegment segment(const Tensor& logits, Role role, Parameter parameter, const char* name) const {
+  bool per_element() const { return reduction == Reduction::none; }
+
+  LossSegment segment(const Tensor& logits, Role role, double parameter, const char* name) const {
     const int64_t count = logits.numel();
-    const double scale = reduction == Reduction::mean ? 1. / count : 1.;
-    return {input(logits, name), count, term(kind, role, parameter.value_or(own_parameter(kind, role))), scale};
+    return {input(logits, name), count, term(kind, role, parameter), reduction == Reduction::mean ? 1. / count : 1.};
+  }
+
+ private:
+  static const Kind& row(int64_t number) {
+    STD_TORCH_CHECK(number >= 0 && number < kind_count, "ganops: no kind has this number");
+    return kinds[number];
   }
 };
 
-// The two segments of D's loss; of a paired kind the one, with its partner.
-LossSegments both(const Choice& choice, const Tensor& real, const Tensor& fake, Parameter real_parameter,
-                  Parameter fake_parameter) {
-  const bool paired = is_paired(choice.kind);
-  return {{choice.segment(real, Role::real, real_parameter, "real"),
-           choice.segment(fake, Role::fake, fake_parameter, "fake")},
-          paired ? 1 : 2,
-          paired};
+Role role_of(int64_t number) {
+  STD_TORCH_CHECK(number >= 0 && number < static_cast<int64_t>(Role::count), "ganops: no role has this number");
+  return static_cast<Role>(number);
 }
 
-// Whether D's loss is one number an element, as that of pairs may be.
-bool each_pair(const Choice& choice) { return is_paired(choice.kind) && choice.reduction == Reduction::none; }
-
-// The same logits as a dense partner of `real`.
-Tensor beside(const Choice& choice, const Tensor& fake, const Tensor& real) {
-  return is_paired(choice.kind) ? laid_out_as(fake, real) : dense(fake);
+// The choice of D's loss of two tensors, which is reduced.
+Choice choice_of_both(int64_t kind, int64_t reduction) {
+  const Choice choice(kind, reduction);
+  STD_TORCH_CHECK(!choice.per_element() && !choice.kind.paired, "ganops: this loss is a mean or a sum of each tensor");
+  return choice;
 }
 
 // For derivatives: no logits, no contribution, where the mean itself of no logits is NaN.
@@ -63,169 +77,211 @@ void check_grad(const Tensor& grad, const Tensor& logits, bool per_element) {
   STD_TORCH_CHECK(per_element || grad.numel() == 1, "ganops: the gradient of a reduced loss must have one element");
 }
 
-using Sum = decltype(AdversarialLossKernels::sum);
+// A gradient as the kernels take it: one number, or one for each logit, laid out as these.
+struct Upstream {
+  bool per_element;
+  Tensor tensor;
 
-Tensor sum(const LossSegments& segments, const Tensor& like, const Target& target,
-           Sum AdversarialLossKernels::* kernel = &AdversarialLossKernels::sum) {
+  Upstream(const Tensor& grad, const Tensor& logits)
+      : per_element(!is_one_number(grad)), tensor(per_element ? laid_out_as(grad, logits) : grad) {}
+
+  LossGradient data() const { return {input(tensor, "grad"), per_element}; }
+};
+
+// The loss of `segments`, one number, or one for each of their logits, which are laid out as `like`.
+Tensor loss(LossSegments segments, const Tensor& like, bool per_element, const Target& target) {
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
-  Tensor result = empty_scalar(like);
-  Workspace workspace(like, kernels.workspace(segments));
-  (kernels.*kernel)(target.stream(), dtype_of(like), segments, output(result, "loss"), workspace.data());
+  Tensor result = per_element ? empty_as(like) : empty_scalar(like);
+  void* out = output(result, "loss");
+  if (per_element) {
+    segments.segment[0].out = out;
+    if (like.numel() > 0) kernels.value(target.stream(), dtype_of(like), segments);
+  } else {
+    Workspace workspace(like, kernels.workspace(segments));
+    kernels.sum(target.stream(), dtype_of(like), segments, out, workspace.data());
+  }
   return result;
 }
 
-Tensor adversarial_loss(const Tensor& logits, int64_t number, Parameter parameter) {
-  const Choice choice(number);
+// The derivative with respect to the gradient from above; those with respect to logits go where the segments say.
+Tensor second(LossSegments segments, const Tensor& like, const Tensor& grad, bool per_element, const Target& target) {
+  const auto& kernels = GANOPS_KERNELS(adversarial_loss);
+  segments = contributing(segments);
+  const Tensor g = per_element ? laid_out_as(grad, like) : grad;
+  Tensor grad_out = per_element ? empty_as(like) : empty_scalar(like);
+  Workspace workspace(like, per_element ? 0 : kernels.workspace(segments));
+  kernels.second(target.stream(), dtype_of(like), segments, {input(g, "grad"), per_element},
+                 output(grad_out, "grad_grad"), workspace.data());
+  return grad_out;
+}
+
+Tensor adversarial_loss(const Tensor& logits, int64_t kind, int64_t role, int64_t reduction, double parameter) {
+  const Choice choice(kind, reduction);
+  const Role part = role_of(role);
   const Target target("adversarial_loss", logits.get_device_index());
   const Tensor x = dense(logits);
-  LossSegment segment = choice.segment(x, choice.role, parameter, "logits");
-  if (choice.reduction != Reduction::none) return sum({{segment}, 1}, x, target);
-  Tensor result = empty_as(x);
-  segment.out = output(result, "loss");
-  if (segment.count > 0) GANOPS_KERNELS(adversarial_loss).value(target.stream(), dtype_of(x), {{segment}, 1});
-  return result;
+  return loss({{choice.segment(x, part, parameter, "logits")}, 1}, x, choice.per_element(), target);
 }
 
-Tensor adversarial_loss_backward(const Tensor& grad, const Tensor& logits, int64_t number, Parameter parameter) {
-  const Choice choice(number);
-  check_grad(grad, logits, choice.reduction == Reduction::none);
+Tensor adversarial_loss_backward(const Tensor& grad, const Tensor& logits, int64_t kind, int64_t role,
+                                 int64_t reduction, double parameter) {
+  const Choice choice(kind, reduction);
+  const Role part = role_of(role);
+  check_grad(grad, logits, choice.per_element());
   const Target target("adversarial_loss_backward", logits.get_device_index());
   const Tensor x = dense(logits);
-  const bool per_element = !is_one_number(grad);
-  const Tensor g = per_element ? laid_out_as(grad, x) : grad;
-  LossSegment segment = choice.segment(x, choice.role, parameter, "logits");
+  const Upstream above(grad, x);
+  LossSegment segment = choice.segment(x, part, parameter, "logits");
   Tensor result = empty_as(x);
   segment.out = output(result, "grad_logits");
   if (segment.count > 0) {
-    GANOPS_KERNELS(adversarial_loss)
-        .first(target.stream(), dtype_of(x), {{segment}, 1}, {input(g, "grad"), per_element});
+    GANOPS_KERNELS(adversarial_loss).first(target.stream(), dtype_of(x), {{segment}, 1}, above.data());
   }
   return result;
 }
 
 std::tuple<Tensor, Tensor> adversarial_loss_double_backward(const Tensor& tangent, const Tensor& grad,
-                                                            const Tensor& logits, int64_t number, Parameter parameter) {
-  const Choice choice(number);
-  const bool per_element = choice.reduction == Reduction::none;
+                                                            const Tensor& logits, int64_t kind, int64_t role,
+                                                            int64_t reduction, double parameter) {
+  const Choice choice(kind, reduction);
+  const Role part = role_of(role);
   check_same(tangent, logits);
-  check_grad(grad, logits, per_element);
+  check_grad(grad, logits, choice.per_element());
   const Target target("adversarial_loss_double_backward", logits.get_device_index());
-  const Tensor x = dense(logits), t = laid_out_as(tangent, x), g = per_element ? laid_out_as(grad, x) : grad;
-  const auto& kernels = GANOPS_KERNELS(adversarial_loss);
-  LossSegments segments = contributing({{choice.segment(x, choice.role, parameter, "logits")}, 1});
-  Tensor grad_out = per_element ? empty_as(x) : empty_scalar(x), logits_out = empty_as(x);
-  segments.segment[0].tangent = input(t, "tangent");
-  segments.segment[0].out = output(logits_out, "grad_logits");
-  Workspace workspace(x, per_element ? 0 : kernels.workspace(segments));
-  kernels.second(target.stream(), dtype_of(x), segments, {input(g, "grad"), per_element}, output(grad_out, "grad_grad"),
-                 workspace.data());
+  const Tensor x = dense(logits), t = laid_out_as(tangent, x);
+  LossSegment segment = choice.segment(x, part, parameter, "logits");
+  Tensor logits_out = empty_as(x);
+  segment.tangent = input(t, "tangent");
+  segment.out = output(logits_out, "grad_logits");
+  const Tensor grad_out = second({{segment}, 1}, x, grad, choice.per_element(), target);
   return {grad_out, logits_out};
 }
 
-Tensor discriminator_loss(const Tensor& real, const Tensor& fake, int64_t number, Parameter real_parameter,
-                          Parameter fake_parameter) {
-  const Choice choice(number);
-  check_same(real, fake, is_paired(choice.kind));
+// Two tensors of logits, and what is read and written beside each. Paired logits have one layout.
+struct Two {
+  const Tensor first, second;
+  LossSegments segments;
+
+  Two(const Choice& choice, const Tensor& real, const Tensor& fake, double real_parameter, double fake_parameter)
+      : first(dense(real)),
+        second(dense(fake)),
+        segments{{choice.segment(first, Role::real, real_parameter, "real"),
+                  choice.segment(second, Role::fake, fake_parameter, "fake")},
+                 2} {}
+
+  // The formula of one role, at the difference.
+  Two(const Choice& choice, Role role, const Tensor& one, const Tensor& other, double parameter)
+      : first(dense(one)),
+        second(laid_out_as(other, first)),
+        segments{{choice.segment(first, role, parameter, "first"), choice.segment(second, role, parameter, "second")},
+                 1,
+                 true} {}
+
+  std::tuple<Tensor, Tensor> backward(const Tensor& grad, const Target& target) {
+    const Upstream above(grad, first);
+    Tensor of_first = empty_as(first), of_second = empty_as(segments.paired ? first : second);
+    segments.segment[0].out = output(of_first, "grad_first");
+    segments.segment[1].out = output(of_second, "grad_second");
+    if (first.numel() + second.numel() > 0) {
+      GANOPS_KERNELS(adversarial_loss).first(target.stream(), dtype_of(first), segments, above.data());
+    }
+    return {of_first, of_second};
+  }
+
+  std::tuple<Tensor, Tensor, Tensor> double_backward(const Tensor& tangent_first, const Tensor& tangent_second,
+                                                     const Tensor& grad, bool per_element, const Target& target) {
+    const Tensor t1 = laid_out_as(tangent_first, first), t2 = laid_out_as(tangent_second, second);
+    Tensor of_first = empty_as(first), of_second = empty_as(segments.paired ? first : second);
+    segments.segment[0].tangent = input(t1, "tangent_first");
+    segments.segment[0].out = output(of_first, "grad_first");
+    segments.segment[1].tangent = input(t2, "tangent_second");
+    segments.segment[1].out = output(of_second, "grad_second");
+    const Tensor grad_out = ganops::second(segments, first, grad, per_element, target);
+    return {grad_out, of_first, of_second};
+  }
+};
+
+Tensor discriminator_loss(const Tensor& real, const Tensor& fake, int64_t kind, int64_t reduction,
+                          double real_parameter, double fake_parameter) {
+  const Choice choice = choice_of_both(kind, reduction);
+  check_same(real, fake, false);
   const Target target("discriminator_loss", real.get_device_index());
-  const Tensor r = dense(real), f = beside(choice, fake, r);
-  LossSegments segments = both(choice, r, f, real_parameter, fake_parameter);
-  if (!each_pair(choice)) return sum(segments, r, target);
-  Tensor result = empty_as(r);
-  segments.segment[0].out = output(result, "loss");
-  if (r.numel() > 0) GANOPS_KERNELS(adversarial_loss).value(target.stream(), dtype_of(r), segments);
-  return result;
+  const Two logits(choice, real, fake, real_parameter, fake_parameter);
+  return loss(logits.segments, logits.first, false, target);
 }
 
 std::tuple<Tensor, Tensor> discriminator_loss_backward(const Tensor& grad, const Tensor& real, const Tensor& fake,
-                                                       int64_t number, Parameter real_parameter,
-                                                       Parameter fake_parameter) {
-  const Choice choice(number);
-  check_same(real, fake, is_paired(choice.kind));
-  check_grad(grad, real, each_pair(choice));
+                                                       int64_t kind, int64_t reduction, double real_parameter,
+                                                       double fake_parameter) {
+  const Choice choice = choice_of_both(kind, reduction);
+  check_same(real, fake, false);
+  check_grad(grad, real, false);
   const Target target("discriminator_loss_backward", real.get_device_index());
-  const Tensor r = dense(real), f = beside(choice, fake, r);
-  const bool per_element = !is_one_number(grad);
-  const Tensor g = per_element ? laid_out_as(grad, r) : grad;
-  LossSegments segments = both(choice, r, f, real_parameter, fake_parameter);
-  Tensor grad_real = empty_as(r), grad_fake = empty_as(f);
-  segments.segment[0].out = output(grad_real, "grad_real");
-  segments.segment[1].out = output(grad_fake, "grad_fake");
-  if (r.numel() + f.numel() > 0) {
-    GANOPS_KERNELS(adversarial_loss).first(target.stream(), dtype_of(r), segments, {input(g, "grad"), per_element});
-  }
-  return {grad_real, grad_fake};
+  return Two(choice, real, fake, real_parameter, fake_parameter).backward(grad, target);
 }
 
 std::tuple<Tensor, Tensor, Tensor> discriminator_loss_double_backward(const Tensor& tangent_real,
                                                                       const Tensor& tangent_fake, const Tensor& grad,
                                                                       const Tensor& real, const Tensor& fake,
-                                                                      int64_t number, Parameter real_parameter,
-                                                                      Parameter fake_parameter) {
-  const Choice choice(number);
-  const bool per_element = each_pair(choice);
-  check_same(real, fake, is_paired(choice.kind));
-  check_grad(grad, real, per_element);
+                                                                      int64_t kind, int64_t reduction,
+                                                                      double real_parameter, double fake_parameter) {
+  const Choice choice = choice_of_both(kind, reduction);
+  check_same(real, fake, false);
+  check_grad(grad, real, false);
   check_same(tangent_real, real);
   check_same(tangent_fake, fake);
   const Target target("discriminator_loss_double_backward", real.get_device_index());
-  const Tensor r = dense(real), f = beside(choice, fake, r), g = per_element ? laid_out_as(grad, r) : grad;
-  const Tensor tr = laid_out_as(tangent_real, r), tf = laid_out_as(tangent_fake, f);
-  const auto& kernels = GANOPS_KERNELS(adversarial_loss);
-  LossSegments segments = contributing(both(choice, r, f, real_parameter, fake_parameter));
-  Tensor grad_out = per_element ? empty_as(r) : empty_scalar(r), real_out = empty_as(r), fake_out = empty_as(f);
-  segments.segment[0].tangent = input(tr, "tangent_real");
-  segments.segment[0].out = output(real_out, "grad_real");
-  segments.segment[1].tangent = input(tf, "tangent_fake");
-  segments.segment[1].out = output(fake_out, "grad_fake");
-  Workspace workspace(r, per_element ? 0 : kernels.workspace(segments));
-  kernels.second(target.stream(), dtype_of(r), segments, {input(g, "grad"), per_element}, output(grad_out, "grad_grad"),
-                 workspace.data());
-  return {grad_out, real_out, fake_out};
+  return Two(choice, real, fake, real_parameter, fake_parameter)
+      .double_backward(tangent_real, tangent_fake, grad, false, target);
 }
 
-#ifndef GANOPS_BACKEND_CUDA
-
-std::tuple<Tensor, Tensor> adversarial_loss_and_gradient(const Tensor& logits, int64_t number, Parameter parameter) {
-  const Choice choice(number);
-  STD_TORCH_CHECK(choice.reduction != Reduction::none, "ganops: the gradient beside a loss is that of a reduced one");
-  const Target target("adversarial_loss_and_gradient", logits.get_device_index());
-  const Tensor x = dense(logits);
-  LossSegment segment = choice.segment(x, choice.role, parameter, "logits");
-  Tensor grad_logits = empty_as(x);
-  segment.out = output(grad_logits, "grad_logits");
-  return {sum({{segment}, 1}, x, target, &AdversarialLossKernels::sum_and_first), grad_logits};
+Tensor paired_loss(const Tensor& first, const Tensor& second, int64_t kind, int64_t role, int64_t reduction,
+                   double parameter) {
+  const Choice choice(kind, reduction);
+  const Role part = role_of(role);
+  check_same(first, second);
+  const Target target("paired_loss", first.get_device_index());
+  const Two logits(choice, part, first, second, parameter);
+  return loss(logits.segments, logits.first, choice.per_element(), target);
 }
 
-std::tuple<Tensor, Tensor, Tensor> discriminator_loss_and_gradients(const Tensor& real, const Tensor& fake,
-                                                                    int64_t number, Parameter real_parameter,
-                                                                    Parameter fake_parameter) {
-  const Choice choice(number);
-  STD_TORCH_CHECK(choice.reduction != Reduction::none, "ganops: the gradient beside a loss is that of a reduced one");
-  check_same(real, fake, is_paired(choice.kind));
-  const Target target("discriminator_loss_and_gradients", real.get_device_index());
-  const Tensor r = dense(real), f = beside(choice, fake, r);
-  LossSegments segments = both(choice, r, f, real_parameter, fake_parameter);
-  Tensor grad_real = empty_as(r), grad_fake = empty_as(f);
-  segments.segment[0].out = output(grad_real, "grad_real");
-  segments.segment[1].out = output(grad_fake, "grad_fake");
-  return {sum(segments, r, target, &AdversarialLossKernels::sum_and_first), grad_real, grad_fake};
+std::tuple<Tensor, Tensor> paired_loss_backward(const Tensor& grad, const Tensor& first, const Tensor& second,
+                                                int64_t kind, int64_t role, int64_t reduction, double parameter) {
+  const Choice choice(kind, reduction);
+  const Role part = role_of(role);
+  check_same(first, second);
+  check_grad(grad, first, choice.per_element());
+  const Target target("paired_loss_backward", first.get_device_index());
+  return Two(choice, part, first, second, parameter).backward(grad, target);
 }
 
-#endif
+std::tuple<Tensor, Tensor, Tensor> paired_loss_double_backward(const Tensor& tangent_first,
+                                                               const Tensor& tangent_second, const Tensor& grad,
+                                                               const Tensor& first, const Tensor& second, int64_t kind,
+                                                               int64_t role, int64_t reduction, double parameter) {
+  const Choice choice(kind, reduction);
+  const Role part = role_of(role);
+  check_same(first, second);
+  check_grad(grad, first, choice.per_element());
+  check_same(tangent_first, first);
+  check_same(tangent_second, second);
+  const Target target("paired_loss_double_backward", first.get_device_index());
+  return Two(choice, part, first, second, parameter)
+      .double_backward(tangent_first, tangent_second, grad, choice.per_element(), target);
+}
 
 }  // namespace
 
 GANOPS_REGISTER(m) {
-#ifndef GANOPS_BACKEND_CUDA
-  m.impl("adversarial_loss_and_gradient", TORCH_BOX(&adversarial_loss_and_gradient));
-  m.impl("discriminator_loss_and_gradients", TORCH_BOX(&discriminator_loss_and_gradients));
-#endif
   m.impl("adversarial_loss", TORCH_BOX(&adversarial_loss));
   m.impl("adversarial_loss_backward", TORCH_BOX(&adversarial_loss_backward));
   m.impl("adversarial_loss_double_backward", TORCH_BOX(&adversarial_loss_double_backward));
   m.impl("discriminator_loss", TORCH_BOX(&discriminator_loss));
   m.impl("discriminator_loss_backward", TORCH_BOX(&discriminator_loss_backward));
   m.impl("discriminator_loss_double_backward", TORCH_BOX(&discriminator_loss_double_backward));
+  m.impl("paired_loss", TORCH_BOX(&paired_loss));
+  m.impl("paired_loss_backward", TORCH_BOX(&paired_loss_backward));
+  m.impl("paired_loss_double_backward", TORCH_BOX(&paired_loss_double_backward));
 }
 
 }  // namespace ganops

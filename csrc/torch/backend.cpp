@@ -1,10 +1,22 @@
 #include "backend.h"
 
+#include <utility>
+
+#define GANOPS_EXPORT extern "C" __attribute__((visibility("default"), used))
+
+namespace {
+thread_local int64_t refused_bytes = 0;
+}
+
+void ganops::note_refused_bytes(int64_t bytes) { refused_bytes = bytes; }
+
+// Zero where the last failure was no refused allocation. Asking resets it.
+GANOPS_EXPORT int64_t ganops_refused_bytes() { return std::exchange(refused_bytes, 0); }
+
 #if defined(GANOPS_EMULATED)
 
 namespace ganops {
-Target::Target(const char* op, int32_t) : stream_(ganops_emulation::stream()), scope_(op) {}
-Target::~Target() = default;
+Target::Target(const char* op, int32_t) : scope_(op), stream_(ganops_emulation::stream()) {}
 }  // namespace ganops
 
 #elif defined(GANOPS_BACKEND_CUDA)
@@ -17,15 +29,18 @@ Target::~Target() = default;
 // loaded.
 #define GANOPS_TEXT(...) #__VA_ARGS__
 #define GANOPS_TEXT_OF(...) GANOPS_TEXT(__VA_ARGS__)
-extern "C" __attribute__((visibility("default"), used)) const char ganops_architectures[] =
-    "ganops architectures: " GANOPS_TEXT_OF(GANOPS_ARCHITECTURES) ";";
+GANOPS_EXPORT const char ganops_architectures[] = "ganops architectures: " GANOPS_TEXT_OF(GANOPS_ARCHITECTURES) ";";
+
+// The CUDA version of the runtime that is linked in, and the newest that the driver supports (0 without a driver), as
+// 13000 for 13.0. A driver of an older major version refuses every call of the runtime; ganops/_library.py compares.
+GANOPS_EXPORT int ganops_cuda_runtime_version() { return CUDART_VERSION; }
+GANOPS_EXPORT int ganops_cuda_driver_version() {
+  int version = 0;
+  return cudaDriverGetVersion(&version) == cudaSuccess ? version : 0;
+}
 
 namespace ganops {
 namespace {
-
-void check(cudaError_t error, const char* what) {
-  if (error != cudaSuccess) throw std::runtime_error(std::string("ganops: ") + what + ": " + cudaGetErrorString(error));
-}
 
 // This library may have been built beside a torch without CUDA, where the function's library cannot be linked. Whoever
 // has a CUDA tensor has that library loaded, so it is looked up there.
@@ -48,15 +63,7 @@ cudaStream_t current_stream(int32_t device) {
 
 }  // namespace
 
-Target::Target(const char*, int32_t device) : current_(device) {
-  check(cudaGetDevice(&previous_), "cudaGetDevice");
-  if (previous_ != current_) check(cudaSetDevice(current_), "cudaSetDevice");
-  stream_ = current_stream(device);
-}
-
-Target::~Target() {
-  if (previous_ != current_) cudaSetDevice(previous_);
-}
+Target::Target(const char*, int32_t device) : guard_(device), stream_(current_stream(device)) {}
 
 }  // namespace ganops
 
@@ -65,7 +72,6 @@ Target::~Target() {
 namespace ganops {
 
 Target::Target(const char*, int32_t) {}
-Target::~Target() = default;
 
 namespace cpu {
 void parallel_for(int64_t begin, int64_t end, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context) {

@@ -4,6 +4,7 @@
 // with GANOPS_EMULATED too, the same kernels run by the emulator of the tests for CPU tensors. Otherwise csrc/cpu.
 #pragma once
 
+#include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
 
 #include <string>
@@ -11,11 +12,13 @@
 #include "../kernels/adversarial_loss.h"
 #include "../kernels/clip_weights.h"
 #include "../kernels/diff_augment.h"
+#include "../kernels/feature_matching.h"
 #include "../kernels/gradient_penalty.h"
 #include "../kernels/interpolate.h"
 #include "../kernels/minibatch_discrimination.h"
 #include "../kernels/minibatch_stddev.h"
 #include "../kernels/optimizers.h"
+#include "../kernels/upfirdn.h"
 
 #if defined(GANOPS_BACKEND_CUDA)
 
@@ -30,6 +33,8 @@ extern const DiffAugmentKernels diff_augment;
 extern const OptimizersKernels optimizers;
 extern const MinibatchDiscriminationKernels minibatch_discrimination;
 extern const MinibatchStddevKernels minibatch_stddev;
+extern const FeatureMatchingKernels feature_matching;
+extern const UpfirdnKernels upfirdn;
 }  // namespace ganops::cuda
 
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
@@ -46,6 +51,8 @@ GANOPS_CPU_TABLE(DiffAugmentKernels, diff_augment)
 GANOPS_CPU_TABLE(OptimizersKernels, optimizers)
 GANOPS_CPU_TABLE(MinibatchDiscriminationKernels, minibatch_discrimination)
 GANOPS_CPU_TABLE(MinibatchStddevKernels, minibatch_stddev)
+GANOPS_CPU_TABLE(FeatureMatchingKernels, feature_matching)
+GANOPS_CPU_TABLE(UpfirdnKernels, upfirdn)
 
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 
@@ -59,23 +66,29 @@ GANOPS_CPU_TABLE(MinibatchStddevKernels, minibatch_stddev)
 
 namespace ganops {
 
-// From here to the end of its life: the device is current, and `stream` is the stream that torch uses on it.
+// For the lifetime of a Target, `device` is the current device and `stream` is the stream that torch uses on it.
 class Target {
  public:
   Target(const char* op, int32_t device);
-  ~Target();
   Target(const Target&) = delete;
   Target& operator=(const Target&) = delete;
 
   Stream stream() const { return stream_; }
 
  private:
-  Stream stream_ = nullptr;
 #if defined(GANOPS_EMULATED)
   ganops_emulation::Op scope_;
 #elif defined(GANOPS_BACKEND_CUDA)
-  int previous_, current_;
+  // torch's own guard: going back to a device on which this process has no context creates none. cudaSetDevice would,
+  // half a gigabyte on the first GPU for each process that works on another.
+  torch::stable::accelerator::DeviceGuard guard_;
 #endif
+  Stream stream_ = nullptr;
 };
+
+// Remembers, for this thread, how many bytes torch's allocator has just refused. The stable ABI turns an exception of
+// torch into an error code, so that its type is lost; Python asks for the bytes and raises what torch raises
+// (ganops/_memory.py).
+void note_refused_bytes(int64_t bytes);
 
 }  // namespace ganops

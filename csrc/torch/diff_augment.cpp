@@ -18,7 +18,7 @@ Tensor diff_augment(const Tensor& images, const Tensor& parameters, int64_t poli
                   "ganops: parameters must be contiguous, (N, 7), in the accumulation dtype");
   const Target target("diff_augment", images.get_device_index());
   const bool contiguous = images.is_contiguous(), last = !contiguous && is_channels_last(images);
-  const Tensor x = contiguous || last ? images : torch::stable::contiguous(images);
+  const Tensor x = contiguous || last ? images : as_contiguous(images);
   const Images shape{sizes[0], sizes[1], sizes[2], sizes[3], last};
   const Augmentation how{(policy & colour) != 0, (policy & translation) != 0, (policy & cutout) != 0,
                          static_cast<Form>(form)};

@@ -19,7 +19,7 @@ Tensor check_grad(const Tensor& grad, const Tensor& gradient, const Penalty& pen
   check_same(grad, gradient, false);
   STD_TORCH_CHECK(grad.numel() == (penalty.reduction == Reduction::none ? samples : 1),
                   "ganops: the gradient of a penalty must have its shape");
-  return torch::stable::contiguous(grad);
+  return as_contiguous(grad);
 }
 
 void check_norm(const Tensor& norm, const Tensor& gradient, int64_t samples) {

@@ -29,9 +29,9 @@ void check_grad(const Tensor& grad, const Tensor& m, const Comparisons& all) {
 void sums(const char* op, const Comparisons& all, const Tensor* grad, const Tensor& m, const MaybeTensor& tangents,
           const Tensor* closeness, const Tensor* slope) {
   const Target target(op, m.get_device_index());
-  const Tensor points = torch::stable::contiguous(m);
-  const Tensor along = tangents ? torch::stable::contiguous(*tangents) : points;
-  const Tensor above = grad ? torch::stable::contiguous(*grad) : points;
+  const Tensor points = as_contiguous(m);
+  const Tensor along = tangents ? as_contiguous(*tangents) : points;
+  const Tensor above = grad ? as_contiguous(*grad) : points;
   const auto& kernels = GANOPS_KERNELS(minibatch_discrimination);
   if (all.count * all.samples == 0) return;
   Workspace workspace(points, kernels.workspace(dtype_of(m), all, slope != nullptr));

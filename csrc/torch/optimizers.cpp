@@ -62,7 +62,8 @@ bool overlaps_itself(const Tensor& tensor) {
   return false;
 }
 
-// Two entries of a list that share memory are steps that follow each other: not for threads that run side by side.
+// Whether any two entries of a list share memory. Their steps then follow each other, since threads must not meet
+// there.
 bool share_memory(const Tensors& tensors) {
   std::vector<std::pair<const char*, const char*>> stretches;
   stretches.reserve(tensors.size());
@@ -86,7 +87,7 @@ double host_step(const Tensor& step) {
                                                  : *static_cast<const double*>(step.const_data_ptr());
 }
 
-// The step of one group. Everything is checked before anything is written; what the kernels do not take is refused.
+// The step of one group. Everything is checked before anything is written.
 void update(const char* op, const Tensors& weights, const Tensors& gradients, const Tensors* const (&states)[3],
             const Tensors& steps, OptimizerSettings settings, const std::optional<Tensor>& lr,
             const std::optional<Tensor>& grad_scale, const std::optional<Tensor>& found_inf, bool steps_on_device) {
@@ -111,6 +112,10 @@ void update(const char* op, const Tensors& weights, const Tensors& gradients, co
   };
   check_list(weights);
   check_list(gradients);
+  for (const Tensor& gradient : gradients) {
+    STD_TORCH_CHECK(!grad_scale || !overlaps_itself(gradient),
+                    "ganops: the elements of a gradient that is to be unscaled must not share memory");
+  }
   for (const Tensor& weight : weights) {
     STD_TORCH_CHECK(!overlaps_itself(weight), "ganops: a weight's elements must not share memory");
   }
@@ -121,7 +126,6 @@ void update(const char* op, const Tensors& weights, const Tensors& gradients, co
       STD_TORCH_CHECK(!overlaps_itself(tensor), "ganops: a state's elements must not share memory");
     }
   }
-  STD_TORCH_CHECK(!share_memory(weights), "ganops: weights must not share memory");
   STD_TORCH_CHECK(steps.size() == count, "ganops: an optimiser's lists must have one length");
   for (const Tensor& step : steps) {
     const auto kind = step.scalar_type();
@@ -134,6 +138,20 @@ void update(const char* op, const Tensors& weights, const Tensors& gradients, co
   check_numbers(found_inf, like);
   STD_TORCH_CHECK(!has_device_steps || !host || (!lr && !found_inf),
                   "ganops: on a card, what it alone knows of a step goes with numbers of steps that it holds");
+
+  if (count > 1 && share_memory(weights)) {
+    for (size_t i = 0; i < count; ++i) {
+      Tensors kept[3];
+      const Tensors* state[3];
+      for (int s = 0; s < 3; ++s) {
+        if (states[s] != nullptr) kept[s] = {(*states[s])[i]};
+        state[s] = states[s] != nullptr ? &kept[s] : nullptr;
+      }
+      update(op, {weights[i]}, {gradients[i]}, {state[0], state[1], state[2]}, {steps[i]}, settings, lr, grad_scale,
+             found_inf, steps_on_device);
+    }
+    return;
+  }
 
   if constexpr (!has_device_steps) {
     if (found_inf && *static_cast<const float*>(found_inf->const_data_ptr()) != 0) return;

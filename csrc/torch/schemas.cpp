@@ -1,5 +1,4 @@
-// Every operator that the library defines. Numbers of kinds, roles and reductions are those of the enums in
-// csrc/kernels and csrc/math; Python turns names into them.
+// Every operator that the library defines.
 #include <torch/csrc/stable/library.h>
 
 #ifndef GANOPS_BACKEND_CUDA
@@ -7,28 +6,33 @@
 #endif
 
 STABLE_TORCH_LIBRARY(ganops, m) {
-  // `choice` is kind, role and reduction in one number (see adversarial_loss.cpp), and a kind's own parameters go
-  // without saying: parsing a scalar takes as long as a kernel of 64 logits.
-  m.def("adversarial_loss(Tensor logits, int choice, float? parameter=None) -> Tensor");
-  m.def("adversarial_loss_backward(Tensor grad, Tensor logits, int choice, float? parameter=None) -> Tensor");
+  // `kind` is a row of the table in csrc/math/adversarial_loss.h, `role` and `reduction` are of the enums there and in
+  // csrc/kernels/common.h; a parameter is the target or the margin, and no matter where a role takes none.
+  m.def("adversarial_loss(Tensor logits, int kind, int role, int reduction, float parameter) -> Tensor");
   m.def(
-      "adversarial_loss_double_backward(Tensor tangent, Tensor grad, Tensor logits, int choice, "
-      "float? parameter=None) -> (Tensor, Tensor)");
+      "adversarial_loss_backward(Tensor grad, Tensor logits, int kind, int role, int reduction, float parameter) "
+      "-> Tensor");
   m.def(
-      "discriminator_loss(Tensor real, Tensor fake, int choice, float? real_parameter=None, "
-      "float? fake_parameter=None) -> Tensor");
+      "adversarial_loss_double_backward(Tensor tangent, Tensor grad, Tensor logits, int kind, int role, "
+      "int reduction, float parameter) -> (Tensor, Tensor)");
+  // D's loss of a kind whose logits are not paired, a mean or a sum of each tensor.
   m.def(
-      "discriminator_loss_backward(Tensor grad, Tensor real, Tensor fake, int choice, float? real_parameter=None, "
-      "float? fake_parameter=None) -> (Tensor, Tensor)");
+      "discriminator_loss(Tensor real, Tensor fake, int kind, int reduction, float real_parameter, "
+      "float fake_parameter) -> Tensor");
+  m.def(
+      "discriminator_loss_backward(Tensor grad, Tensor real, Tensor fake, int kind, int reduction, "
+      "float real_parameter, float fake_parameter) -> (Tensor, Tensor)");
   m.def(
       "discriminator_loss_double_backward(Tensor tangent_real, Tensor tangent_fake, Tensor grad, Tensor real, "
-      "Tensor fake, int choice, float? real_parameter=None, float? fake_parameter=None) "
-      "-> (Tensor, Tensor, Tensor)");
-  // With the gradients for an upstream gradient of one. There are kernels for the CPU alone.
-  m.def("adversarial_loss_and_gradient(Tensor logits, int choice, float? parameter=None) -> (Tensor, Tensor)");
+      "Tensor fake, int kind, int reduction, float real_parameter, float fake_parameter) -> (Tensor, Tensor, Tensor)");
+  // The formula at first − second.
+  m.def("paired_loss(Tensor first, Tensor second, int kind, int role, int reduction, float parameter) -> Tensor");
   m.def(
-      "discriminator_loss_and_gradients(Tensor real, Tensor fake, int choice, float? real_parameter=None, "
-      "float? fake_parameter=None) -> (Tensor, Tensor, Tensor)");
+      "paired_loss_backward(Tensor grad, Tensor first, Tensor second, int kind, int role, int reduction, "
+      "float parameter) -> (Tensor, Tensor)");
+  m.def(
+      "paired_loss_double_backward(Tensor tangent_first, Tensor tangent_second, Tensor grad, Tensor first, "
+      "Tensor second, int kind, int role, int reduction, float parameter) -> (Tensor, Tensor, Tensor)");
 
   m.def("interpolate(Tensor real, Tensor fake, Tensor weight) -> Tensor");
   m.def("interpolate_backward(Tensor grad, Tensor weight, bool real, bool fake) -> (Tensor, Tensor)");
@@ -67,6 +71,22 @@ STABLE_TORCH_LIBRARY(ganops, m) {
   m.def("minibatch_stddev(Tensor x, int group) -> Tensor");
   m.def("minibatch_stddev_backward(Tensor grad, Tensor x, int group) -> Tensor");
   m.def("minibatch_stddev_double_backward(Tensor tangent, Tensor grad, Tensor x, int group) -> (Tensor, Tensor)");
+
+  // (loss, signs, scales); signs and scales are empty where the backward pass needs none. `wide`: the loss is in the
+  // type of sums.
+  m.def(
+      "feature_matching_loss(Tensor[] real, Tensor[] fake, int distance, bool normalize, int scale_reduction, bool "
+      "wide, "
+      "bool keep_signs) -> (Tensor, Tensor, Tensor)");
+  // The features themselves need not be kept: `like` is an empty tensor of their dtype and device.
+  m.def(
+      "feature_matching_loss_l1_backward(Tensor grad, Tensor signs, Tensor scales, Tensor like, SymInt[] sizes, "
+      "SymInt[] strides, int[] dims, bool normalize, int scale_reduction, bool real, bool fake) -> Tensor[]");
+  m.def(
+      "feature_matching_loss_l2_backward(Tensor grad, Tensor[] real, Tensor[] fake, Tensor scales, bool normalize, "
+      "int scale_reduction, bool want_real, bool want_fake) -> Tensor[]");
+  // Of x and y, for a signal of x alone: up, down, and the padding before and after.
+  m.def("upfirdn(Tensor x, Tensor filter, int[] up, int[] down, int[] padding, bool flip, float gain) -> Tensor");
 }
 
 // What was built, for ganops.build_info().

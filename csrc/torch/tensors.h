@@ -10,7 +10,10 @@
 #endif
 
 #include <algorithm>
+#include <memory>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -102,15 +105,6 @@ inline Tensor copy_to(Tensor destination, const Tensor& source) {
   return destination;
 }
 
-// The tensor, or a dense copy with the strides that torch.empty_like gives.
-inline Tensor dense(const Tensor& tensor) {
-  return is_dense(tensor) ? tensor : copy_to(torch::stable::empty_like(tensor), tensor);
-}
-
-inline Tensor dense_by_sample(const Tensor& tensor) {
-  return is_dense_by_sample(tensor) ? tensor : torch::stable::contiguous(tensor);
-}
-
 // Large results come from the system as pages that do not exist yet, and making one of 4 KiB costs more than writing
 // it. Where the system makes large pages for those who ask (Linux's default), this asks.
 inline void prefer_large_pages([[maybe_unused]] AtenTensorHandle tensor) {
@@ -133,8 +127,13 @@ inline Tensor empty(const Tensor& like, int64_t dim, const int64_t* sizes, const
   int32_t device_type;
   AtenTensorHandle result;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device_type));
-  TORCH_ERROR_CODE_CHECK(
-      aoti_torch_empty_strided(dim, sizes, strides, dtype, device_type, like.get_device_index(), &result));
+  if (aoti_torch_empty_strided(dim, sizes, strides, dtype, device_type, like.get_device_index(), &result) != 0) {
+    int64_t bytes = static_cast<int64_t>(aoti_torch_dtype_element_size(dtype));
+    for (int64_t i = 0; i < dim; ++i) bytes *= sizes[i];  // all tensors made here are dense
+    note_refused_bytes(bytes);
+    throw std::runtime_error("ganops: torch refused to allocate " + std::to_string(bytes) +
+                             " bytes: out of memory, or an earlier error of the device");
+  }
   prefer_large_pages(result);
   return Tensor(result);
 }
@@ -155,6 +154,22 @@ inline Tensor empty_scalar(const Tensor& like) { return empty(like, 0, nullptr, 
 inline Tensor empty_vector(const Tensor& like, int64_t count, int32_t dtype) {
   const int64_t stride = 1;
   return empty(like, 1, &count, &stride, dtype);
+}
+
+inline Tensor as_contiguous(const Tensor& tensor) {
+  if (tensor.is_contiguous()) return tensor;
+  const auto sizes = tensor.sizes();
+  std::vector<int64_t> strides(sizes.size(), 1);
+  for (size_t i = sizes.size(); i-- > 1;) strides[i - 1] = strides[i] * std::max<int64_t>(sizes[i], 1);
+  return copy_to(empty(tensor, tensor.dim(), sizes.data(), strides.data(), raw_dtype(tensor)), tensor);
+}
+
+// The tensor, or a contiguous copy where its elements do not fill one stretch of memory. What the operators return lies
+// in memory as what these two functions return; ganops/ops/_layout.py says the same to fake tensors.
+inline Tensor dense(const Tensor& tensor) { return is_dense(tensor) ? tensor : as_contiguous(tensor); }
+
+inline Tensor dense_by_sample(const Tensor& tensor) {
+  return is_dense_by_sample(tensor) ? tensor : as_contiguous(tensor);
 }
 
 // The dtype of norms, weights and per-sample sums.
@@ -223,7 +238,7 @@ class Workspace {
       return;
     }
 #endif
-    owner_ = empty_vector(like, (bytes + 7) / 8, aoti_torch_dtype_float64());
+    owner_ = std::make_unique<Tensor>(empty_vector(like, (bytes + 7) / 8, aoti_torch_dtype_float64()));
     data_ = owner_->mutable_data_ptr();
 #ifdef GANOPS_EMULATED
     ganops_emulation::register_scratch(data_, bytes, "workspace");
@@ -236,7 +251,7 @@ class Workspace {
 
  private:
   double small_[64];
-  std::optional<Tensor> owner_;
+  std::unique_ptr<Tensor> owner_;
   void* data_ = nullptr;
 };
 

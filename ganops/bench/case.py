@@ -39,13 +39,18 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Rival:
-    """Another way to compute the same. With ``compiled``, ``call`` is what ``torch.compile`` is given."""
+    """Another way to compute the same.
+
+    With ``compiled``, ``call`` is what ``torch.compile`` is given. ``in_graph`` is what a CUDA graph captures, where
+    that is another call.
+    """
 
     name: str
     group: str
     code: str
     call: Callable[..., Any]
     compiled: bool = False
+    in_graph: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,8 @@ class Case:
 
     ``inputs(device, differentiable, seed)`` makes a fresh set of buffers, equal for equal seeds. ``traffic`` is None
     for what is bound by something else than memory. ``bounds`` says, phase by phase, what else than memory holds our
-    time up; it is printed where a row stays behind a rival or behind the copy rate.
+    time up; it is printed where a row stays behind a rival or behind the copy rate. ``in_graph`` is as a rival's, for
+    ours; a case with ``graph=False`` cannot be captured, because it changes from call to call.
     """
 
     op: str
@@ -75,6 +81,8 @@ class Case:
     traffic: dict[str, Traffic] | None = None
     dtype: torch.dtype = torch.float32
     bounds: dict[str, str] = field(default_factory=dict)
+    in_graph: Callable[..., Any] | None = None
+    graph: bool = True
 
     @property
     def dtype_name(self) -> str:

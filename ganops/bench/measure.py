@@ -8,6 +8,10 @@
 - **The copy** of the same footprint, in the same rounds with the same rotation, gives the machine's rate for the row.
 - **The empty node**, for rows that the call bounds: an autograd Function that computes nothing, in the same rounds.
 - **Backward alone** runs over graphs built outside the clock, each used once.
+- **Graphs.** On a card, forward and forward + backward are also replayed from CUDA graphs, ours, the rivals' and the
+  copy's in the same rounds (``graph``).
+- **Verdicts.** A row is faster or slower than a rival only where its lead is larger than the spread of the ratio, half
+  its interquartile range over the rounds.
 - Candidates are first compared in value and gradient: a fast wrong answer is no result.
 """
 
@@ -23,9 +27,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganops.bench.case import BOTH, CALL, FORWARD, GROUPS, Case, Inputs, Row
+from ganops.bench.case import BACKWARD, BOTH, CALL, FORWARD, GROUPS, Case, Inputs, Row
+from ganops.bench.graph import Capture, replayed
 
 OURS, COPY, NODE = "ganops", "copy", "node"
+IN_GRAPH = " in a graph"
+FASTER, SLOWER, UNDECIDED = "faster", "slower", "undecided"
 
 # Graphs that await their backward hold memory; this bounds how many do at a time.
 _PENDING_BYTES = 1 << 30
@@ -37,7 +44,8 @@ class Disagreement(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """``seconds`` per row are shared by its candidates; a block of calls takes about ``block`` seconds."""
+    """``seconds`` per row are shared by its candidates; a block of calls takes about ``block`` seconds. ``capture``
+    makes a graph of calls, None where there are none."""
 
     device: torch.device
     cache: int
@@ -45,11 +53,13 @@ class Settings:
     block: float = 2e-3
     minimum_rounds: int = 9
     compile: bool = True
+    capture: Capture | None = None
 
 
 @dataclass
 class Candidate:
-    """Something to time: ``prepare(count)`` makes that many items outside the clock, ``step`` takes one inside it."""
+    """Something to time: ``prepare(count)`` makes that many items outside the clock, ``step`` takes one inside it, and
+    counts for ``per_step`` calls."""
 
     name: str
     group: str
@@ -58,6 +68,7 @@ class Candidate:
     step: Callable[[Any], Any]
     most: int = 10_000
     calls: int = 1
+    per_step: int = 1
 
 
 # Clocks
@@ -87,7 +98,7 @@ def _time_block(candidate: Candidate, device: torch.device) -> float:
     first, *items = candidate.prepare(candidate.calls + 1)
     clock = _time_cuda if device.type == "cuda" else _time_cpu
     candidate.step(first)
-    return clock(candidate.step, items) / candidate.calls
+    return clock(candidate.step, items) / (candidate.calls * candidate.per_step)
 
 
 # Candidates
@@ -112,13 +123,17 @@ def _backward(output: Tensor, inputs: Inputs) -> None:
     output.backward(inputs.upstream)
 
 
+def _step(call: Callable[..., Any], phase: str) -> Callable[[Inputs], Any]:
+    if phase == FORWARD:
+        return lambda inputs: call(*inputs.arguments)
+    return lambda inputs: _backward(call(*inputs.arguments), inputs)
+
+
 def _candidate(
     name: str, group: str, code: str, call: Callable[..., Any], phase: str, rotation: _Rotation, footprint: int
 ) -> Candidate:
-    if phase == FORWARD:
-        return Candidate(name, group, code, rotation, lambda inputs: call(*inputs.arguments))
-    if phase == BOTH:
-        return Candidate(name, group, code, rotation, lambda inputs: _backward(call(*inputs.arguments), inputs))
+    if phase != BACKWARD:
+        return Candidate(name, group, code, rotation, _step(call, phase))
 
     def graphs(count: int) -> list[tuple[Tensor, Inputs]]:
         return [(call(*inputs.arguments), inputs) for inputs in rotation(count)]
@@ -160,6 +175,37 @@ def _node_candidate(rotation: _Rotation) -> Candidate:
     return Candidate(
         NODE, NODE, code, rotation, lambda inputs: _backward(_Nothing.apply(inputs.upstream, *inputs.leaves), inputs)
     )
+
+
+def _in_graphs(
+    case: Case, phase: str, candidates: list[Candidate], sets: list[Inputs], settings: Settings, notes: list[str]
+) -> list[Candidate]:
+    """The candidates captured; one that cannot be is noted."""
+    footprint = case.traffic[phase].footprint if case.traffic else 0
+    in_graph = {OURS: case.in_graph, **{rival.name: rival.in_graph for rival in case.rivals}}
+    found = []
+    for candidate in candidates:
+        step, buffers = candidate.step, sets
+        if candidate.name == COPY:
+            buffers = candidate.prepare.sets
+        elif in_graph.get(candidate.name) is not None:
+            step = _step(in_graph[candidate.name], phase)
+        try:
+            replay, count = replayed(step, buffers, footprint, settings.capture)
+        except Exception as error:  # whatever a capture raises: the row goes on without it, and says so
+            notes.append(f"{candidate.name}{IN_GRAPH}: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
+            continue
+        found.append(
+            Candidate(
+                candidate.name + IN_GRAPH,
+                candidate.group + IN_GRAPH,
+                candidate.code,
+                lambda count: [None] * count,
+                lambda _, replay=replay: replay(),
+                per_step=count,
+            )
+        )
+    return found
 
 
 # Agreement
@@ -260,6 +306,8 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
     ]
     if traffic:
         candidates.append(_copy_candidate(footprint, sets, settings.device))
+    if settings.capture and case.graph and phase != BACKWARD:
+        candidates += _in_graphs(case, phase, candidates, rotation.sets, settings, notes)
     if phase == BOTH and case.bounds.get(phase) == CALL and rotation.sets[0].leaves:
         candidates.append(_node_candidate(rotation))
 
@@ -281,21 +329,32 @@ def _record(
         low, middle, high = _quartiles(times[name])
         return {"us": middle * 1e6, "us_q1": low * 1e6, "us_q3": high * 1e6}
 
-    ours = timing(OURS)
-    rivals = {}
-    for candidate in candidates:
-        if candidate.group in GROUPS:
+    def compared(suffix: str) -> dict[str, Any]:
+        """Our time, the rivals', and the bytes: of eager calls, or of those in a graph."""
+        ours, rivals = timing(OURS + suffix), {}
+        for candidate in candidates:
+            if candidate.group not in {group + suffix for group in GROUPS}:
+                continue
             figures = timing(candidate.name)
-            per_round = [theirs / mine for theirs, mine in zip(times[candidate.name], times[OURS], strict=True)]
-            low, _, high = _quartiles(per_round)
-            rivals[candidate.name] = {
-                "group": candidate.group,
+            pairs = zip(times[candidate.name], times[OURS + suffix], strict=True)
+            low, _, high = _quartiles([theirs / mine for theirs, mine in pairs])
+            rivals[candidate.name.removesuffix(suffix)] = {
+                "group": candidate.group.removesuffix(suffix),
                 "code": candidate.code,
                 **figures,
                 "ratio": figures["us"] / ours["us"],
                 "ratio_q1": low,
                 "ratio_q3": high,
             }
+        found = {"ours": ours, "rivals": rivals}
+        found["loses_to"] = [name for name, rival in rivals.items() if verdict(rival) == SLOWER]
+        if traffic and COPY + suffix in times:
+            copied = 2 * max(1, traffic.footprint // 2 // 4) * 4
+            rate = traffic.moved / ours["us"] * 1e-3
+            copy_rate = copied / (statistics.median(times[COPY + suffix]) * 1e6) * 1e-3
+            found |= {"gb_per_s": rate, "copy_gb_per_s": copy_rate, "copy_fraction": rate / copy_rate}
+        return found
+
     record: dict[str, Any] = {
         "name": row.name,
         "op": case.op,
@@ -305,26 +364,17 @@ def _record(
         "phase": row.phase,
         "input_sets": sets,
         "rounds": len(times[OURS]),
-        "calls_per_block": {candidate.name: candidate.calls for candidate in candidates},
-        "ours": ours,
-        "rivals": rivals,
-        "loses_to": [name for name, rival in rivals.items() if round(rival["ratio"], 2) < 1],
+        "calls_per_block": {candidate.name: candidate.calls * candidate.per_step for candidate in candidates},
+        **compared(""),
         "notes": notes,
     }
     if traffic:
-        copied = 2 * max(1, traffic.footprint // 2 // 4) * 4
-        rate = traffic.moved / ours["us"] * 1e-3
-        copy_rate = copied / (statistics.median(times[COPY]) * 1e6) * 1e-3
-        record |= {
-            "bytes_moved": traffic.moved,
-            "bytes_footprint": traffic.footprint,
-            "gb_per_s": rate,
-            "copy_gb_per_s": copy_rate,
-            "copy_fraction": rate / copy_rate,
-        }
+        record |= {"bytes_moved": traffic.moved, "bytes_footprint": traffic.footprint}
+    if OURS + IN_GRAPH in times:
+        record["graph"] = compared(IN_GRAPH)
     if NODE in times:
         record["node_us"] = timing(NODE)["us"]
-        record["node_fraction"] = record["node_us"] / ours["us"]
+        record["node_fraction"] = record["node_us"] / record["ours"]["us"]
     if stays_behind(record) and row.phase in case.bounds:
         record["bound"] = case.bounds[row.phase]
     return record
@@ -336,7 +386,26 @@ def stays_behind(record: dict[str, Any]) -> bool:
     return bool(record["loses_to"]) or (large and record["copy_fraction"] < 0.8)
 
 
+def fastest(record: dict[str, Any], rival: str) -> dict[str, Any] | None:
+    """The figures of a rival named, or of the fastest of a group; None where it was not measured."""
+    found = [figures for name, figures in record["rivals"].items() if rival in (name, figures["group"])]
+    return min(found, key=lambda figures: figures["ratio"], default=None)
+
+
 def ratio(record: dict[str, Any], rival: str) -> float | None:
-    """Our speed-up over a rival named, or over the fastest of a group; None where it was not measured."""
-    ratios = [figures["ratio"] for name, figures in record["rivals"].items() if rival in (name, figures["group"])]
-    return min(ratios, default=None)
+    """Our speed-up over it."""
+    figures = fastest(record, rival)
+    return None if figures is None else figures["ratio"]
+
+
+def spread(figures: dict[str, Any]) -> float:
+    """Of a rival's ratio over the rounds: half its interquartile range."""
+    return (figures["ratio_q3"] - figures["ratio_q1"]) / 2
+
+
+def verdict(figures: dict[str, Any]) -> str:
+    """Whether ours is faster or slower than a rival, as far as the spread lets one say: decided on the figure shown."""
+    lead = round(figures["ratio"], 2) - 1
+    if abs(lead) <= spread(figures):
+        return UNDECIDED
+    return FASTER if lead > 0 else SLOWER

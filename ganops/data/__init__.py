@@ -1,4 +1,4 @@
-"""Data sets that need no download at run time, each held in memory as one tensor, and your own images.
+"""Data sets that need no download, and your own images, each as one tensor in memory.
 
 >>> from ganops import data
 >>> ring = data.load("ring8")
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from ganops.data.colour_images import emoji, patches
 from ganops.data.dataset import Dataset, Kind
 from ganops.data.digit_images import digits, mnist, mnist_half, mnist_outline, stacked_mnist
 from ganops.data.files import folder, torchvision_set
@@ -24,6 +25,7 @@ __all__ = [
     "Source",
     "base_name",
     "digits",
+    "emoji",
     "file_name",
     "folder",
     "gaussian1d",
@@ -33,6 +35,7 @@ __all__ = [
     "mnist",
     "mnist_half",
     "mnist_outline",
+    "patches",
     "ring8",
     "source",
     "stacked_mnist",

@@ -1,4 +1,4 @@
-"""What a data set is: one tensor, and what is known about it."""
+"""The type of a data set in memory: one tensor of samples, with labels, conditions and modes where it has them."""
 
 from __future__ import annotations
 
@@ -21,20 +21,25 @@ class Dataset:
     """A data set in memory.
 
     Attributes:
-        name: what it is called.
+        name: the name, for messages and files.
         samples: float32, (N, F) points or (N, C, H, W) images in [-1, 1].
-        labels: the class of each sample, (N,) int64 in [0, classes); None where there are no classes. For a mixture
-            it is the component that the sample was drawn from.
-        classes: how many classes there are; with `labels` and without this, one more than the largest label.
-        conditions: for image-to-image tasks the image that each sample is to be made from, (N, C', H', W') in
-            [-1, 1]; else None.
-        centres: where the density of a mixture has its ridge, (M, F), in the units of `samples`; else None.
-        centre_mode: which mode each centre belongs to, (M,) int64 in [0, K); None means one mode per centre.
-            Every mode has probability 1/K.
+        labels: the class of each sample, (N,) int64 in [0, classes); None if there are no classes. The labels of a
+            mixture are the components that the samples were drawn from.
+        classes: the number of classes; the default is the largest label plus one.
+        conditions: the input image of each sample in an image-to-image task, (N, C', H', W') in [-1, 1]; otherwise
+            None.
+        centres: the ridge of a mixture's density, (M, F), in the units of `samples`; otherwise None.
+        centre_mode: the mode of each centre, (M,) int64 in [0, K); None means one mode per centre. Every mode has
+            probability 1/K.
         sigma: standard deviation of the samples about their centre, per coordinate, in the units of `samples`.
 
     Raises:
-        ValueError: labels or conditions that do not go with the samples, one by one.
+        TypeError: samples are not a tensor.
+        ValueError: labels or conditions do not match the samples.
+
+    >>> import torch
+    >>> Dataset("mine", torch.zeros(4, 2), labels=torch.tensor([0, 2, 1, 0])).classes
+    3
     """
 
     name: str
@@ -47,11 +52,14 @@ class Dataset:
     conditions: Tensor | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.samples, Tensor):
+            raise TypeError(f"Dataset {self.name!r}: samples must be a tensor, got {type(self.samples).__name__}")
         for name in ("labels", "conditions"):
             value = getattr(self, name)
             if value is not None and len(value) != len(self.samples):
                 raise ValueError(
-                    f"Dataset {self.name!r}: {name} ({len(value)}) and samples ({len(self.samples)}) must be as many"
+                    f"Dataset {self.name!r}: {name} ({len(value)}) and samples ({len(self.samples)}) must have the "
+                    "same length"
                 )
         if self.conditions is not None and self.conditions.ndim != 4:
             raise ValueError(
@@ -75,13 +83,13 @@ class Dataset:
         return len(self.samples)
 
     def part(self, chosen: slice | Tensor) -> Dataset:
-        """The chosen samples, by slice, index (M,) or mask (N,), with what belongs to each."""
+        """Select samples by slice, index (M,) or mask (N,), with their labels and conditions."""
         fields = {name: getattr(self, name) for name in ("samples", "labels", "conditions")}
         return replace(self, **{name: None if value is None else value[chosen] for name, value in fields.items()})
 
     def split(self) -> tuple[Dataset, Dataset]:
-        """What a generator is trained on and what is held out for looking: every tenth sample."""
-        held_out = torch.arange(len(self)) % _HELD_OUT == _HELD_OUT - 1
+        """Return a part to train on and a held-out part, which has every tenth sample."""
+        held_out = torch.arange(len(self), device=self.samples.device) % _HELD_OUT == _HELD_OUT - 1
         return self.part(~held_out), self.part(held_out)
 
     @property
@@ -96,13 +104,13 @@ class Dataset:
 
     @property
     def modes(self) -> Tensor | None:
-        """The mode of each centre, (M,) int64; None where the data set has no known modes."""
+        """The mode of each centre, (M,) int64; None if the data set has no known modes."""
         if self.centres is None or self.centre_mode is not None:
             return self.centre_mode
-        return torch.arange(len(self.centres))
+        return torch.arange(len(self.centres), device=self.centres.device)
 
     @property
     def num_modes(self) -> int:
-        """K, the number of modes; 0 where they are not known."""
+        """K, the number of modes; 0 if they are not known."""
         modes = self.modes
         return 0 if modes is None else int(modes.max()) + 1

@@ -1,4 +1,4 @@
-"""Data sets by name. A name may bring options, as in a URL: ``ring8?size=500&seed=3``, ``folder:photos?size=64``."""
+"""Data sets by name. A name can have options, as in a URL: ``ring8?size=500&seed=3``, ``folder:photos?size=64``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ganops import _checks
-from ganops.data import digit_images, files, points
+from ganops._common import checks
+from ganops.data import colour_images, digit_images, files, points
 from ganops.data.dataset import Dataset, Kind
 
 __all__ = ["LOCATED", "SOURCES", "Source", "base_name", "file_name", "load", "source"]
@@ -25,14 +25,16 @@ class Source:
     summary: str
 
 
-#: Every data set by name. A new one is one line here and one function beside it; its keyword arguments are the
-#: options of the name.
+#: Every data set by name. To add one, write a function and add a line here; its keyword arguments become the options
+#: of the name.
 SOURCES: dict[str, Source] = {
     "mnist": Source(digit_images.mnist, "images", "5,000 real handwritten digits, 1x28x28, 500 a class"),
     "digits": Source(digit_images.digits, "images", "1,797 real handwritten digits, 1x8x8"),
     "stacked_mnist": Source(digit_images.stacked_mnist, "images", "three of the 5,000 digits as channels: 1,000 modes"),
     "mnist_outline": Source(digit_images.mnist_outline, "images", "pairs: the outline of a digit, and the digit"),
     "mnist_half": Source(digit_images.mnist_half, "images", "pairs: the upper half of a digit, and the whole"),
+    "emoji": Source(colour_images.emoji, "images", "1,446 emoji in colour, 3x64x64; options size, font"),
+    "patches": Source(colour_images.patches, "images", "crops of two photographs, 3x32x32; options size, count, seed"),
     "ring8": Source(points.ring8, "points", "8 Gaussians on a circle of radius 1, sigma 0.01"),
     "grid9": Source(points.grid9, "points", "9 Gaussians on the grid {-2, 0, 2} squared, sigma 0.05"),
     "grid25": Source(points.grid25, "points", "25 Gaussians on the grid {-4, -2, 0, 2, 4} squared, sigma 0.05"),
@@ -40,7 +42,7 @@ SOURCES: dict[str, Source] = {
     "gaussian1d": Source(points.gaussian1d, "points", "one Gaussian on the line, N(2, 1)"),
 }
 
-#: Data that lies where the name says: ``folder:PATH``. What follows the colon is the function's first argument.
+#: Data at a place that the name gives: ``folder:PATH``. The text after the colon is the function's first argument.
 LOCATED: dict[str, Source] = {
     "folder": Source(files.folder, "images", "folder:PATH?size=64: your images; options size, on_bad, labels"),
     "torchvision": Source(
@@ -50,10 +52,10 @@ LOCATED: dict[str, Source] = {
 
 
 def _parse(name: str) -> tuple[str, str | None, dict[str, str]]:
-    """``folder:photos?size=64`` to ``("folder", "photos", {"size": "64"})``; no colon, no location."""
+    """Split ``folder:photos?size=64`` into ``("folder", "photos", {"size": "64"})``; the place can be None."""
     base, colon, rest = name.partition(":")
     located = bool(colon) and base in LOCATED
-    # In a path the last question mark begins the options: an earlier one may belong to the path.
+    # The options begin at the last question mark: an earlier one can belong to the path.
     place, mark, query = rest.rpartition("?") if located else name.partition("?")
     if not mark:
         place, query = (rest if located else name), ""
@@ -70,13 +72,13 @@ _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0"
 
 
 def _typed(name: str, load: Callable[..., Dataset], options: dict[str, str], taken: int) -> dict[str, Any]:
-    """The options with the types of `load`'s keyword arguments; a `ValueError` for one that it does not have."""
+    """Convert the options to the types of `load`'s keyword arguments; raises ValueError for unknown ones."""
     parameters = dict(list(inspect.signature(load).parameters.items())[taken:])
     typed: dict[str, Any] = {}
     for key, text in options.items():
         if not parameters:
             raise ValueError(f"data: name {name!r}: {base_name(name)} has no options, got {key!r}")
-        _checks.choice(f"data: name {name!r}", "option", key, parameters)
+        checks.choice(f"data: name {name!r}", "option", key, parameters)
         wanted = str(parameters[key].annotation).partition(" ")[0]
         try:
             typed[key] = {"int": int, "float": float, "bool": _WORDS.__getitem__}.get(wanted, str)(text)
@@ -89,31 +91,31 @@ def _typed(name: str, load: Callable[..., Dataset], options: dict[str, str], tak
 
 
 def base_name(name: str) -> str:
-    """The name without location and options: the key in `SOURCES` or `LOCATED`."""
+    """Return the name without place and options: the key in `SOURCES` or `LOCATED`."""
     return _parse(name)[0]
 
 
 def file_name(name: str) -> str:
-    """The name as a part of a file's name: ``folder:/data/cats?size=64`` becomes ``folder-cats-size-64``."""
+    """Return the name in a form for file names: ``folder:/data/cats?size=64`` becomes ``folder-cats-size-64``."""
     base, place, options = _parse(name)
     parts = [base, *([place.rstrip("/").rpartition("/")[2]] if place else [])]
-    parts += [part for key, value in options.items() if key != "root" for part in (key, value)]
+    parts += [part for key, value in options.items() if key not in ("root", "font") for part in (key, value)]
     return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.")
 
 
 def source(name: str) -> Source:
-    """The entry of `SOURCES` or `LOCATED` that `name` means, its location and options bound.
+    """Return the entry of `SOURCES` or `LOCATED` for `name`, with its place and options bound.
 
     Raises:
-        ValueError: an unknown name (the nearest is offered) or option.
+        ValueError: the name (the message has the nearest one) or an option is unknown, or an option's value is invalid.
     """
     base, place, options = _parse(name)
     if base in LOCATED:
         if not place:
-            raise ValueError(f"data: name {name!r} says no place; write {LOCATED[base].summary.partition(': ')[0]}")
+            raise ValueError(f"data: name {name!r} has no place; write {LOCATED[base].summary.partition(': ')[0]}")
         found = LOCATED[base]
         return replace(found, load=functools.partial(found.load, place, **_typed(name, found.load, options, 1)))
-    _checks.choice("data", "name", base, [*SOURCES, *(f"{key}:" for key in LOCATED)])
+    checks.choice("data", "name", base, [*SOURCES, *(f"{key}:" for key in LOCATED)])
     found = SOURCES[base]
     if not options:
         return found
@@ -121,7 +123,7 @@ def source(name: str) -> Source:
 
 
 def load(name: str) -> Dataset:
-    """Load the data set called `name`: one of `SOURCES`, or of `LOCATED` with its place.
+    """Load the data set with this name: one of `SOURCES`, or of `LOCATED` with its place.
 
     >>> load("mnist"), load("ring8?size=500"), load("folder:photos?size=64")   # doctest: +SKIP
     """

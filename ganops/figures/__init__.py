@@ -1,4 +1,4 @@
-"""Pictures for a lecture, each from one command (``ganops figure NAME``) and each with the numbers that it shows.
+"""Pictures for lectures. ``ganops figure NAME`` draws one and prints the numbers that it shows.
 
 >>> from ganops import figures
 >>> picture = figures.FIGURES["jsd-wasserstein"].draw()                        # doctest: +SKIP

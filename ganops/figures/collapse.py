@@ -1,8 +1,9 @@
-"""Pictures of what goes wrong, and of what helps: collapsed modes, checkerboards."""
+"""Pictures of common failures and of remedies: collapsed modes, checkerboards."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,12 +16,12 @@ __all__ = ["checkerboard", "mode_densities", "unrolled"]
 
 
 def _density(axes: object, points: Tensor, dataset: data.Dataset) -> None:
-    """A histogram of points in the plane, with the modes of the data as rings."""
+    """Draw a histogram of points in the plane, with the modes of the data as rings."""
     low, high = dataset.samples.amin(), dataset.samples.amax()
     reach = 1.2 * max(-low.item(), high.item())
     counts, _ = torch.histogramdd(points.double(), bins=[90, 90], range=[-reach, reach, -reach, reach])
     blank(axes)
-    # Square root: a mode with a hundredth of the samples still shows.
+    # The square root makes a mode with a hundredth of the samples visible.
     extent = [-reach, reach, -reach, reach]
     axes.imshow(counts.T.sqrt().numpy(), origin="lower", extent=extent, cmap="cividis", interpolation="nearest")
     axes.plot(*dataset.centres.T.numpy(), "o", mfc="none", mec="white", ms=7, mew=0.7, alpha=0.8)
@@ -28,10 +29,10 @@ def _density(axes: object, points: Tensor, dataset: data.Dataset) -> None:
 
 @styled
 def mode_densities(*, steps: int = 8000, seed: int = 0) -> Picture:
-    """Where the samples lie of a plain GAN, of PacGAN and of WGAN-GP, trained on the grid of 25 Gaussians.
+    """Show where the samples of a plain GAN, PacGAN and WGAN-GP lie after training on the grid of 25 Gaussians.
 
-    By the recipes of the two; the GAN is PacGAN with packs of one, as many. The circles are the modes of the data.
-    Modes and quality as in PacGAN, on 2,500 samples.
+    PacGAN and WGAN-GP follow their recipes; the GAN is PacGAN with packs of one and as many packs per batch. The
+    circles are the modes of the data. Modes and quality are measured as in PacGAN, on 2,500 samples.
 
     Args:
         steps: generator steps of each.
@@ -59,13 +60,13 @@ def mode_densities(*, steps: int = 8000, seed: int = 0) -> Picture:
 
 @styled
 def unrolled(*, steps: int = 600, seed: int = 0) -> Picture:
-    """Samples over time on the ring of eight, the generator looking k = 0, 1 and 5 discriminator steps ahead.
+    """Show samples over time on the ring of eight, for generators unrolled over k = 0, 1 and 5 discriminator steps.
 
-    As Figure 2 of Unrolled GANs (Metz et al. 2017, arXiv:1611.02163), with a generator that learns ten times as fast as
-    its discriminator, as in the authors' demonstration: without looking ahead it runs from mode to mode.
+    The picture follows Figure 2 of Unrolled GANs (Metz et al. 2017, arXiv:1611.02163). The generator learns ten times
+    as fast as its discriminator, as in the authors' demonstration; without unrolling it jumps from mode to mode.
 
     Args:
-        steps: generator steps; five moments of them are shown.
+        steps: generator steps; five moments of the training are shown.
         seed: of weights, batches and noise.
     """
     dataset = data.ring8()
@@ -90,12 +91,12 @@ def unrolled(*, steps: int = 600, seed: int = 0) -> Picture:
 
 @styled
 def checkerboard(*, seed: int = 0) -> Picture:
-    """Three ways to double an image three times, before any training: which of them draws a checkerboard by itself?
+    """Show which of three ways to enlarge an image makes checkerboards before any training.
 
-    Random layers of each kind are applied to a constant image; shown is the root mean square of the result over 300
-    draws of the weights. Where a transposed convolution's kernel is no multiple of its stride, neighbouring pixels
-    gather different numbers of inputs (Odena et al. 2016, distill.pub/2016/deconv-checkerboard). The number is the
-    relative difference between even and odd pixels away from the border.
+    Layers with random weights double a constant image three times; the picture is the root mean square of the result
+    over 300 draws of the weights. If a transposed convolution's kernel is not a multiple of its stride, neighbouring
+    pixels gather different numbers of inputs (Odena et al. 2016, distill.pub/2016/deconv-checkerboard). The number is
+    the relative difference between even and odd pixels away from the border.
 
     Args:
         seed: of the weights.
@@ -120,21 +121,22 @@ def checkerboard(*, seed: int = 0) -> Picture:
     return Picture(figure, numbers)
 
 
+_WEIGHTS: dict[str, Any] = {"bias": False, "dtype": torch.float32}
 _DOUBLING: dict[str, Callable[[], nn.Module]] = {
-    "transposed_3": lambda: nn.ConvTranspose2d(1, 1, 3, 2, 1, output_padding=1, bias=False),
-    "transposed_4": lambda: nn.ConvTranspose2d(1, 1, 4, 2, 1, bias=False),
-    "resize_3": lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3, padding=1, bias=False)),
+    "transposed_3": lambda: nn.ConvTranspose2d(1, 1, 3, 2, 1, output_padding=1, **_WEIGHTS),
+    "transposed_4": lambda: nn.ConvTranspose2d(1, 1, 4, 2, 1, **_WEIGHTS),
+    "resize_3": lambda: nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3, padding=1, **_WEIGHTS)),
 }
 
 
 @torch.no_grad()
 def _energy(layer: Callable[[], nn.Module], seed: int) -> Tensor:
-    """Root mean square over random weights of a constant 8x8 image doubled three times, (64, 64)."""
-    total = torch.zeros(64, 64)
+    """Return the root mean square over random weights of a constant 8x8 image doubled three times, (64, 64)."""
+    total = torch.zeros(64, 64, dtype=torch.float32)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         for _ in range(300):
-            image = torch.ones(1, 1, 8, 8)
+            image = torch.ones(1, 1, 8, 8, dtype=torch.float32)
             for _ in range(3):
                 part = layer()
                 for weight in part.parameters():

@@ -1,4 +1,4 @@
-"""``ganops figure``: draw one picture."""
+"""The command ``ganops figure``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import tyro
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.figures.table import FIGURES
 from ganops.training.folder import check_folder
 
@@ -19,24 +19,24 @@ __all__ = ["main"]
 
 @dataclass(frozen=True, kw_only=True)
 class FigureOptions:
-    """Which picture, and where it goes."""
+    """Which picture to draw, and the file to write."""
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = ""
-    """One of those that ganops figure lists."""
+    """The picture; ganops figure lists all."""
     out: Path | None = None
     """The PNG; None: NAME.png."""
     steps: int | None = None
-    """Training steps, for pictures that train; None: as many as the picture needs."""
+    """Training steps, for pictures that train; None: the picture's default."""
     seed: int | None = None
-    """Seed, for pictures with chance in them; None: 0."""
+    """Seed, for pictures with random numbers; None: 0."""
     run: Path | None = None
-    """A run's folder, for pictures of what a generator has learnt."""
+    """A run's folder, for pictures of a trained generator."""
     twin: Path | None = None
-    """Another run's folder, for image-to-image: a row of its images as well."""
+    """Another run's folder, for image-to-image: adds a row of its images."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Draw the picture that the arguments name, and print its numbers; without arguments list all. Returns 0."""
+    """Draw the picture named by the arguments and print its numbers; without arguments list all. Returns 0."""
     if not arguments:
         print(
             "\n".join(
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         description="Draw a picture for a lecture:\n" + "\n".join(_listed()),
         args=list(arguments),
     )
-    _checks.choice("figure", "NAME", options.name, FIGURES)
+    checks.choice("figure", "NAME", options.name, FIGURES)
     draw = FIGURES[options.name].draw
     known = inspect.signature(draw).parameters
     chosen = {}
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
                 raise ValueError(f"figure {options.name}: --{name} is missing; {FIGURES[options.name].summary}")
             continue
         if name not in known:
-            raise ValueError(f"figure {options.name} takes no --{name}; it has {_options(options.name)}")
+            raise ValueError(f"figure {options.name} takes no --{name}; its options are {_options(options.name)}")
         chosen[name] = value
     if chosen.get("steps", 1) < 1:
         raise ValueError(f"figure: steps must be at least 1, got {options.steps}")

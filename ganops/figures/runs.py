@@ -1,4 +1,4 @@
-"""Pictures of what a trained generator has learnt, from the folder of its run."""
+"""Pictures of a trained generator, from the folder of its run."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ __all__ = ["class_grid", "image_to_image", "latent_arithmetic", "latent_interpol
 
 @dataclass(frozen=True)
 class _Run:
-    """A trained generator and what it was trained on."""
+    """A trained generator and its data."""
 
     generator: nn.Module
     config: RunConfig
     dataset: data.Dataset
-    classes: int | None  # that the generator is told; None: it is told none
+    classes: int | None  # number of classes of a conditional generator; None: it is not conditional
 
     def noise(self, count: int, seed: int) -> Tensor:
-        return torch.randn(count, self.config.latent_dim, generator=torch.Generator().manual_seed(seed))
+        shape = (count, self.config.latent_dim)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float32)
 
     def samples(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Images for z (N, latent_dim); a conditional generator makes the classes `labels`, or all in turn."""
+        """Make images from z (N, latent_dim); a conditional generator makes the classes `labels`, or all in turn."""
         if self.classes is None:
             return draw(self.generator, z)
         return draw(self.generator, z, torch.arange(len(z)) % self.classes if labels is None else labels)
@@ -41,24 +42,25 @@ def _load(run: str | Path, figure: str) -> _Run:
     generator, config = generator_of(state)
     dataset = data.load(config.data)
     if dataset.kind != "images":
-        raise ValueError(f"{figure}: {run} is a run on {config.data}, which are points; one on images is wanted")
+        raise ValueError(f"{figure}: {run} is a run on {config.data}, which are points; give a run on images")
     return _Run(generator, config, dataset, state["extra"].get("classes"))
 
 
 def _unpaired(run: str | Path, figure: str) -> _Run:
     found = _load(run, figure)
     if found.dataset.conditions is not None and found.config.conditional:
-        raise ValueError(f"{figure}: {run} makes images from images; a generator that begins with noise is wanted")
+        raise ValueError(f"{figure}: {run} makes images from images; give a run that makes images from noise")
     return found
 
 
 @styled
 def latent_interpolation(run: str | Path, *, seed: int = 0) -> Picture:
-    """What lies between two codes: six rows from one sample to another, along great circles.
+    """Show images between two codes: six rows from one sample to another, along great circles.
 
-    In many dimensions N(0, I) lives near a sphere of radius sqrt(d); a straight line between two codes passes closer to
-    the centre than any sample ever does, so the way goes around (slerp; White 2016, arXiv:1609.04468). The numbers are
-    L2 distances in pixels: a generator that jumps from image to image has a largest step far above the mean one.
+    In many dimensions samples of N(0, I) lie near a sphere of radius sqrt(d). A straight line between two codes passes
+    closer to the centre than samples do, so the path follows the sphere (slerp; White 2016, arXiv:1609.04468). The
+    numbers are L2 distances in pixels. If a generator jumps from image to image, its largest step is far above the
+    mean.
 
     Args:
         run: folder of a run on images.
@@ -78,8 +80,8 @@ def latent_interpolation(run: str | Path, *, seed: int = 0) -> Picture:
 
 
 def _slerp(a: Tensor, b: Tensor, count: int) -> Tensor:
-    """(count, d) points from a to b: directions along the great circle, lengths in even steps."""
-    t = torch.linspace(0, 1, count)[:, None]
+    """Return (count, d) points from a to b: directions along the great circle, lengths in even steps."""
+    t = torch.linspace(0, 1, count, dtype=a.dtype)[:, None]
     angle = torch.arccos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
     direction = torch.sin((1 - t) * angle) * a / a.norm() + torch.sin(t * angle) * b / b.norm()
     return direction / direction.norm(dim=1, keepdim=True) * torch.lerp(a.norm(), b.norm(), t)
@@ -87,7 +89,7 @@ def _slerp(a: Tensor, b: Tensor, count: int) -> Tensor:
 
 @styled
 def nearest_neighbours(run: str | Path, *, seed: int = 0) -> Picture:
-    """Samples, and under each the real image that is nearest to it in pixels: has the generator memorised?
+    """Show samples, and below each the nearest real image in pixels, to see whether the generator has memorised.
 
     Args:
         run: folder of a run on images.
@@ -120,7 +122,7 @@ def nearest_neighbours(run: str | Path, *, seed: int = 0) -> Picture:
 
 @styled
 def class_grid(run: str | Path, *, seed: int = 0) -> Picture:
-    """A row for each class that a conditional generator is asked for, the same codes in every row.
+    """Show a row for each class of a conditional generator, with the same codes in every row.
 
     Args:
         run: folder of a run that was trained with ``--conditional`` (recipe cgan).
@@ -128,7 +130,7 @@ def class_grid(run: str | Path, *, seed: int = 0) -> Picture:
     """
     found = _unpaired(run, "class-grid")
     if found.classes is None:
-        raise ValueError(f"class-grid: {run} knows no classes; train one with: ganops train cgan --data mnist")
+        raise ValueError(f"class-grid: {run} is not conditional; train a run with: ganops train cgan --data mnist")
     rows, columns = min(found.classes, 10), 12
     z = found.noise(columns, seed).repeat(rows, 1)
     images = found.samples(z, torch.arange(rows).repeat_interleave(columns))
@@ -146,30 +148,30 @@ def class_grid(run: str | Path, *, seed: int = 0) -> Picture:
 
 @styled
 def latent_arithmetic(run: str | Path, *, seed: int = 0) -> Picture:
-    """Sums and differences of mean codes: bold minus thin, added to thin digits of another class.
+    """Show sums and differences of mean codes: bold minus thin, added to thin digits of another class.
 
-    The codes of 4,000 samples are sorted by the class that a classifier sees in the image and by how much ink it has.
-    The mean code of a class's bolder half less that of its thinner half is the direction of ink, found on one class
-    and added to the thin mean of another (Radford et al. 2016, section 6.3.2). Means are brought back to the
-    length sqrt(d) of codes that the generator knows.
+    The codes of 4,000 samples are sorted by the class that a classifier sees in the image and by the amount of ink. The
+    mean code of a class's bolder half minus that of its thinner half is the direction of ink; it is found for one class
+    and added to the thin mean of another (Radford et al. 2016, section 6.3.2). Means are scaled to the length sqrt(d)
+    of the codes that the generator was trained with.
 
     Args:
         run: folder of a run on digits.
         seed: of the codes.
     """
     found = _unpaired(run, "latent-arithmetic")
-    judge = metrics.classifier(found.dataset)
+    classifier = metrics.classifier(found.dataset)
     z = found.noise(4000, seed)
     length = z.shape[1] ** 0.5
     images = found.samples(z)
-    ink, seen = images.flatten(1).mean(dim=1), judge.classify(images)
+    ink, seen = images.flatten(1).mean(dim=1), classifier.classify(images)
 
     def group(digit: int, bold: bool) -> Tensor:
         members = (seen == digit).nonzero()[:, 0]
         if len(members) < 10:
             raise ValueError(
                 f"latent-arithmetic: {run} makes {len(members)} samples of class {digit} among 4,000; "
-                "a generator that makes all classes is wanted"
+                "give a run whose generator makes all classes"
             )
         order = members[ink[members].argsort(descending=bold)]
         return z[order[: len(order) // 2]].mean(dim=0)
@@ -182,7 +184,7 @@ def latent_arithmetic(run: str | Path, *, seed: int = 0) -> Picture:
         code = group(a, True) - group(a, False) + group(b, False)
         row = [made(group(a, True), a), made(group(a, False), a), made(group(b, False), b), made(code, b)]
         rows.append(row)
-        results.append((row[3].mean() - row[2].mean(), judge.classify(row[3][None])[0] == b))
+        results.append((row[3].mean() - row[2].mean(), classifier.classify(row[3][None])[0] == b))
     figure, axes = new_figure(len(rows), 4, size=(8.4, 7.6))
     titles = ("bold a", "−  thin a", "+  thin b", "=  bold b?")
     for i, row in enumerate(rows):
@@ -197,14 +199,14 @@ def latent_arithmetic(run: str | Path, *, seed: int = 0) -> Picture:
 
 @styled
 def image_to_image(run: str | Path, *, twin: str | Path | None = None, seed: int = 0) -> Picture:
-    """Triples of an image-to-image run: what the generator is given, what it makes of it, and the truth.
+    """Show triples of an image-to-image run: the input image, the generated image, and the true image.
 
-    All are of pairs that were held out of the training.
+    All pairs were held out of the training.
 
     Args:
         run: folder of a run of recipe pix2pix.
-        twin: folder of another one on the same data, say with ``--adversarial-weight 0``; its images get a row too.
-        seed: which pairs of the data are shown.
+        twin: folder of another run on the same data, e.g. with ``--adversarial-weight 0``; adds a row of its images.
+        seed: selects the pairs.
     """
     found = _paired(run)
     others = [] if twin is None else [_paired(twin)]
@@ -239,5 +241,5 @@ def image_to_image(run: str | Path, *, twin: str | Path | None = None, seed: int
 def _paired(run: str | Path) -> _Run:
     found = _load(run, "image-to-image")
     if found.dataset.conditions is None or not found.config.conditional:
-        raise ValueError(f"image-to-image: {run} makes images from noise; train one with: ganops train pix2pix")
+        raise ValueError(f"image-to-image: {run} makes images from noise; train a run with: ganops train pix2pix")
     return found

@@ -1,4 +1,4 @@
-"""How all pictures look: readable on a slide, and in colours that colour-blind readers tell apart."""
+"""The style of all pictures: readable on a slide, in colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Picture:
 
     Attributes:
         figure: a `matplotlib.figure.Figure`.
-        numbers: what can be read from it, by name.
+        numbers: the numbers, by name.
     """
 
     figure: Any
     numbers: dict[str, float]
 
     def save(self, path: str | Path) -> None:
-        """Write a PNG of 120 dots per inch, whole or not at all, in 128 colours (a quarter of the bytes)."""
+        """Write a PNG of 120 dots per inch in 128 colours (a quarter of the bytes). An error leaves no partial file."""
         image = require("PIL.Image", "drawing pictures")
         drawn = io.BytesIO()
         self.figure.savefig(drawn, format="png", dpi=120)
@@ -59,19 +59,22 @@ class Picture:
 
 
 def styled(draw: Callable[P, Picture]) -> Callable[P, Picture]:
-    """A function that draws a picture, with the style of this module in force while it draws."""
+    """Wrap a function that draws a picture: it draws in the style of this module, and with tensors on the CPU.
+
+    A picture must not depend on torch's default device, which other code in the process may have set.
+    """
 
     @functools.wraps(draw)
     def with_style(*args: P.args, **kwargs: P.kwargs) -> Picture:
         mpl = require("matplotlib", "drawing pictures")
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(_STYLE), torch.device("cpu"):
             return draw(*args, **kwargs)
 
     return with_style
 
 
 def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (9.6, 4.8), **options: Any) -> Any:
-    """A figure and its axes (as from ``pyplot.subplots``), without pyplot's global state and without a display."""
+    """Return a figure and its axes, as ``pyplot.subplots`` does, without pyplot's global state or a display."""
     require("matplotlib", "drawing pictures")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -82,7 +85,7 @@ def new_figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (
 
 
 def blank(axes: Any) -> None:
-    """No ticks and no frame: for pictures in a picture."""
+    """Remove ticks and frame, for pictures in a picture."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(False)
@@ -91,16 +94,16 @@ def blank(axes: Any) -> None:
 
 
 def tiled(images: Tensor, columns: int) -> Tensor:
-    """Images (N, C, H, W) in [-1, 1], C = 1 or 3, as one picture (height, width, 3) in [0, 1], row by row."""
+    """Tile images (N, C, H, W) in [-1, 1], C = 1 or 3, into one picture (height, width, 3) in [0, 1], row by row."""
     return image_grid(images, columns)
 
 
 def show_images(axes: Any, images: Tensor, columns: int) -> None:
-    """Images (N, C, H, W) as a grid of `columns` columns, in axes without a frame."""
+    """Show images (N, C, H, W) as a grid of `columns` columns, in axes without a frame."""
     blank(axes)
     axes.imshow(tiled(images, columns).clamp(0, 1).numpy(), interpolation="nearest")
 
 
 def mean(values: list[float]) -> float:
-    """The mean of a few numbers."""
+    """Return the mean of a few numbers."""
     return torch.tensor(values, dtype=torch.float64).mean().item()

@@ -13,13 +13,13 @@ __all__ = ["FIGURES", "Entry"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture before it is drawn. The keyword arguments of `draw` are the options of ``ganops figure``."""
+    """A picture that can be drawn. The keyword arguments of `draw` are the options of ``ganops figure``."""
 
     draw: Callable[..., Picture]
     summary: str
 
 
-#: A new picture is one line here and one function.
+#: Every picture by name. To add one, write a function and add a line here.
 FIGURES: dict[str, Entry] = {
     "generator-losses": Entry(theory.generator_losses, "the generator's losses and gradients against D(G(z))"),
     "optimal-discriminator": Entry(theory.optimal_discriminator, "a trained D beside D* on two Gaussians"),
@@ -30,7 +30,7 @@ FIGURES: dict[str, Entry] = {
     "unrolled": Entry(collapse.unrolled, "the ring over time, looking 0, 1 and 5 D steps ahead"),
     "checkerboard": Entry(collapse.checkerboard, "transposed convolutions and resizing, before any training"),
     "class-grid": Entry(runs.class_grid, "a row of samples for each class of a conditional run"),
-    "latent-interpolation": Entry(runs.latent_interpolation, "what lies between two codes of a run"),
+    "latent-interpolation": Entry(runs.latent_interpolation, "images between two codes of a run"),
     "latent-arithmetic": Entry(runs.latent_arithmetic, "bold minus thin, added to thin, in a digit run's codes"),
     "nearest-neighbours": Entry(runs.nearest_neighbours, "samples of a run beside the nearest real images"),
     "image-to-image": Entry(runs.image_to_image, "given, generated and true images of a pix2pix run"),

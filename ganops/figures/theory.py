@@ -17,10 +17,10 @@ __all__ = ["critic_wasserstein", "generator_losses", "jsd_wasserstein", "optimal
 
 @styled
 def generator_losses() -> Picture:
-    """The generator's losses, and what they pass back, against the discriminator's verdict D(G(z)).
+    """Show the generator's losses and their gradients as functions of the discriminator's output D(G(z)).
 
-    All from `ganops.generator_loss` on the logit f = log(D / (1 - D)) and its gradient. Where D rejects a sample, which
-    is where every generator begins, minimax passes nothing back (Goodfellow et al. 2014, section 3).
+    All are `ganops.generator_loss` of the logit f = log(D / (1 - D)) and its gradient. Where D rejects a sample, as at
+    the beginning of training, the gradient of the minimax loss vanishes (Goodfellow et al. 2014, section 3).
     """
     kinds = {
         "minimax": "minimax: log(1 − D)",
@@ -51,29 +51,29 @@ def generator_losses() -> Picture:
 
 @styled
 def optimal_discriminator(*, steps: int = 600, seed: int = 0) -> Picture:
-    """A trained discriminator beside the optimal one, sigmoid(2x - 2), for data N(2, 1) and a fixed generator N(0, 1).
+    """Compare a trained discriminator with the optimal one, sigmoid(2x - 2), for data N(2, 1) and generator N(0, 1).
 
-    A small network is trained on fresh samples with `ganops.discriminator_loss`; its error is shown where there are
-    samples to learn from.
+    A small network is trained on new samples with `ganops.discriminator_loss`. The mean error is weighted by the
+    density of the samples.
 
     Args:
-        steps: of Adam, with 512 real and 512 generated samples each.
+        steps: steps of Adam, with 512 real and 512 generated samples each.
         seed: of weights and samples.
     """
-    real, fake = Normal(2.0, 1.0), Normal(0.0, 1.0)
+    real, fake = _gaussian(2.0), _gaussian(0.0)
     random = torch.Generator().manual_seed(seed)
     network = _network(1, 32, 2, seed)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
-        x, y = 2 + torch.randn(512, 1, generator=random), torch.randn(512, 1, generator=random)
+        x, y = 2 + _normal(512, 1, random), _normal(512, 1, random)
         loss = ganops.discriminator_loss(network(x), network(y), "non_saturating")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         schedule.step()
 
-    x = torch.linspace(-4, 6, 1001)
+    x = torch.linspace(-4, 6, 1001, dtype=torch.float32)
     with torch.no_grad():
         learnt = network(x[:, None])[:, 0].sigmoid()
         value = theory.game_value(real, fake, lambda points: network(points.float()[:, None])[:, 0].double()).item()
@@ -102,19 +102,19 @@ def optimal_discriminator(*, steps: int = 600, seed: int = 0) -> Picture:
 
 @styled
 def critic_wasserstein(*, steps: int = 250, seed: int = 0) -> Picture:
-    """What a trained critic says of the distance, beside the true one, while one Gaussian moves towards the other.
+    """Compare a trained critic's estimate of W1 with the true distance, while one Gaussian moves towards the other.
 
-    For each mean m, from 4 down to 0, the critic goes on from the last one and is trained on N(m, 1) against N(0, 1),
-    whose W1 is m, with ``ganops.discriminator_loss(..., "wasserstein")`` and `ganops.gradient_penalty`. The penalty is
-    one-sided, as the dual problem asks for slopes of *at most* 1, and its weight is 100: a critic of slope k gains
-    k W1 - weight (k - 1)^2, so its slope settles at 1 + W1 / (2 weight), 20 % too steep for W1 = 4 with the usual 10.
-    (A two-sided one of that weight holds the slope at +1 or -1, whichever is nearer in the beginning.)
+    For each mean m, from 4 down to 0, the critic's training continues on N(m, 1) against N(0, 1), whose W1 is m, with
+    ``ganops.discriminator_loss(..., "wasserstein")`` and `ganops.gradient_penalty`. The penalty is one-sided because
+    the dual problem allows slopes of *at most* 1. Its coefficient is 100: a critic of slope k gains
+    k W1 - coefficient (k - 1)^2, so its slope is 1 + W1 / (2 coefficient), 20 % too steep for W1 = 4 with the usual 10.
+    (A two-sided penalty with this coefficient holds the slope at +1 or -1, whichever is nearer at the start.)
 
     Args:
         steps: critic steps for each of the nine means, with 512 samples each.
         seed: of weights and samples.
     """
-    weight, means = 100.0, [4 - 0.5 * i for i in range(9)]
+    coefficient, means = 100.0, [4 - 0.5 * i for i in range(9)]
     random = torch.Generator().manual_seed(seed)
     critic = _network(1, 64, 2, seed)
     optimizer = torch.optim.Adam(critic.parameters(), lr=2e-3, betas=(0.5, 0.9))
@@ -123,17 +123,17 @@ def critic_wasserstein(*, steps: int = 250, seed: int = 0) -> Picture:
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = 2e-3 * (1 - step / steps) + 1e-5
-            x, y = centre + torch.randn(512, 1, generator=random), torch.randn(512, 1, generator=random)
+            x, y = centre + _normal(512, 1, random), _normal(512, 1, random)
             loss = ganops.discriminator_loss(critic(x), critic(y), "wasserstein")
-            mixed = torch.rand(len(x), generator=random)
-            loss = loss + weight * ganops.gradient_penalty(critic, x, y, one_sided=True, weight=mixed)
+            mixed = torch.rand(len(x), generator=random, dtype=torch.float32)
+            loss = loss + coefficient * ganops.gradient_penalty(critic, x, y, one_sided=True, weight=mixed)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
         with torch.no_grad():
-            x, y = centre + torch.randn(20_000, 1, generator=random), torch.randn(20_000, 1, generator=random)
+            x, y = centre + _normal(20_000, 1, random), _normal(20_000, 1, random)
             found.append(-ganops.discriminator_loss(critic(x), critic(y), "wasserstein").item())
-    true = [theory.wasserstein_1(Normal(centre, 1.0), Normal(0.0, 1.0)).item() for centre in means]
+    true = [theory.wasserstein_1(_gaussian(centre), _gaussian(0.0)).item() for centre in means]
     errors = [abs(a - b) for a, b in zip(found, true, strict=True)]
     figure, axes = new_figure(size=(8.4, 5.2))
     axes.plot(means, true, color=BLACK, label="true W₁ = |m|")
@@ -146,10 +146,10 @@ def critic_wasserstein(*, steps: int = 250, seed: int = 0) -> Picture:
 
 @styled
 def jsd_wasserstein() -> Picture:
-    """JSD and W1 between N(m, 1) and N(0, 1), and their slopes: one saturates at log 2, the other goes on.
+    """Show JSD and W1 between N(m, 1) and N(0, 1), and their slopes: JSD saturates at log 2, W1 does not.
 
-    By `ganops.theory`, with the slopes from autograd. A generator far from the data learns nothing from a
-    discriminator that has learnt to estimate JSD; from a critic it always learns (Arjovsky et al. 2017).
+    The values come from `ganops.theory` and the slopes from autograd. A generator far from the data gets no gradient
+    from JSD, and always gets one from W1 (Arjovsky et al. 2017).
     """
     means = torch.linspace(0.02, 10, 120, dtype=torch.float64)
     rows = []
@@ -162,7 +162,7 @@ def jsd_wasserstein() -> Picture:
         )
         slopes = [torch.autograd.grad(distance, m)[0].item() for distance in (js, w)]
         rows.append([js.item(), w.item(), *slopes])
-    js, w, js_slope, w_slope = torch.tensor(rows).T
+    js, w, js_slope, w_slope = torch.tensor(rows, dtype=torch.float32).T
     figure, (left, right) = new_figure(1, 2, size=(11, 4.8))
     left.plot(means, w, color=COLOURS[0], label="W₁ (units of x)")
     left.plot(means, js, color=COLOURS[1], label="JSD (nats)")
@@ -193,18 +193,17 @@ _TOYS = {
 
 @styled
 def value_surface(*, steps: int = 600, seed: int = 0) -> Picture:
-    """What critics look like that are kept Lipschitz by clipping (upper row) and by a gradient penalty (lower row).
+    """Show critics that are kept Lipschitz by clipping (upper row) and by a gradient penalty (lower row).
 
-    As Figure 1 of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028): the generator is fixed to the data plus N(0, I)
-    noise, and the critic is trained alone. The clipped one finds only simple surfaces. The numbers are the mean
-    difference of the critic between data and generator over its mean slope there (in the units of x): what it makes of
-    the slope that it has.
+    The picture follows Figure 1 of WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028): the generator is fixed to the
+    data plus N(0, I) noise, and only the critic is trained. The clipped critic finds only simple surfaces. The numbers
+    are the critic's mean difference between data and generator, divided by its mean slope there (in the units of x).
 
     Args:
         steps: critic steps for each of the six surfaces, with 256 samples each.
         seed: of weights and samples.
     """
-    side = torch.linspace(-2.6, 2.6, 90)
+    side = torch.linspace(-2.6, 2.6, 90, dtype=torch.float32)
     grid = torch.cartesian_prod(side, side)
     figure, axes = new_figure(2, 3, size=(11, 7.4))
     numbers = {}
@@ -215,7 +214,7 @@ def value_surface(*, steps: int = 600, seed: int = 0) -> Picture:
             with torch.no_grad():
                 values = critic(grid)
             few = points[:5000]
-            noisy = few + torch.randn(len(few), 2, generator=torch.Generator().manual_seed(seed + 1))
+            noisy = few + _normal(len(few), 2, torch.Generator().manual_seed(seed + 1))
             at = torch.cat([few, noisy]).requires_grad_()
             logits = critic(at)
             slope = torch.autograd.grad(logits.sum(), at)[0].norm(dim=1).mean().item()
@@ -246,10 +245,12 @@ def _toy_critic(points: Tensor, way: str, steps: int, seed: int) -> nn.Module:
             group["lr"] = lr * (1 - step / steps) + lr / 100
         x = points[torch.randint(len(points), (256,), generator=random)]
         chosen = points[torch.randint(len(points), (256,), generator=random)]
-        y = chosen + torch.randn(256, 2, generator=random)
+        y = chosen + _normal(256, 2, random)
         loss = ganops.discriminator_loss(critic(x), critic(y), "wasserstein")
         if way == "penalised":
-            loss = loss + ganops.gradient_penalty(critic, x, y, weight=torch.rand(len(x), generator=random))
+            loss = loss + ganops.gradient_penalty(
+                critic, x, y, weight=torch.rand(len(x), generator=random, dtype=torch.float32)
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -259,10 +260,19 @@ def _toy_critic(points: Tensor, way: str, steps: int, seed: int) -> nn.Module:
 
 
 def _network(inputs: int, width: int, depth: int, seed: int) -> nn.Sequential:
-    """ReLU layers with PyTorch's initial weights, drawn from `seed` and from nothing else."""
+    """Build ReLU layers with PyTorch's initial weights, which depend only on `seed`."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         layers: list[nn.Module] = []
         for i in range(depth):
-            layers += [nn.Linear(inputs if i == 0 else width, width), nn.ReLU()]
-        return nn.Sequential(*layers, nn.Linear(width, 1))
+            layers += [nn.Linear(inputs if i == 0 else width, width, dtype=torch.float32), nn.ReLU()]
+        return nn.Sequential(*layers, nn.Linear(width, 1, dtype=torch.float32))
+
+
+def _normal(count: int, width: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(count, width, generator=generator, dtype=torch.float32)
+
+
+def _gaussian(mean: float) -> Normal:
+    """N(mean, 1) in float32."""
+    return Normal(torch.tensor(mean, dtype=torch.float32), torch.tensor(1.0, dtype=torch.float32))

@@ -1,11 +1,13 @@
-"""Distances between a set of generated samples and a set of real ones, in whatever space they are given."""
+"""Distances between two sets of points, such as features of generated and of real samples."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ganops import _checks, theory
+from ganops import theory
+from ganops._common import checks
+from ganops._seeds import cpu_generator
 
 __all__ = ["frechet_distance", "kernel_distance", "precision_recall", "sliced_wasserstein"]
 
@@ -13,20 +15,26 @@ _ROWS = 1000  # of a distance matrix at a time
 
 
 def sliced_wasserstein(a: Tensor, b: Tensor, *, projections: int = 200, seed: int = 0) -> float:
-    """The mean W1 between the projections of two sets of points onto random directions, in the points' units.
+    """Return the mean W1 between the projections of two sets of points onto random directions, in the points' units.
 
-    On the line it is W1 itself, exactly. In F dimensions a shift by v gives about |v| sqrt(2 / (pi F)) for large F,
-    2/pi |v| in the plane. (Rabin et al. 2011; for GANs Deshpande et al. 2018.)
+    On the line it is W1 itself. In F dimensions a shift by v gives about |v| sqrt(2 / (pi F)) for large F, and 2/pi |v|
+    in the plane. (Rabin et al. 2011; for GANs Deshpande et al. 2018.)
 
     Args:
         a, b: (N, F) and (M, F).
-        projections: how many directions.
+        projections: the number of directions.
         seed: of the directions.
+
+    >>> sliced_wasserstein(torch.zeros(5, 1), torch.full((5, 1), 3.0))
+    3.0
     """
+    projections = checks.whole("sliced_wasserstein", "projections", projections, minimum=1)
+    generator = cpu_generator("sliced_wasserstein", seed)
     a, b = _clouds("sliced_wasserstein", a, b)
     if a.shape[1] == 1:
         return theory.wasserstein_1(a, b).item()
-    directions = torch.randn(a.shape[1], projections, generator=torch.Generator().manual_seed(seed)).double()
+    shape = (a.shape[1], projections)
+    directions = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu").double()
     directions /= directions.norm(dim=0)
     a, b = a @ directions, b @ directions
     if len(a) == len(b):
@@ -35,9 +43,9 @@ def sliced_wasserstein(a: Tensor, b: Tensor, *, projections: int = 200, seed: in
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Squared W2 between the Gaussians with the mean and covariance of two sets of points: FID's formula.
+    """Return the squared W2 between the Gaussians with the mean and covariance of two sets of points: FID's formula.
 
-    (Heusel et al. 2017, arXiv:1706.08500.) It is biased upwards by few samples: compare values from equal numbers.
+    (Heusel et al. 2017, arXiv:1706.08500.) Few samples bias it upwards: compare only values from equal numbers.
 
     Args:
         a, b: (N, F) and (M, F), at least two each.
@@ -48,9 +56,9 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """Squared maximum mean discrepancy with the kernel (x.y / F + 1)^3, without bias: KID on all pairs.
+    """Return the unbiased squared maximum mean discrepancy with the kernel (x.y / F + 1)^3: KID on all pairs.
 
-    (Binkowski et al. 2018, arXiv:1801.01401.) Zero in expectation for equal distributions, so it can be below zero.
+    (Binkowski et al. 2018, arXiv:1801.01401.) It is zero in expectation for equal distributions, so it can be negative.
 
     Args:
         a, b: (N, F) and (M, F), at least two each.
@@ -68,7 +76,7 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 
 
 def precision_recall(fake: Tensor, real: Tensor, *, neighbours: int = 5) -> dict[str, float]:
-    """Fidelity and diversity apart, from the balls that reach from each point to its k-th neighbour of the same set.
+    """Measure fidelity and diversity separately, by the balls from each point to its k-th neighbour in its own set.
 
     (Kynkaanniemi et al. 2019, arXiv:1904.06991; Naeem et al. 2020, arXiv:2002.09797.)
 
@@ -84,11 +92,14 @@ def precision_recall(fake: Tensor, real: Tensor, *, neighbours: int = 5) -> dict
         that hold a fake; for equal distributions and numbers about 1 - 2^-k (97 % for k = 5).
     """
     fake, real = _clouds("precision_recall", fake, real)
+    neighbours = checks.whole("precision_recall", "neighbours", neighbours, minimum=1)
     least = min(len(fake), len(real))
-    if not 1 <= neighbours < least:
-        raise ValueError(f"precision_recall: neighbours must be at least 1 and below {least}, got {neighbours}")
+    if neighbours >= least:
+        raise ValueError(
+            f"precision_recall: neighbours must be below {least}, the size of the smaller set, got {neighbours}"
+        )
     radius_real, radius_fake = _radii(real, neighbours), _radii(fake, neighbours)
-    in_real = torch.zeros(len(fake), dtype=torch.int64)  # in how many real balls each fake lies
+    in_real = torch.zeros(len(fake), dtype=torch.int64, device="cpu")  # in how many real balls each fake lies
     recalled, covered = [], []
     for rows, radius in zip(real.split(_ROWS), radius_real.split(_ROWS), strict=True):
         distance = _distances(rows, fake)
@@ -105,7 +116,7 @@ def precision_recall(fake: Tensor, real: Tensor, *, neighbours: int = 5) -> dict
 
 
 def nearest(a: Tensor, b: Tensor, *, same: bool = False) -> tuple[Tensor, Tensor]:
-    """Distance from each row of `a` (N, F) to the nearest row of `b` (M, F), and which: (N,) and (N,) int64.
+    """Return the distance from each row of `a` (N, F) to the nearest row of `b` (M, F), and its index: both (N,).
 
     With `same` the two are one set, and no row is its own neighbour.
     """
@@ -113,7 +124,8 @@ def nearest(a: Tensor, b: Tensor, *, same: bool = False) -> tuple[Tensor, Tensor
     for first, rows in zip(range(0, len(a), _ROWS), a.split(_ROWS), strict=True):
         distance = _distances(rows, b)
         if same:
-            distance[torch.arange(len(rows)), first + torch.arange(len(rows))] = torch.inf
+            own = torch.arange(len(rows), device=rows.device)
+            distance[own, first + own] = torch.inf
         value, index = distance.min(dim=1)
         values.append(value)
         indices.append(index)
@@ -121,29 +133,29 @@ def nearest(a: Tensor, b: Tensor, *, same: bool = False) -> tuple[Tensor, Tensor
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    # Through a matrix product, in double: its cancellation costs half the digits, which leaves eight.
+    # cdist uses a matrix product. Its cancellation costs half the digits; in float64 eight remain.
     return torch.cdist(a, b)
 
 
 def _radii(x: Tensor, k: int) -> Tensor:
-    """Distance of each row to its k-th neighbour; the row itself, at distance zero, is the nearest and not counted."""
+    """Return the distance of each row to its k-th neighbour, not counting the row itself."""
     # kthvalue takes four times as long for a small k.
     nearest = [_distances(rows, x).topk(k + 1, dim=1, largest=False, sorted=False).values for rows in x.split(_ROWS)]
     return torch.cat(nearest).amax(dim=1)
 
 
 def _clouds(function: str, a: Tensor, b: Tensor, least: int = 1) -> tuple[Tensor, Tensor]:
-    """Both as (N, F) float64 on the CPU."""
+    """Check two sets and return them as (N, F) float64 on the CPU."""
     for name, x in (("first", a), ("second", b)):
-        _checks.tensor(function, f"the {name} set", x)
+        checks.tensor(function, f"the {name} set", x)
         if x.ndim != 2 or len(x) < least:
             raise ValueError(
                 f"{function}: the {name} set must be (N, F) with N at least {least}, got {tuple(x.shape)}; "
                 "flatten images or take their features first"
             )
     if a.shape[1] != b.shape[1]:
-        raise ValueError(f"{function}: the sets are {a.shape[1]} and {b.shape[1]} wide; they must be in one space")
+        raise ValueError(f"{function}: the sets are {a.shape[1]} and {b.shape[1]} wide; both must have the same width")
     a, b = (x.detach().cpu().double() for x in (a, b))
     if not (a.isfinite().all() and b.isfinite().all()):
-        raise ValueError(f"{function}: the sets hold NaN or infinity; finite numbers are wanted")
+        raise ValueError(f"{function}: the sets have NaN or infinite values; all must be finite")
     return a, b

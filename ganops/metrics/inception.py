@@ -1,4 +1,4 @@
-"""FID as published: in the feature space of Inception-v3, where its package and weights are on the machine."""
+"""FID as published, in the feature space of Inception-v3, if its package and weights are on the machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ganops.metrics.images import _check_finite
+from ganops._common import checks
+from ganops.metrics.images import check_finite
 
 __all__ = ["inception_fid"]
 
@@ -16,23 +17,24 @@ _WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # the name under which t
 
 
 def inception_fid(fake: Tensor, real: Tensor, *, batch_size: int = 50) -> float:
-    """The Frechet inception distance, by torch-fidelity (through torchmetrics), which follows the original weights.
+    """Return the Frechet inception distance by torch-fidelity (through torchmetrics), which has the original weights.
 
-    Grey images are repeated over three channels. Published values compare 50,000 fakes to all real images; fewer give
+    Grey images are repeated over three channels. Published values compare 50,000 fakes with all real images; fewer give
     larger values.
 
     Args:
         fake, real: (N, C, H, W) and (M, C, H, W) in [-1, 1], C = 1 or 3.
-        batch_size: images at a time.
+        batch_size: number of images per forward pass.
 
     Raises:
         ModuleNotFoundError: torchmetrics or torch-fidelity is not installed.
         FileNotFoundError: Inception's weights are not on this machine. Nothing is downloaded here.
     """
+    batch_size = checks.whole("inception_fid", "batch_size", batch_size, minimum=1)
     for name, images in (("fake", fake), ("real", real)):
         if images.ndim != 4 or images.shape[1] not in (1, 3):
             raise ValueError(f"inception_fid: {name} must be (N, 1 or 3, H, W), got {tuple(images.shape)}")
-        _check_finite("inception_fid", images)
+        check_finite("inception_fid", images)
     try:
         import torch_fidelity  # noqa: F401
         from torchmetrics.image.fid import FrechetInceptionDistance
@@ -58,5 +60,5 @@ def inception_fid(fake: Tensor, real: Tensor, *, batch_size: int = 50) -> float:
 
 
 def _weights_file() -> Path:
-    """Where torch-fidelity, through torch.hub, looks for the weights."""
+    """The place where torch-fidelity, through torch.hub, looks for the weights."""
     return Path(os.path.expanduser(torch.hub.get_dir())) / "checkpoints" / _WEIGHTS

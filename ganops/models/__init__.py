@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.models.conditional import LabelledGenerator, ProjectionDiscriminator
 from ganops.models.dcgan import dcgan
 from ganops.models.layers import NORMS, UPSAMPLINGS, Norm, Scaled, Upsampling
@@ -38,8 +38,8 @@ __all__ = [
     "unet",
 ]
 
-#: Every model by name: sample shape and options to (generator, discriminator). G maps (N, latent_dim) to (N, *shape), D
-#: maps (N, *shape) to raw logits; conditional ones take the condition as a second argument.
+#: Every model by name: a function from a sample shape and options to (generator, discriminator). G maps (N, latent_dim)
+#: to (N, *shape), D maps (N, *shape) to logits; conditional models take the condition as a second argument.
 MODELS: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {
     "mlp": mlp,
     "dcgan": dcgan,
@@ -48,23 +48,23 @@ MODELS: dict[str, Callable[..., tuple[nn.Module, nn.Module]]] = {
     "shallow": shallow,
 }
 
-#: Why a model has no such option.
+#: Why a model does not have an option.
 _LACKS = {
-    ("mlp", "upsample"): "its dense layers enlarge nothing",
-    ("maxout", "upsample"): "its dense layers enlarge nothing",
-    ("shallow", "upsample"): "its dense layers enlarge nothing",
-    ("unet", "pack"): "its discriminator sees each image beside its own condition, and packs would mix them",
-    ("unet", "minibatch_discrimination"): "its discriminator judges patches and has no features of whole samples",
-    ("unet", "minibatch_stddev"): "its discriminator judges patches and has no features of whole samples",
+    ("mlp", "upsample"): "its layers are dense",
+    ("maxout", "upsample"): "its layers are dense",
+    ("shallow", "upsample"): "its layers are dense",
+    ("unet", "pack"): "its discriminator sees each image beside its condition, and packs would mix them",
+    ("unet", "minibatch_discrimination"): "its discriminator sees patches and has no features of whole samples",
+    ("unet", "minibatch_stddev"): "its discriminator sees patches and has no features of whole samples",
     ("unet", "classes"): "its condition is an image",
 }
 
 
 def refusal(name: str, option: str) -> str | None:
-    """Why the model called `name` cannot have `option`, one of the keywords of `build`; None if it can."""
+    """Return why the model `name` cannot have `option`, a keyword of `build`; None if it can."""
     if option in inspect.signature(MODELS[name]).parameters:
         return None
-    return f"model {name!r} takes no {option}: {_LACKS.get((name, option), 'it is not made for it')}"
+    return f"model {name!r} takes no {option}: {_LACKS.get((name, option), 'it has no such option')}"
 
 
 def build(
@@ -84,49 +84,61 @@ def build(
     minibatch_stddev: bool = False,
     lipschitz: float = 1.0,
 ) -> tuple[nn.Module, nn.Module]:
-    """A generator and a discriminator for samples of one shape.
+    """Build a generator and a discriminator for samples of one shape.
+
+    Weights are created with torch's default dtype and device, as those of any module.
 
     Args:
         name: one of `MODELS`.
-        shape: of one sample: (F,) for points, (C, H, W) for images, which G's tanh bounds to [-1, 1].
+        shape: shape of one sample: (F,) for points, (C, H, W) for images, which G's tanh bounds to [-1, 1].
         latent_dim: length of z.
-        width: units per hidden layer (mlp) or channels at the image's largest feature map (dcgan, unet); None: the
-            model's own default.
-        discriminator_width: the same for D alone; None: as `width`.
-        generator_norm, discriminator_norm: one of `NORMS`. A critic with a per-sample gradient penalty takes no batch
-            norm, which ties the samples of a batch together (Gulrajani et al. 2017, section 4).
+        width: units per hidden layer (mlp) or channels of the largest feature map (dcgan, unet); None: the model's
+            default.
+        discriminator_width: the same for D only; None: `width`.
+        generator_norm, discriminator_norm: one of `NORMS`. Do not use batch norm in a critic with a per-sample gradient
+            penalty: it makes each output depend on the whole batch (Gulrajani et al. 2017, section 4).
         pack: how many samples D sees at once, joined by `ganops.pack`.
         classes: number of classes of a conditional GAN: G takes (z, labels), D takes (samples, labels), labels (N,)
             int64, or (N, pack) for D where samples are packed; None: no labels.
-        condition_shape: (C', H, W), of the images from which ``unet`` makes others: G takes (z, images), D takes
-            (samples, images).
-        upsample: one of `UPSAMPLINGS`, how G enlarges its maps.
-        minibatch_discrimination, minibatch_stddev: give D that layer before its last one.
-        lipschitz: D's logits are multiplied by this: with ``discriminator_norm="spectral"`` the bound of its slope.
+        condition_shape: (C', H, W) of the input images of ``unet``: G takes (z, images), D takes (samples, images).
+        upsample: one of `UPSAMPLINGS`, how G enlarges its feature maps.
+        minibatch_discrimination, minibatch_stddev: give D this layer before its last one.
+        lipschitz: factor of D's logits; with ``discriminator_norm="spectral"`` it is D's Lipschitz bound.
+
+    Returns:
+        (generator, discriminator).
 
     Raises:
-        ValueError: an unknown name, a shape that the model cannot serve, or an option that it cannot have.
+        TypeError: an argument is not a number.
+        ValueError: the name is unknown, or the model does not support the shape or an option.
+
+    >>> generator, discriminator = build("mlp", (2,), latent_dim=8, width=32)
     """
-    _checks.choice("models.build", "name", name, MODELS)
-    _checks.choice("models.build", "generator_norm", generator_norm, NORMS)
-    _checks.choice("models.build", "discriminator_norm", discriminator_norm, NORMS)
-    _checks.choice("models.build", "upsample", upsample, UPSAMPLINGS)
-    for option, value in (("width", width), ("discriminator_width", discriminator_width)):
-        if value is not None and value < 1:
-            raise ValueError(f"models.build: {option} must be at least 1, got {value}")
+    checks.choice("models.build", "name", name, MODELS)
+    checks.choice("models.build", "generator_norm", generator_norm, NORMS)
+    checks.choice("models.build", "discriminator_norm", discriminator_norm, NORMS)
+    checks.choice("models.build", "upsample", upsample, UPSAMPLINGS)
+    shape = tuple(checks.whole("models.build", "shape", side, minimum=1) for side in shape)
+    latent_dim = checks.whole("models.build", "latent_dim", latent_dim, minimum=1)
+    pack = checks.whole("models.build", "pack", pack, minimum=1)
+    lipschitz = checks.number("models.build", "lipschitz", lipschitz, above=0)
+    if width is not None:
+        width = checks.whole("models.build", "width", width, minimum=1)
+    if discriminator_width is not None:
+        discriminator_width = checks.whole("models.build", "discriminator_width", discriminator_width, minimum=1)
+    if classes is not None:
+        classes = checks.whole("models.build", "classes", classes, minimum=1)
     if name == "unet" and condition_shape is None:
-        raise ValueError("models.build: model 'unet' makes images from images: condition_shape is missing")
+        raise ValueError("models.build: model 'unet' needs condition_shape, the shape of its input images")
     chosen: dict[str, Any] = {"width": width, "classes": classes, "condition_shape": condition_shape}
     chosen = {option: value for option, value in chosen.items() if value is not None}
-    usual = {"pack": 1, "upsample": "transposed", "minibatch_discrimination": False, "minibatch_stddev": False}
+    defaults = {"pack": 1, "upsample": "transposed", "minibatch_discrimination": False, "minibatch_stddev": False}
     given = (pack, upsample, minibatch_discrimination, minibatch_stddev)
-    chosen |= {option: value for option, value in zip(usual, given, strict=True) if value != usual[option]}
+    chosen |= {option: value for option, value in zip(defaults, given, strict=True) if value != defaults[option]}
     for option in chosen:
         reason = refusal(name, option)
         if reason is not None:
             raise ValueError(f"models.build: {reason}")
-    if not lipschitz > 0:
-        raise ValueError(f"models.build: lipschitz must be above 0, got {lipschitz}")
     generator, discriminator = MODELS[name](
         shape,
         latent_dim=latent_dim,

@@ -8,16 +8,17 @@ from itertools import pairwise
 from torch import nn
 
 from ganops.models.conditional import LabelledGenerator, label_width
-from ganops.models.layers import Norm, Upsampling, judge, normalised, upsampling
+from ganops.models.layers import Norm, Upsampling, normalised, upsampling, with_head
 
 __all__ = ["dcgan", "initialise", "sides_of"]
 
 
 def sides_of(height: int, width: int) -> list[tuple[int, int]]:
-    """The feature maps' sides, image first: halved, rounding down, until one is at most 4, and twice if that leaves 2.
+    """Return the sides of the feature maps, the image's first: halved and rounded down until the shorter is at most 4.
 
-    28, 14, 7, 3; 32, 16, 8, 4; 8, 4, 2. The last map is so small that every logit sees the whole image through several
-    nonlinear layers: a D that stops at 7x7 adds up local verdicts and lets strokes through that form no digit.
+    They are halved at least twice if the result is at least 2. Examples: 28, 14, 7, 3; 32, 16, 8, 4; 8, 4, 2. The last
+    map must be this small so that each logit depends on the whole image through several nonlinear layers: a D that
+    stops at 7x7 sums local scores and accepts strokes that form no digit.
     """
     sides = [(height, width)]
     while min(sides[-1]) > 4 or (len(sides) < 3 and min(sides[-1]) == 4):
@@ -26,10 +27,10 @@ def sides_of(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def initialise(module: nn.Module) -> None:
-    """N(0, 0.02) weights, and N(1, 0.02) batch-norm scales, as in the paper's code.
+    """Draw weights from N(0, 0.02) and batch-norm scales from N(1, 0.02), as the paper's code does.
 
-    Spectrally normalised weights keep PyTorch's default (they are recomputed from another tensor, and their scale is
-    divided away).
+    Weights under spectral normalisation keep PyTorch's default: they are recomputed from another tensor, and their
+    scale has no effect.
     """
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(module.weight, 0.0, 0.02)
@@ -52,20 +53,21 @@ def dcgan(
     minibatch_discrimination: bool = False,
     minibatch_stddev: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
-    """Strided convolutions down to about 4x4 in D, transposed ones up from there in G; no pooling, no dense hiding.
+    """Build D of strided convolutions down to about 4x4 and G of transposed convolutions up from there.
 
-    Channels start at `width` beside the image and double with each halving. G: normalisation, ReLU, tanh at the end.
-    D: LeakyReLU(0.2), no normalisation on its first layer (as in the paper), and raw logits (N, 1).
+    The largest feature map has `width` channels; they double with each halving. G has normalisation, ReLU, and a tanh
+    at the end. D has LeakyReLU(0.2), no normalisation on its first layer (as in the paper), and logits (N, 1).
 
     Args:
         shape: (C, H, W), both sides at least 4.
         latent_dim: length of z; G takes (N, latent_dim).
         width: channels of the largest feature map.
-        discriminator_width: D's; None: as G's.
-        generator_norm, discriminator_norm: see `ganops.models.build`, as the further ones.
+        discriminator_width: the same for D; None: `width`.
+        generator_norm, discriminator_norm, pack, classes, upsample, minibatch_discrimination, minibatch_stddev: see
+            `ganops.models.build`.
     """
     if len(shape) != 3:
-        raise ValueError(f"dcgan: samples must be images (C, H, W), got {shape}; model 'mlp' serves points")
+        raise ValueError(f"dcgan: samples must be images (C, H, W), got {shape}; use model 'mlp' for points")
     channels, *image = shape
     if min(image) < 4:
         raise ValueError(f"dcgan: both sides of an image must be at least 4, got {image[0]}x{image[1]}")
@@ -88,7 +90,7 @@ def dcgan(
         # 4x4 kernels with stride 2 and padding 1 halve a side exactly, rounding down.
         down += [*normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b, norm), nn.LeakyReLU(0.2)]
     generator = nn.Sequential(*up)
-    discriminator = judge(
+    discriminator = with_head(
         [*down, nn.Flatten()],
         sizes[-1] * math.prod(sides[-1]),
         discriminator_norm,

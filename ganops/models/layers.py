@@ -1,4 +1,4 @@
-"""What the models share: normalisation by name, up-sampling by name, and a discriminator's last layers."""
+"""Parts that several models use: normalisation and up-sampling by name, and a discriminator's last layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ganops.models.conditional import ProjectionDiscriminator
 from ganops.nn import MinibatchDiscrimination, MinibatchStddev
 
-__all__ = ["NORMS", "UPSAMPLINGS", "Norm", "Scaled", "Upsampling", "judge", "normalised", "upsampling"]
+__all__ = ["NORMS", "UPSAMPLINGS", "Norm", "Scaled", "Upsampling", "normalised", "upsampling", "with_head"]
 
 Norm = Literal["none", "batch", "layer", "instance", "spectral"]
 NORMS: tuple[str, ...] = get_args(Norm)
@@ -20,10 +20,12 @@ UPSAMPLINGS: tuple[str, ...] = get_args(Upsampling)
 
 
 class Scaled(nn.Module):
-    """`factor` times what a network gives: of a spectrally normalised one, whose slope is at most 1, the bound.
+    """A network whose output is multiplied by `factor`.
+
+    For a spectrally normalised network, whose Lipschitz constant is at most 1, the factor is the new bound.
 
     Args:
-        network: takes what this module is called with.
+        network: any network; it gets the arguments of this module.
         factor: above 0.
     """
 
@@ -33,12 +35,12 @@ class Scaled(nn.Module):
         self.factor = factor
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """The network's output times `factor`."""
+        """Return the network's output times `factor`."""
         return self.factor * self.network(*inputs)
 
 
 def normalised(layer: nn.Module, features: int, norm: Norm) -> list[nn.Module]:
-    """`layer` (a convolution or a linear map to `features` outputs) followed by its normalisation.
+    """Return `layer` (a convolution or a linear map to `features` outputs) and its normalisation.
 
     ``layer`` normalises each sample over all its features (for images: channels and pixels, GroupNorm with one
     group), ``instance`` each channel of each sample over its pixels; neither mixes samples. ``spectral`` is
@@ -66,12 +68,12 @@ def upsampling(
     norm: Norm,
     kind: Upsampling,
 ) -> list[nn.Module]:
-    """From maps (N, channels, *small) to (N, features, *large), about twice as large, and their normalisation.
+    """Return layers from maps (N, channels, *small) to (N, features, *large), about twice as large, and normalisation.
 
-    ``transposed``: 4x4 kernels with stride 2 and padding 1, which double a side exactly, plus one where halving it had
-    rounded down. 4 being a multiple of 2, every output pixel gathers equally many inputs; what checkerboards remain
-    come from the weights (Odena et al. 2016). ``resize`` cannot make any: nearest-neighbour enlargement, then a 3x3
-    convolution.
+    ``transposed``: 4x4 kernels with stride 2 and padding 1, which double a side exactly, plus one pixel if halving had
+    rounded down. As 4 is a multiple of 2, every output pixel gathers equally many inputs; remaining checkerboards come
+    from the weights (Odena et al. 2016). ``resize``: nearest-neighbour enlargement, then a 3x3 convolution, which
+    makes no checkerboards.
     """
     if kind == "transposed":
         extra = (large[0] - 2 * small[0], large[1] - 2 * small[1])
@@ -80,7 +82,7 @@ def upsampling(
     return [nn.Upsample(size=large), *normalised(nn.Conv2d(channels, features, 3, padding=1), features, norm)]
 
 
-def judge(
+def with_head(
     features: list[nn.Module],
     units: int,
     norm: Norm,
@@ -90,13 +92,13 @@ def judge(
     minibatch_discrimination: bool = False,
     minibatch_stddev: bool = False,
 ) -> nn.Module:
-    """A discriminator from the layers that make its features (N, units): what looks at the batch, then the logit.
+    """Complete a discriminator: append the minibatch layers and the map to the logit.
 
     Args:
-        features: from samples to (N, units).
-        units: how many.
-        norm: ``spectral`` holds for the last layer too; all others leave it alone.
-        classes: number of classes where labels come with the samples: a `ProjectionDiscriminator`.
+        features: the layers from samples to features (N, units).
+        units: number of features.
+        norm: ``spectral`` is applied to the last layer as well; all others are not.
+        classes: number of classes, for a `ProjectionDiscriminator`; None: samples have no labels.
         pack: labels per sample.
         minibatch_discrimination, minibatch_stddev: append `ganops.nn.MinibatchDiscrimination` and
             `ganops.nn.MinibatchStddev`.

@@ -9,13 +9,13 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ganops.models.conditional import LabelledGenerator, label_width
-from ganops.models.layers import Norm, judge, normalised
+from ganops.models.layers import Norm, normalised, with_head
 
 __all__ = ["Maxout", "maxout", "mlp", "shallow"]
 
 
 class Maxout(nn.Module):
-    """The largest of `pieces` linear maps, unit by unit (Goodfellow et al. 2013, arXiv:1302.4389)."""
+    """The maximum of `pieces` linear maps, for each unit (Goodfellow et al. 2013, arXiv:1302.4389)."""
 
     def __init__(self, in_features: int, out_features: int, pieces: int = 5) -> None:
         super().__init__()
@@ -23,12 +23,12 @@ class Maxout(nn.Module):
         self.pieces = pieces
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_features) to (N, out_features)."""
+        """Map (N, in_features) to (N, out_features)."""
         return self.linear(x).unflatten(1, (-1, self.pieces)).amax(dim=2)
 
 
 class _Times(nn.Module):
-    """`factor` times its input."""
+    """Multiplies its input by `factor`."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ def _features(shape: tuple[int, ...], name: str) -> int:
 def _generator(
     shape: tuple[int, ...], latent_dim: int, width: int, depth: int, norm: Norm, classes: int | None
 ) -> nn.Module:
-    """Hidden layers with ReLU; at the end tanh for images, nothing for points."""
+    """Build hidden layers with ReLU; the end is a tanh for images, and linear for points."""
     sizes = [latent_dim + label_width(classes)] + [width] * depth
     layers = [part for a, b in pairwise(sizes) for part in (*normalised(nn.Linear(a, b), b, norm), nn.ReLU())]
     generator = nn.Sequential(*layers, nn.Linear(width, math.prod(shape)))
@@ -74,11 +74,11 @@ def mlp(
     minibatch_discrimination: bool = False,
     minibatch_stddev: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
-    """`depth` hidden layers of `width` units in each network (in D of `discriminator_width`, where that is given); ReLU
-    in G, LeakyReLU(0.2) in D.
+    """Build networks with `depth` hidden layers of `width` units, with ReLU in G and LeakyReLU(0.2) in D.
 
-    G ends in tanh for images (C, H, W) and is linear for points (F,). The WGAN-GP toys have depth 3, width 512 and no
-    normalisation (Gulrajani et al. 2017, appendix); weights keep PyTorch's default initialisation.
+    G ends in a tanh for images (C, H, W) and is linear for points (F,). The WGAN-GP toys have depth 3, width 512 and no
+    normalisation (Gulrajani et al. 2017, appendix). Weights have PyTorch's default initialisation. For the arguments
+    see `ganops.models.build`.
     """
     units = discriminator_width or width
     sizes = [pack * _features(shape, "mlp")] + [units] * depth
@@ -86,7 +86,7 @@ def mlp(
     hidden: list[nn.Module] = [nn.Flatten()]
     for a, b in pairwise(sizes):
         hidden += [*normalised(nn.Linear(a, b), b, discriminator_norm), nn.LeakyReLU(0.2)]
-    return generator, judge(
+    return generator, with_head(
         hidden,
         units,
         discriminator_norm,
@@ -110,17 +110,18 @@ def maxout(
     minibatch_discrimination: bool = False,
     minibatch_stddev: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
-    """The networks of PacGAN's toys (Lin et al. 2018, section 4.1): G 4 x 400 ReLU, D 3 x 200 maxout of 5.
+    """Build the networks of PacGAN's toys (Lin et al. 2018, section 4.1): G 4 x 400 ReLU, D 3 x 200 maxout of 5.
 
-    `width` is D's unless it has a `discriminator_width`; G's is twice that. Weights N(0, 0.02), biases 0.
+    G's hidden layers have 2 `width` units, D's have `discriminator_width` or `width`. Weights are N(0, 0.02), biases 0.
+    For the arguments see `ganops.models.build`.
     """
     if discriminator_norm != "none":
-        raise ValueError(f"maxout: its discriminator has no normalisation, got {discriminator_norm!r}; choose none")
+        raise ValueError(f"maxout: discriminator_norm must be none, got {discriminator_norm!r}")
     units = discriminator_width or width
     sizes = [pack * _features(shape, "maxout")] + [units] * 3
     generator = _generator(shape, latent_dim, 2 * width, 4, generator_norm, classes)
     hidden: list[nn.Module] = [nn.Flatten(), *(Maxout(a, b) for a, b in pairwise(sizes))]
-    discriminator = judge(
+    discriminator = with_head(
         hidden,
         units,
         discriminator_norm,
@@ -148,17 +149,16 @@ def shallow(
     minibatch_discrimination: bool = False,
     minibatch_stddev: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
-    """The networks of Unrolled GAN's ring (Metz et al. 2017, appendix A): G of two hidden layers, D of one, ReLU in
-    both; D divides what it sees by 4, which brings a ring of radius 2 into [-1, 1].
+    """Build the networks of Unrolled GAN's ring (Metz et al. 2017, appendix A): two hidden layers in G, one in D, ReLU.
 
-    `width` units in each hidden layer, in D `discriminator_width` where that is given. Weights orthogonal times 0.8,
-    biases 0.
+    D divides its input by 4, which brings a ring of radius 2 into [-1, 1]. Weights are orthogonal times 0.8, biases 0.
+    For the arguments see `ganops.models.build`.
     """
     units = discriminator_width or width
     generator = _generator(shape, latent_dim, width, 2, generator_norm, classes)
     layer = nn.Linear(pack * _features(shape, "shallow"), units)
     hidden = [nn.Flatten(), _Times(0.25), *normalised(layer, units, discriminator_norm), nn.ReLU()]
-    discriminator = judge(
+    discriminator = with_head(
         hidden,
         units,
         discriminator_norm,
@@ -174,7 +174,7 @@ def shallow(
 
 
 def _dense(*networks: nn.Module) -> Iterator[nn.Linear]:
-    """Their dense layers, but those whose weight is computed from another tensor (spectral norm)."""
+    """Yield the dense layers, except those whose weight is computed from another tensor (spectral norm)."""
     for network in networks:
         for module in network.modules():
             if isinstance(module, nn.Linear) and not hasattr(module, "parametrizations"):

@@ -16,17 +16,17 @@ _MOST = 8  # channels grow to eight times the width, as in the paper
 
 
 class UNet(nn.Module):
-    """Down to about 4x4 and up again, each size joined to the one that it came from.
+    """A generator that goes down to about 4x4 and up again; each map on the way up is joined by that on the way down.
 
-    z enters at the smallest map; half of the features of the first layers up are dropped at random in training (the
-    paper's only noise, which its authors found to change little).
+    z is added at the smallest map. In training half of the features of the first layer up are dropped at random (the
+    paper's only noise, which according to its authors changes little).
 
     Args:
-        condition_shape: (C', H, W) of the image that comes in.
-        shape: (C, H, W) of the one that goes out, in [-1, 1].
+        condition_shape: (C', H, W) of the input image.
+        shape: (C, H, W) of the output image, in [-1, 1].
         latent_dim: length of z.
         width: channels of the largest feature map.
-        norm: normalisation of all maps but the first and the last.
+        norm: normalisation of all maps except the first and the last.
         upsample: how maps are enlarged.
     """
 
@@ -57,7 +57,7 @@ class UNet(nn.Module):
             self.up.append(nn.Sequential(*layer, *rest))
 
     def forward(self, z: Tensor, condition: Tensor) -> Tensor:
-        """z (N, latent_dim) and images (N, C', H, W) to images (N, C, H, W)."""
+        """Make images (N, C, H, W) from z (N, latent_dim) and images (N, C', H, W)."""
         maps = [condition]
         for layer in self.down:
             maps.append(layer(maps[-1]))
@@ -68,13 +68,13 @@ class UNet(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """One logit for each patch of the pair (sample, condition): it asks for right texture and leaves the rest to L1.
+    """One logit for each patch of the pair (sample, condition): it enforces texture and leaves the rest to the L1 loss.
 
     Args:
-        channels: of the sample and its condition together.
-        halvings: strided convolutions; with two a logit sees 18x18 pixels, with three 38x38.
+        channels: channels of the sample and its condition together.
+        halvings: number of strided convolutions; with two a logit sees 18x18 pixels, with three 38x38.
         width: channels of the first map.
-        norm: normalisation of all maps but the first; ``spectral`` of all layers.
+        norm: normalisation of all maps except the first; ``spectral`` normalises all layers.
     """
 
     def __init__(self, channels: int, halvings: int, width: int, norm: Norm) -> None:
@@ -84,12 +84,12 @@ class PatchDiscriminator(nn.Module):
         for i, (a, b) in enumerate(pairwise(sizes)):
             own = "none" if i == 0 and norm != "spectral" else norm
             layers += [*normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b, own), nn.LeakyReLU(0.2)]
-        # 3x3 where the paper has 4x4: a side of one is kept.
+        # 3x3 keeps a side of one pixel; the paper has 4x4.
         head = normalised(nn.Conv2d(sizes[-1], 1, 3, padding=1), 1, "spectral" if norm == "spectral" else "none")
         self.layers = nn.Sequential(*layers, *head)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Images (N, C, H, W) and (N, C', H, W) to logits (N, 1, H', W')."""
+        """Return the logits (N, 1, H', W') of images (N, C, H, W) with conditions (N, C', H, W)."""
         return self.layers(torch.cat([x, condition], dim=1))
 
 
@@ -104,14 +104,14 @@ def unet(
     discriminator_norm: Norm = "none",
     upsample: Upsampling = "transposed",
 ) -> tuple[nn.Module, nn.Module]:
-    """A `UNet` and a `PatchDiscriminator` for images of any size from 8x8.
+    """Build a `UNet` and a `PatchDiscriminator` for images of at least 8x8.
 
     Args:
         shape: (C, H, W) of the samples.
-        condition_shape: (C', H, W) of what they are made from.
+        condition_shape: (C', H, W) of the input images.
         latent_dim: length of z.
         width: channels of the largest feature maps.
-        discriminator_width: D's; None: as G's.
+        discriminator_width: the same for D; None: `width`.
         generator_norm, discriminator_norm, upsample: see `ganops.models.build`.
     """
     if len(shape) != 3 or min(shape[1:]) < 8:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ganops import ops
-from ganops.reference.diff_augment import check_policy, check_probability, draw
+from ganops._common.diff_augment import check_policy, check_probability, draw
 
 
 class DiffAugment(nn.Module):

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ganops import ops
-from ganops.reference.adversarial_loss import resolve
+from ganops._common.loss_kinds import resolve
 
 
 class _AdversarialLoss(nn.Module):
     def __init__(self, kind: str = "non_saturating", *, reduction: str = "mean", **parameters: float) -> None:
         super().__init__()
-        resolve(type(self).__name__, kind, reduction, parameters)
+        kind = resolve(type(self).__name__, kind, reduction, parameters).name
         self.kind, self.reduction, self.parameters_of_kind = kind, reduction, parameters
 
     def extra_repr(self) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ganops import _checks, ops
+from ganops import ops
+from ganops._common import checks
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -23,7 +24,7 @@ class MinibatchDiscrimination(nn.Module):
     def __init__(self, in_features: int, kernels: int = 32, dimensions: int = 8) -> None:
         super().__init__()
         for name, value in (("in_features", in_features), ("kernels", kernels), ("dimensions", dimensions)):
-            _checks.whole("MinibatchDiscrimination", name, value, minimum=1)
+            checks.whole("MinibatchDiscrimination", name, value, minimum=1)
         self.weight = nn.Parameter(torch.randn(in_features, kernels, dimensions) / (in_features**0.5 * dimensions))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ class MinibatchStddev(nn.Module):
 
     def __init__(self, group_size: int = 4) -> None:
         super().__init__()
-        self.group_size = _checks.whole("MinibatchStddev", "group_size", group_size, minimum=1)
+        self.group_size = checks.whole("MinibatchStddev", "group_size", group_size, minimum=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, …) to (N, C + 1, …)."""

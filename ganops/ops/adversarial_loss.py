@@ -8,50 +8,28 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops import _checks, _library
-from ganops._library import usual
-from ganops.ops._function import apply, differentiable, keeps, over
+from ganops import _library
+from ganops._common import checks, loss_kinds
+from ganops._common.dtypes import accumulate_dtype, without_autocast
+from ganops._common.loss_kinds import ROLES, Setting, check_logits, check_real_logits, resolve
+from ganops._common.reduction import REDUCTIONS
+from ganops._transforms import is_compiling
+from ganops.ops import _layout
+from ganops.ops._function import apply, autograd_op, needs_formula
 from ganops.reference import adversarial_loss as reference
-from ganops.reference.adversarial_loss import ROLES
-from ganops.reference.interpolate import accumulate_dtype
 
-_KINDS = tuple(reference.KINDS)
-_PAIRED = frozenset(name for name, kind in reference.KINDS.items() if kind.paired)
-_MEAN, _NONE = map(_checks.REDUCTIONS.index, ("mean", "none"))
-_REAL, _FAKE, _GENERATOR = range(3)  # as in ROLES
+_REAL, _FAKE, _GENERATOR = range(len(ROLES))
+_MEAN, _NONE = map(REDUCTIONS.index, ("mean", "none"))
 
-# What travels with every call: one number for kind, role and reduction, then the parameters of the roles that take
-# part, unless they are the kind's own. (A scalar argument of an operator costs as much as a kernel on 64 logits.)
-Choice = tuple[int] | tuple[int, float] | tuple[int, float, float]
+# The numbers of kinds are those of the compiled libraries, which have to agree.
+_NUMBERS: dict[str, int] = {}
+for _path, _listing in _library.texts("ganops_loss_kinds").items():
+    _NUMBERS = loss_kinds.numbers(_listing, _path)
+_BY_NUMBER = {number: loss_kinds.KINDS[name] for name, number in _NUMBERS.items()}
 
 _adversarial_loss_double_backward_op = _library.operator("adversarial_loss_double_backward")
 _discriminator_loss_double_backward_op = _library.operator("discriminator_loss_double_backward")
-
-
-def _number(kind: int, role: int, reduction: int) -> int:
-    return (kind * len(ROLES) + role) * len(_checks.REDUCTIONS) + reduction
-
-
-def _as_role(number: int, role: int) -> int:
-    """The choice of that number, made for another role."""
-    rest, reduction = divmod(number, len(_checks.REDUCTIONS))
-    return _number(rest // len(ROLES), role, reduction)
-
-
-# The choices by kind and reduction, with the kinds' own parameters.
-_DISCRIMINATOR_CHOICES, _GENERATOR_CHOICES = (
-    {
-        (kind, reduction): (_number(setting.index, role, place),)
-        for kind, setting in reference.DEFAULTS.items()
-        for place, reduction in enumerate(_checks.REDUCTIONS)
-    }
-    for role in (_REAL, _GENERATOR)
-)
-
-
-def _parameters(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> tuple[float, float, float]:
-    """The parameters of the three roles, checked like everything else that is not a tensor."""
-    return reference.resolve(function, kind, reduction, parameters).parameters
+_paired_loss_double_backward_op = _library.operator("paired_loss_double_backward")
 
 
 def discriminator_loss(
@@ -78,71 +56,39 @@ def discriminator_loss(
 
     Args:
         real_logits: D's raw outputs (no sigmoid) for real samples, any shape; float16, bfloat16, float32 or float64.
-        fake_logits: The same for generated samples. Shape may differ, but for ``relativistic``; dtype and device may
-            not.
-        kind: A row of the table.
+        fake_logits: The same for generated samples, in the same dtype, on the same device. The shape may differ, except
+            for ``relativistic``.
+        kind: A row of the table, or another name of it: ``vanilla``, ``bce``, ``ns`` (non_saturating), ``lsgan``,
+            ``ls``, ``mse`` (least_squares), ``wgan`` (wasserstein), ``rpgan`` (relativistic).
         reduction: ``"mean"`` over each tensor's elements, ``"sum"``, or ``"none"``.
         **parameters: For ``least_squares``: ``real_target`` b = 1, ``fake_target`` a = 0 (``generator_target`` is
             accepted, so that one set of parameters serves both losses). For ``hinge``: ``margin`` m = 1.
 
     Returns:
-        A tensor of shape () in the logits' dtype; for ``"none"`` the pair of per-element losses, or the one of the
-        pairs for ``relativistic``. Half-precision logits under ``torch.autocast`` give float32. Differentiable to any
-        order in both arguments.
+        A tensor of shape () in the logits' dtype; for ``"none"`` the pair of per-element losses, or for
+        ``relativistic`` the one loss of each pair. Half-precision logits under ``torch.autocast`` give float32.
+        Differentiable to any order in both arguments.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
+
+    Example:
+        >>> ganops.discriminator_loss(discriminator(real), discriminator(fake.detach()), "hinge").backward()
     """
-    try:
-        choice = _DISCRIMINATOR_CHOICES[kind, reduction]
-    except (KeyError, TypeError):
-        choice = None  # the checks below say why
-    if parameters or choice is None:
-        of_real, of_fake, _ = _parameters("discriminator_loss", kind, reduction, parameters)
-        choice = *_DISCRIMINATOR_CHOICES[kind, reduction], of_real, of_fake
-    if kind in _PAIRED:
-        return _paired_loss("discriminator_loss", real_logits, fake_logits, kind, reduction, choice)
-    if reduction != "none" and usual(real_logits, fake_logits):
-        try:
-            record = _DiscriminatorLoss.ahead if keeps(real_logits, fake_logits) else _DiscriminatorLoss.record
-            return record(real_logits, fake_logits, *choice)
-        except RuntimeError:
-            pass  # the checks below say why
-    _checks.tensor("discriminator_loss", "real_logits", real_logits)
-    _checks.tensor("discriminator_loss", "fake_logits", fake_logits)
-    real_logits, fake_logits = _checks.without_autocast(real_logits), _checks.without_autocast(fake_logits)
-    _checks.same_kind("discriminator_loss", "real_logits", real_logits, "fake_logits", fake_logits)
-    if not _library.serves("discriminator_loss", real_logits):
+    setting = resolve("discriminator_loss", kind, reduction, parameters)
+    paired = setting.kind.paired
+    real_logits, fake_logits = check_logits("discriminator_loss", real_logits, fake_logits, paired)
+    if not _library.has_kernel("discriminator_loss", real_logits, fake_logits):
         return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction, **parameters)
+    number, how, (of_real, of_fake, _) = _NUMBERS[setting.name], REDUCTIONS.index(reduction), setting.parameters
+    if paired:
+        return _paired_loss(real_logits, fake_logits, setting, _REAL, how)
     if reduction == "none":
-        number, *own = choice
-        real_loss = apply(_Loss, real_logits, number, *own[:1])
-        return real_loss, apply(_Loss, fake_logits, _as_role(number, _FAKE), *own[1:])
-    return apply(_DiscriminatorLoss, real_logits, fake_logits, *choice)
-
-
-def _paired_loss(
-    function: str, real_logits: Tensor, fake_logits: Tensor, kind: str, reduction: str, choice: Choice
-) -> Tensor:
-    """D's or G's loss of pairs. G's is D's with the parts of the two exchanged."""
-    generates = function == "generator_loss"
-    pair = (fake_logits, real_logits) if generates else (real_logits, fake_logits)
-    if usual(*pair):
-        try:
-            record = _PairedLoss.ahead if reduction != "none" and keeps(*pair) else _PairedLoss.record
-            return record(*pair, *choice[:1])
-        except RuntimeError:
-            pass  # the checks below say why
-    real_logits, fake_logits = reference.check_pair(function, real_logits, fake_logits)
-    if not _library.serves(function, real_logits):
-        if generates:
-            return reference.generator_loss(fake_logits, kind, real_logits=real_logits, reduction=reduction)
-        return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction)
-    pair = (fake_logits, real_logits) if generates else (real_logits, fake_logits)
-    if not torch.compiler.is_compiling() and not torch.is_inference_mode_enabled():
-        # Real logits of torch.inference_mode, say, beside fake ones with a gradient: autograd keeps copies alone.
-        pair = tuple(x.clone() if x.is_inference() else x for x in pair)
-    return apply(_PairedLoss, *pair, *choice[:1])
+        return (
+            apply(_Loss, real_logits, number, _REAL, how, of_real),
+            apply(_Loss, fake_logits, number, _FAKE, how, of_fake),
+        )
+    return apply(_DiscriminatorLoss, real_logits, fake_logits, number, how, of_real, of_fake)
 
 
 def generator_loss(
@@ -170,7 +116,7 @@ def generator_loss(
 
     Args:
         fake_logits: D's raw outputs (no sigmoid) for generated samples, any shape; float16, bfloat16, float32, float64.
-        kind: A row of the table.
+        kind: A row of the table, or another name of it, see :func:`ganops.discriminator_loss`.
         real_logits: For ``relativistic``, and only for it: r, D's outputs for real samples, of the same shape.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         **parameters: For ``least_squares``: ``generator_target`` c = 1. What the discriminator's loss of the same kind
@@ -181,60 +127,76 @@ def generator_loss(
         logits under ``torch.autocast`` give float32. Differentiable to any order, in ``real_logits`` too.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
+
+    Example:
+        >>> ganops.generator_loss(discriminator(generator(z)), "hinge").backward()
     """
-    try:
-        choice = _GENERATOR_CHOICES[kind, reduction]
-    except (KeyError, TypeError):
-        choice = None
-    if parameters or choice is None:
-        *_, parameter = _parameters("generator_loss", kind, reduction, parameters)
-        choice = *_GENERATOR_CHOICES[kind, reduction], parameter
-    if real_logits is not None or kind in _PAIRED:
-        reference.check_real_logits(kind, real_logits)
-        return _paired_loss("generator_loss", real_logits, fake_logits, kind, reduction, choice)
-    if usual(fake_logits, fake_logits):
-        try:
-            record = _Loss.ahead if reduction != "none" and keeps(fake_logits, fake_logits) else _Loss.record
-            return record(fake_logits, *choice)
-        except RuntimeError:
-            pass
-    _checks.tensor("generator_loss", "fake_logits", fake_logits)
-    fake_logits = _checks.without_autocast(fake_logits)
-    if not _library.serves("generator_loss", fake_logits):
+    setting = resolve("generator_loss", kind, reduction, parameters)
+    if real_logits is not None or setting.kind.paired:
+        check_real_logits(setting.name, setting.kind, real_logits)
+        real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
+        if not _library.has_kernel("generator_loss", real_logits, fake_logits):
+            return reference.generator_loss(
+                fake_logits, kind, real_logits=real_logits, reduction=reduction, **parameters
+            )
+        return _paired_loss(fake_logits, real_logits, setting, _GENERATOR, REDUCTIONS.index(reduction))
+    checks.tensor("generator_loss", "fake_logits", fake_logits)
+    fake_logits = without_autocast(fake_logits)
+    if not _library.has_kernel("generator_loss", fake_logits):
         return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
-    return apply(_Loss, fake_logits, *choice)
+    parameter = setting.parameters[_GENERATOR]
+    return apply(_Loss, fake_logits, _NUMBERS[setting.name], _GENERATOR, REDUCTIONS.index(reduction), parameter)
+
+
+def _paired_loss(first: Tensor, second: Tensor, setting: Setting, role: int, reduction: int) -> Tensor:
+    """The loss of the differences first − second."""
+    if not is_compiling() and not torch.is_inference_mode_enabled():
+        # Autograd saves no tensor of torch.inference_mode, and real logits may be one beside fake ones with a gradient.
+        first = first.clone() if first.is_inference() else first
+        second = second.clone() if second.is_inference() else second
+    return apply(_PairedLoss, first, second, _NUMBERS[setting.name], role, reduction, setting.parameters[role])
+
+
+def _slope(grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float) -> Tensor:
+    """The fused backward in PyTorch's own operations."""
+    wide = accumulate_dtype(logits.dtype)
+    scale = 1 / max(logits.numel(), 1) if reduction == _MEAN else 1
+    slope = _BY_NUMBER[kind].term(ROLES[role]).first(logits.to(wide), parameter)
+    return (scale * grad.to(wide) * slope).to(logits.dtype)
+
+
+def _slopes_of_both(
+    grad: Tensor, real: Tensor, fake: Tensor, kind: int, reduction: int, of_real: float, of_fake: float
+) -> tuple[Tensor, Tensor]:
+    return _slope(grad, real, kind, _REAL, reduction, of_real), _slope(grad, fake, kind, _FAKE, reduction, of_fake)
+
+
+def _slopes_of_pairs(
+    grad: Tensor, first: Tensor, second: Tensor, kind: int, role: int, reduction: int, parameter: float
+) -> tuple[Tensor, Tensor]:
+    wide = accumulate_dtype(first.dtype)
+    slope = _slope(grad, first.to(wide) - second.to(wide), kind, role, reduction, parameter).to(first.dtype)
+    return slope, -slope
 
 
 def _second_order(
-    tangent: Tensor, grad: Tensor, logits: Tensor, number: int, parameter: float | None = None
+    tangent: Tensor, grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float
 ) -> tuple[Tensor, Tensor]:
-    """What the fused double backward computes, in operations that autograd differentiates again."""
-    rest, reduction = divmod(number, len(_checks.REDUCTIONS))
-    kind, role = divmod(rest, len(ROLES))
-    setting = reference.DEFAULTS[_KINDS[kind]]
-    if parameter is not None:
-        setting = setting._replace(parameters=(parameter, parameter, parameter))
+    """The closed form of the fused double backward, which autograd differentiates again."""
+    term = _BY_NUMBER[kind].term(ROLES[role])
     wide = accumulate_dtype(logits.dtype)
     x, t, g = logits.to(wide), tangent.to(wide), grad.to(wide)
-    # Each summand depends on its own logit alone, so that the gradient of the sum holds the derivatives.
-    slope_at = torch.func.grad(lambda x: setting.term(ROLES[role], x).sum())
-    slope = slope_at(x)
-    curvature = torch.func.grad(lambda x: slope_at(x).sum())(x)
     scale = 1 / max(logits.numel(), 1) if reduction == _MEAN else 1
-    grad_out = scale * t * slope
+    grad_out = scale * t * term.first(x, parameter)
     if reduction != _NONE:
         grad_out = grad_out.sum()
-    return grad_out.to(grad.dtype), (scale * t * g * curvature).to(logits.dtype)
+    return grad_out.to(grad.dtype), (scale * t * g * term.second(x, parameter)).to(logits.dtype)
 
 
-# The gradients of a choice.
-_NONES = (None, None, None)
-
-
-@over(_library.operator("adversarial_loss"), _library.operator("adversarial_loss_and_gradient"))
+@autograd_op(_library.operator("adversarial_loss"))
 class _Loss(Function):
-    """One tensor of logits, one formula of the table. The choice is its number, and its parameter if one is named."""
+    """One tensor of logits, one formula of the table: (logits, kind, role, reduction, parameter)."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -244,10 +206,10 @@ class _Loss(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (logits,) = ctx.saved_tensors
-        return apply(_LossBackward, grad, logits, *ctx.choice), *_NONES[: len(ctx.choice)]
+        return apply(_LossBackward, grad, logits, *ctx.choice), None, None, None, None
 
 
-@over(_library.operator("adversarial_loss_backward"))
+@autograd_op(_library.operator("adversarial_loss_backward"), _slope)
 class _LossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -257,33 +219,34 @@ class _LossBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, logits = ctx.saved_tensors
-        second_order = _second_order if differentiable() else _adversarial_loss_double_backward_op
-        return *second_order(tangent, grad, logits, *ctx.choice), *_NONES[: len(ctx.choice)]
+        second_order = _second_order if needs_formula() else _adversarial_loss_double_backward_op
+        return *second_order(tangent, grad, logits, *ctx.choice), None, None, None, None
 
 
-@over(_library.operator("discriminator_loss"), _library.operator("discriminator_loss_and_gradients"))
+@autograd_op(_library.operator("discriminator_loss"))
 class _DiscriminatorLoss(Function):
-    """Both tensors of logits, reduced to one number. The choice is (number) or (number, real's parameter, fake's)."""
+    """Both tensors of logits, reduced to one number: (real, fake, kind, reduction, real's parameter, fake's)."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        needs, ctx.choice = ctx.needs_input_grad, inputs[2:]
-        ctx.save_for_backward(inputs[0] if needs[0] else None, inputs[1] if needs[1] else None)
+        real, fake, *ctx.choice = inputs
+        needs_real, needs_fake, *_ = ctx.needs_input_grad
+        ctx.save_for_backward(real if needs_real else None, fake if needs_fake else None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         real, fake = ctx.saved_tensors
-        choice = ctx.choice
+        kind, reduction, of_real, of_fake = ctx.choice
         if real is not None and fake is not None:
-            grads = apply(_DiscriminatorLossBackward, grad, real, fake, *choice)
+            grads = apply(_DiscriminatorLossBackward, grad, real, fake, *ctx.choice)
         elif real is not None:
-            grads = apply(_LossBackward, grad, real, *choice[:2]), None
+            grads = apply(_LossBackward, grad, real, kind, _REAL, reduction, of_real), None
         else:
-            grads = None, apply(_LossBackward, grad, fake, _as_role(choice[0], _FAKE), *choice[2:])
-        return *grads, *_NONES[: len(choice)]
+            grads = None, apply(_LossBackward, grad, fake, kind, _FAKE, reduction, of_fake)
+        return *grads, None, None, None, None
 
 
-@over(_library.operator("discriminator_loss_backward"))
+@autograd_op(_library.operator("discriminator_loss_backward"), _slopes_of_both)
 class _DiscriminatorLossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -293,107 +256,106 @@ class _DiscriminatorLossBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent_real: Tensor, tangent_fake: Tensor) -> tuple:
         grad, real, fake = ctx.saved_tensors
-        if differentiable():
-            number, *own = ctx.choice
-            grad_r, real_out = _second_order(tangent_real, grad, real, number, *own[:1])
-            grad_f, fake_out = _second_order(tangent_fake, grad, fake, _as_role(number, _FAKE), *own[1:])
-            found = (grad_r + grad_f, real_out, fake_out)
+        if needs_formula():
+            kind, reduction, of_real, of_fake = ctx.choice
+            grad_real, real_out = _second_order(tangent_real, grad, real, kind, _REAL, reduction, of_real)
+            grad_fake, fake_out = _second_order(tangent_fake, grad, fake, kind, _FAKE, reduction, of_fake)
+            found = grad_real + grad_fake, real_out, fake_out
         else:
             found = _discriminator_loss_double_backward_op(tangent_real, tangent_fake, grad, real, fake, *ctx.choice)
-        return *found, *_NONES[: len(ctx.choice)]
+        return *found, None, None, None, None
 
 
-@over(_library.operator("discriminator_loss"), _library.operator("discriminator_loss_and_gradients"))
+@autograd_op(_library.operator("paired_loss"))
 class _PairedLoss(Function):
-    """The loss of a kind that pairs logits: sp(−(x − y)), reduced or not. Its choice has no parameters."""
+    """A formula at differences of logits: (first, second, kind, role, reduction, parameter)."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        first, second, ctx.number = inputs
+        first, second, *ctx.choice = inputs
         ctx.save_for_backward(first, second)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        return *apply(_PairedLossBackward, grad, *ctx.saved_tensors, ctx.number), None
+        return *apply(_PairedLossBackward, grad, *ctx.saved_tensors, *ctx.choice), None, None, None, None
 
 
-@over(_library.operator("discriminator_loss_backward"))
+@autograd_op(_library.operator("paired_loss_backward"), _slopes_of_pairs)
 class _PairedLossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        *tensors, ctx.number = inputs
-        ctx.save_for_backward(*tensors)
+        grad, first, second, *ctx.choice = inputs
+        ctx.save_for_backward(grad, first, second)
 
     @staticmethod
     def backward(ctx: Any, tangent_first: Tensor, tangent_second: Tensor) -> tuple:
         grad, first, second = ctx.saved_tensors
-        if differentiable():
+        if needs_formula():
             wide = accumulate_dtype(first.dtype)
             tangent, difference = tangent_first.to(wide) - tangent_second.to(wide), first.to(wide) - second.to(wide)
-            grad_out, out = _second_order(tangent, grad, difference, ctx.number)
+            grad_out, out = _second_order(tangent, grad, difference, *ctx.choice)
             found = grad_out, out.to(first.dtype), -out.to(first.dtype)
         else:
-            found = _discriminator_loss_double_backward_op(
-                tangent_first, tangent_second, grad, first, second, ctx.number
-            )
-        return *found, None
+            found = _paired_loss_double_backward_op(tangent_first, tangent_second, grad, first, second, *ctx.choice)
+        return *found, None, None, None, None
 
 
 def _register_fakes() -> None:
     """Shapes without data, for torch.compile and meta tensors."""
     fake_of = torch.library.register_fake
 
-    def per_element(choice):
-        return choice % len(_checks.REDUCTIONS) == _NONE
+    def loss_of(logits, reduction):
+        return _layout.empty_like(logits) if reduction == _NONE else logits.new_empty(())
 
-    def check_devices(real, fake):
-        torch._check(real.device == fake.device, lambda: "ganops: tensors must be on one device")
+    def both(first, second):
+        return _layout.empty_like(first), _layout.empty_like(second)
 
-    def is_paired(choice):
-        return _KINDS[choice // (len(ROLES) * len(_checks.REDUCTIONS))] in _PAIRED
-
-    def like_loss(real, choice):
-        return torch.empty_like(real) if is_paired(choice) and per_element(choice) else real.new_empty(())
-
-    def like_partner(real, fake, choice):
-        """Partners lie in memory as the real logits do."""
-        return torch.empty_like(real if is_paired(choice) else fake)
+    def pair(first):  # partners lie in memory as the first
+        return _layout.empty_like(first), _layout.empty_like(first)
 
     @fake_of("ganops::adversarial_loss")
-    def _(logits, choice, parameter=None):
-        return torch.empty_like(logits) if per_element(choice) else logits.new_empty(())
+    def _(logits, kind, role, reduction, parameter):
+        return loss_of(logits, reduction)
 
     @fake_of("ganops::adversarial_loss_backward")
-    def _(grad, logits, choice, parameter=None):
-        return torch.empty_like(logits)
+    def _(grad, logits, *choice):
+        _layout.check_device(logits, grad)
+        return _layout.empty_like(logits)
 
     @fake_of("ganops::adversarial_loss_double_backward")
-    def _(tangent, grad, logits, choice, parameter=None):
-        return torch.empty_like(logits) if per_element(choice) else logits.new_empty(()), torch.empty_like(logits)
+    def _(tangent, grad, logits, kind, role, reduction, parameter):
+        _layout.check_device(logits, tangent, grad)
+        return loss_of(logits, reduction), _layout.empty_like(logits)
 
     @fake_of("ganops::discriminator_loss")
-    def _(real, fake, choice, real_parameter=None, fake_parameter=None):
-        check_devices(real, fake)
-        return like_loss(real, choice)
-
-    @fake_of("ganops::adversarial_loss_and_gradient")
-    def _(logits, choice, parameter=None):
-        return logits.new_empty(()), torch.empty_like(logits)
-
-    @fake_of("ganops::discriminator_loss_and_gradients")
-    def _(real, fake, choice, real_parameter=None, fake_parameter=None):
-        check_devices(real, fake)
-        return real.new_empty(()), torch.empty_like(real), like_partner(real, fake, choice)
+    def _(real, fake, *choice):
+        _layout.check_device(real, fake)
+        return real.new_empty(())
 
     @fake_of("ganops::discriminator_loss_backward")
-    def _(grad, real, fake, choice, real_parameter=None, fake_parameter=None):
-        check_devices(real, fake)
-        return torch.empty_like(real), like_partner(real, fake, choice)
+    def _(grad, real, fake, *choice):
+        _layout.check_device(real, fake, grad)
+        return both(real, fake)
 
     @fake_of("ganops::discriminator_loss_double_backward")
-    def _(tangent_real, tangent_fake, grad, real, fake, choice, real_parameter=None, fake_parameter=None):
-        check_devices(real, fake)
-        return like_loss(real, choice), torch.empty_like(real), like_partner(real, fake, choice)
+    def _(tangent_real, tangent_fake, grad, real, fake, *choice):
+        _layout.check_device(real, fake, grad, tangent_real, tangent_fake)
+        return real.new_empty(()), *both(real, fake)
+
+    @fake_of("ganops::paired_loss")
+    def _(first, second, kind, role, reduction, parameter):
+        _layout.check_device(first, second)
+        return loss_of(first, reduction)
+
+    @fake_of("ganops::paired_loss_backward")
+    def _(grad, first, second, *choice):
+        _layout.check_device(first, second, grad)
+        return pair(first)
+
+    @fake_of("ganops::paired_loss_double_backward")
+    def _(tangent_first, tangent_second, grad, first, second, kind, role, reduction, parameter):
+        _layout.check_device(first, second, grad, tangent_first, tangent_second)
+        return loss_of(first, reduction), *pair(first)
 
 
 if _library.loaded():

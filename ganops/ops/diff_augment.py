@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops.ops._function import apply, over
-from ganops.reference.diff_augment import POLICIES, prepare
+from ganops._common.diff_augment import POLICIES, prepare
+from ganops.ops import _layout
+from ganops.ops._function import apply, autograd_op
 from ganops.reference.diff_augment import diff_augment as reference_diff_augment
 
 # `enum class Form` in csrc/kernels/diff_augment.h.
@@ -28,8 +29,8 @@ def diff_augment(
 ) -> Tensor:
     """Random changes of each image through which gradients flow (Zhao et al. 2020, arXiv:2006.10738).
 
-    Apply it to real **and** generated images, in D's step and in G's: D then cannot learn few images by heart, and G
-    does not learn the augmentation. Per image, with u ~ U[0, 1), another u each time:
+    Apply it to real **and** generated images, in D's step and in G's: D then does not memorise a small data set, and G
+    does not learn the augmentation. Per image, with a new u ~ U[0, 1) for each number:
 
     - ``color``: brightness x + (u − ½); saturation: the distance from the mean over channels times 2u; then
       contrast: the distance from the image's mean times u + ½;
@@ -48,16 +49,16 @@ def diff_augment(
             which is never waited for.
 
     Returns:
-        Images of the same shape and dtype. It is linear in ``x`` but for a constant, so its backward is the adjoint,
-        whose backward is the linear part again: differentiable to any order, and nothing of ``x`` is kept. Colour
-        leaves no finite pixel in an image that holds NaN or an infinity, for its mean is not finite; which pixels are
-        NaN and which infinite is left open. The other changes move such a pixel like any other.
+        Images of the same shape and dtype. The function is affine in ``x``: its backward is the adjoint of its linear
+        part, so it is differentiable to any order and saves nothing of ``x``. In an image with NaN or an infinity,
+        ``color`` leaves no finite pixel, because the image's mean is not finite; which pixels are NaN and which are
+        infinite is not specified. The other changes move such a pixel like any other.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
     names, parameters = prepare(x, policy, generator, parameters, p)
-    if not _library.serves("diff_augment", x):
+    if not _library.has_kernel("diff_augment", x, parameters):
         return reference_diff_augment(x, policy, parameters=parameters)
     parameters = parameters.contiguous()
     for bits in _passes(names):
@@ -75,7 +76,22 @@ def _passes(names: list[str]) -> list[int]:
     return passes
 
 
-@over(_library.operator("diff_augment"))
+def _pass(images: Tensor, parameters: Tensor, bits: int, form: int) -> Tensor:
+    """The operator in PyTorch's own operations."""
+    policy = ",".join(name for name, bit in _BITS.items() if bits & bit)
+
+    def augmented(images: Tensor) -> Tensor:
+        return reference_diff_augment(images, policy, parameters=parameters)
+
+    if form == _VALUE:
+        return augmented(images)
+    zeros = torch.zeros_like(images)
+    if form == _LINEAR:
+        return augmented(images) - augmented(zeros)
+    return torch.func.vjp(augmented, zeros)[1](images)[0]
+
+
+@autograd_op(_library.operator("diff_augment"), _pass)
 class _Augment(Function):
     """One pass. Value and linear part have the adjoint as their backward, and the adjoint has the linear part."""
 
@@ -96,9 +112,8 @@ def _register_fakes() -> None:
 
     @torch.library.register_fake("ganops::diff_augment")
     def _(images, parameters, policy, form):
-        if images.is_contiguous() or images.is_contiguous(memory_format=torch.channels_last):
-            return torch.empty_like(images)
-        return torch.empty_like(images, memory_format=torch.contiguous_format)
+        _layout.check_device(images, parameters)
+        return _layout.empty_like_images(images)
 
 
 if _library.loaded():

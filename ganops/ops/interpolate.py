@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops import _checks, _library
-from ganops.ops._function import apply, over
-from ganops.reference.interpolate import accumulate_dtype, prepare
+from ganops import _library
+from ganops._common.dtypes import accumulate_dtype, promoted
+from ganops._common.interpolate import prepare
+from ganops.ops import _layout
+from ganops.ops._function import apply, autograd_op
 from ganops.reference.interpolate import interpolate as reference_interpolate
 
 
@@ -25,23 +27,44 @@ def interpolate(
         real: Real samples (N, …); float16, bfloat16, float32 or float64.
         fake: Generated samples, the same shape, dtype and device. Under ``torch.autocast`` the dtypes may differ: the
             result has the wider one.
-        weight: One weight per sample, shape (N,) or (N, 1, …), any floating dtype. ``None`` draws U[0, 1).
+        weight: One weight per sample, shape (N,), (N, 1) or (N, 1, …), any floating dtype. ``None`` draws U[0, 1).
         generator: The random generator to draw with; excludes ``weight``.
 
     Returns:
         A tensor like ``real``. Differentiable to any order in all three tensors.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
-    real, fake = _checks.promoted(real, fake)
+    real, fake = promoted(real, fake)
     weight = prepare(real, fake, weight, generator)
-    if not _library.serves("interpolate", real):
+    if not _library.has_kernel("interpolate", real, fake, weight):
         return reference_interpolate(real, fake, weight)
     return apply(_Interpolate, real, fake, weight.contiguous())
 
 
-@over(_library.operator("interpolate"))
+def _by_sample(values: Tensor, like: Tensor) -> Tensor:
+    """One value per sample, to be multiplied with samples like these."""
+    return values.view(-1, *(1 for _ in like.shape[1:]))
+
+
+def _parts(grad: Tensor, weight: Tensor, real: bool, fake: bool) -> tuple[Tensor, Tensor]:
+    """The operator ``interpolate_backward`` in PyTorch's own operations."""
+    weight = _by_sample(weight, grad)
+    nothing = grad.new_zeros(0)
+    return (
+        (weight * grad).to(grad.dtype) if real else nothing,
+        ((1 - weight) * grad).to(grad.dtype) if fake else nothing,
+    )
+
+
+def _along(grad: Tensor, real: Tensor, fake: Tensor) -> Tensor:
+    """The operator ``interpolate_weight_backward`` in PyTorch's own operations."""
+    product = grad * (real - fake)
+    return product.reshape(len(grad), -1).sum(1, dtype=accumulate_dtype(grad.dtype))
+
+
+@autograd_op(_library.operator("interpolate"), reference_interpolate)
 class _Interpolate(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -61,7 +84,7 @@ class _Interpolate(Function):
         return grad_real if needs_real else None, grad_fake if needs_fake else None, grad_weight
 
 
-@over(_library.operator("interpolate_backward"))
+@autograd_op(_library.operator("interpolate_backward"), _parts)
 class _InterpolateBackward(Function):
     """(weight·grad, (1 − weight)·grad): the adjoint of interpolation, which is therefore its own backward."""
 
@@ -81,7 +104,7 @@ class _InterpolateBackward(Function):
         return grad_grad, grad_weight, None, None
 
 
-@over(_library.operator("interpolate_weight_backward"))
+@autograd_op(_library.operator("interpolate_weight_backward"), _along)
 class _WeightBackward(Function):
     """Σ grad·(real − fake) per sample."""
 
@@ -92,7 +115,7 @@ class _WeightBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, real, fake = ctx.saved_tensors
-        tangent = tangent.view(-1, *(1 for _ in grad.shape[1:]))
+        tangent = _by_sample(tangent, grad)
         scaled = tangent * grad
         return (tangent * (real - fake)).to(grad.dtype), scaled.to(grad.dtype), -scaled.to(grad.dtype)
 
@@ -103,26 +126,18 @@ def _register_fakes() -> None:
 
     @fake_of("ganops::interpolate")
     def _(real, fake, weight):
-        return empty_by_sample(real)
+        _layout.check_device(real, fake, weight)
+        return _layout.empty_like_samples(real)
 
     @fake_of("ganops::interpolate_backward")
     def _(grad, weight, real, fake):
-        nothing = grad.new_empty(0)
-        return empty_by_sample(grad) if real else nothing, empty_by_sample(grad) if fake else nothing.clone()
+        _layout.check_device(grad, weight)
+        return tuple(_layout.empty_like_samples(grad) if wanted else grad.new_empty(0) for wanted in (real, fake))
 
     @fake_of("ganops::interpolate_weight_backward")
     def _(grad, real, fake):
+        _layout.check_device(grad, real, fake)
         return grad.new_empty(grad.shape[0], dtype=accumulate_dtype(grad.dtype))
-
-
-def empty_by_sample(like: Tensor) -> Tensor:
-    """What the kernels allocate for a result like ``like``: its layout if each sample is one stretch of memory."""
-    dense = torch.empty_like(like)
-    samples = like.shape[0]
-    outermost = samples <= 1 or like.numel() == 0 or like.stride(0) == like.numel() // samples
-    if dense.stride() == like.stride() and outermost:
-        return dense
-    return torch.empty_like(like, memory_format=torch.contiguous_format)
 
 
 if _library.loaded():

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops.ops._function import apply, differentiable, over
-from ganops.reference.minibatch_discrimination import check
+from ganops._common.dtypes import accumulate_dtype
+from ganops._common.minibatch_discrimination import check
+from ganops.ops import _layout
+from ganops.ops._function import apply, autograd_op, needs_formula
 from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
 _double_backward_op = _library.operator("minibatch_discrimination_double_backward")
@@ -32,7 +34,7 @@ def minibatch_discrimination(x: Tensor, weight: Tensor) -> Tensor:
         where |·| has the slope 0 at 0. The memory is that of M, N·B·C numbers, in every derivative too.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
     x, weight = check(x, weight)
     # Samples innermost: what the kernels want, and the faster product and gradients.
@@ -42,7 +44,7 @@ def minibatch_discrimination(x: Tensor, weight: Tensor) -> Tensor:
 
 def closeness(m: Tensor) -> Tensor:
     """Σ_{j≠i} exp(−‖m_bi − m_bj‖₁): (B, C, N) to (N, B)."""
-    if not _library.serves("minibatch_discrimination", m):
+    if not _library.has_kernel("minibatch_discrimination", m):
         return reference_closeness(m.permute(2, 0, 1))
     return apply(_Closeness, m, None)
 
@@ -67,7 +69,32 @@ def _slopes_of_tangents(grad: Tensor, m: Tensor, tangents: Tensor, count: int) -
     return torch.stack([apply(_Slope, grad, m, _others(tangents, place)) for place in range(count)])
 
 
-@over(_library.operator("minibatch_discrimination"))
+def _pairs(m: Tensor, tangents: Tensor | None) -> tuple[Tensor, Tensor]:
+    """k·Π, 0 at i = j, and sign(m_j − m_i): (B, N, N) and (B, C, N, N), in the accumulation dtype."""
+    m = m.to(accumulate_dtype(m.dtype))
+    difference = m[:, :, None] - m[:, :, :, None]
+    itself = torch.eye(m.shape[2], dtype=torch.bool, device=m.device)
+    product = torch.exp(-difference.abs().sum(1).masked_fill(itself, torch.inf))
+    sign = difference.sign()
+    for t in () if tangents is None else tangents.to(m.dtype).unbind(0):
+        product = product * (sign * (t[:, :, :, None] - t[:, :, None])).sum(1)
+    return product, sign
+
+
+def _closeness_formula(m: Tensor, tangents: Tensor | None) -> Tensor:
+    """The operator ``minibatch_discrimination`` in PyTorch's own operations."""
+    return _pairs(m, tangents)[0].sum(2).t().to(m.dtype)
+
+
+def _slope_formula(grad: Tensor, m: Tensor, tangents: Tensor | None) -> Tensor:
+    """The operator ``minibatch_discrimination_backward`` in PyTorch's own operations."""
+    product, sign = _pairs(m, tangents)
+    g = grad.t().to(product.dtype)
+    both = (g[:, :, None] + g[:, None]) * product
+    return (both[:, None] * sign).sum(3).to(m.dtype)
+
+
+@autograd_op(_library.operator("minibatch_discrimination"), _closeness_formula)
 class _Closeness(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -83,7 +110,7 @@ class _Closeness(Function):
         )
 
 
-@over(_library.operator("minibatch_discrimination_backward"))
+@autograd_op(_library.operator("minibatch_discrimination_backward"), _slope_formula)
 class _Slope(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -95,7 +122,7 @@ class _Slope(Function):
         needs_grad, needs_m, needs_tangents = ctx.needs_input_grad
         along = tangent[None] if tangents is None else torch.cat([tangents, tangent[None]])
         grad_grad = grad_m = None
-        if needs_grad and needs_m and not differentiable():
+        if needs_grad and needs_m and not needs_formula():
             grad_grad, grad_m = _double_backward_op(grad, m, along)
         else:
             grad_grad = apply(_Closeness, m, along) if needs_grad else None
@@ -112,14 +139,17 @@ def _register_fakes() -> None:
 
     @fake_of("ganops::minibatch_discrimination")
     def _(m, tangents=None):
+        _layout.check_device(m, tangents)
         return closeness(m)
 
     @fake_of("ganops::minibatch_discrimination_backward")
     def _(grad, m, tangents=None):
+        _layout.check_device(m, grad, tangents)
         return m.new_empty(m.shape)
 
     @fake_of("ganops::minibatch_discrimination_double_backward")
     def _(grad, m, tangents):
+        _layout.check_device(m, grad, tangents)
         return closeness(m), m.new_empty(m.shape)
 
 

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops.ops._function import apply, differentiable, over
-from ganops.reference.interpolate import accumulate_dtype
-from ganops.reference.minibatch_stddev import EPS, check
+from ganops._common.dtypes import accumulate_dtype
+from ganops._common.minibatch_stddev import EPS, check
+from ganops.ops import _layout
+from ganops.ops._function import apply, autograd_op, needs_formula
 from ganops.reference.minibatch_stddev import minibatch_stddev as reference_minibatch_stddev
 
 _double_backward_op = _library.operator("minibatch_stddev_double_backward")
@@ -34,15 +35,55 @@ def minibatch_stddev(x: Tensor, group_size: int = 4) -> Tensor:
         those of ``x`` are. Sums are in float32 for half precision. Differentiable to any order.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
     group = check(x, group_size)
-    if not _library.serves("minibatch_stddev", x):
+    if not _library.has_kernel("minibatch_stddev", x):
         return reference_minibatch_stddev(x, group_size)
     return apply(_Stddev, x, group)
 
 
-@over(_library.operator("minibatch_stddev"))
+# With c = x − mean x, σ = √(mean c² + ε) over a group and d the mean of σ over S features, the backward of a gradient
+# with the part G at x and the sum h at d is G + h·c/(group·S·σ). In direction t, with τ = t − mean t, its derivatives
+# are (t, mean σ') with respect to the gradient, σ' = mean(c·t)/σ, and h·(τ − c·σ'/σ)/(group·S·σ) with respect to x.
+
+
+def _groups(x: Tensor, group: int) -> Tensor:
+    """(group, N / group, S) in the accumulation dtype."""
+    return x.to(accumulate_dtype(x.dtype)).reshape(group, len(x) // group, x.numel() // len(x))
+
+
+def _centred(features: Tensor) -> tuple[Tensor, Tensor]:
+    """c and σ."""
+    features = features - features[:1].detach()
+    c = features - features.mean(0)
+    return c, (c.square().mean(0) + EPS).sqrt()
+
+
+def _first_order(grad: Tensor, x: Tensor, group: int) -> Tensor:
+    """The fused backward in PyTorch's own operations."""
+    if x.numel() == 0:
+        return torch.zeros_like(x)
+    c, deviation = _centred(_groups(x, group))
+    h = grad[:, -1:].to(c.dtype).reshape(group, c.shape[1], -1).sum((0, 2))[:, None]
+    slope = h * c / (group * c.shape[2] * deviation)
+    return (grad[:, :-1].to(c.dtype) + slope.reshape(x.shape)).to(x.dtype)
+
+
+def _second_order(tangent: Tensor, grad: Tensor, x: Tensor, group: int) -> tuple[Tensor, Tensor]:
+    """The fused double backward in PyTorch's own operations."""
+    if x.numel() == 0:
+        return torch.cat([tangent, tangent.new_zeros(len(x), 1, *x.shape[2:])], dim=1), torch.zeros_like(x)
+    (c, deviation), t = _centred(_groups(x, group)), _groups(tangent, group)
+    h = grad[:, -1:].to(c.dtype).reshape(group, c.shape[1], -1).sum((0, 2))[:, None]
+    along = (c * t).mean(0) / deviation
+    curvature = h * (t - t.mean(0) - c * (along / deviation)) / (group * c.shape[2] * deviation)
+    column = along.mean(1).repeat(group).reshape(len(x), 1, *(1 for _ in x.shape[2:])).expand(len(x), 1, *x.shape[2:])
+    grad_out = torch.cat([tangent, column.to(tangent.dtype)], dim=1)
+    return grad_out, curvature.reshape(x.shape).to(x.dtype)
+
+
+@autograd_op(_library.operator("minibatch_stddev"))
 class _Stddev(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -55,7 +96,7 @@ class _Stddev(Function):
         return apply(_StddevBackward, grad, x, ctx.group), None
 
 
-@over(_library.operator("minibatch_stddev_backward"))
+@autograd_op(_library.operator("minibatch_stddev_backward"), _first_order)
 class _StddevBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -65,53 +106,27 @@ class _StddevBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, x = ctx.saved_tensors
-        second = _second_order if differentiable() else _double_backward_op
+        second = _second_order if needs_formula() else _double_backward_op
         return *second(tangent, grad, x, ctx.group), None
-
-
-def _second_order(tangent: Tensor, grad: Tensor, x: Tensor, group: int) -> tuple[Tensor, Tensor]:
-    """What the fused double backward computes, in operations that autograd differentiates again.
-
-    With c = x − mean x, σ = √(mean c² + ε) over a group and d the mean of σ over S features, the backward of a gradient
-    with the part G at x and the sum h at d is G + h·c/(group·S·σ). In direction t, with τ = t − mean t, its derivatives
-    are (t, mean σ') with respect to the gradient, σ' = mean(c·t)/σ, and h·(τ − c·σ'/σ)/(group·S·σ) with respect to x.
-    """
-    if x.numel() == 0:
-        return torch.cat([tangent, tangent.new_zeros(len(x), 1, *x.shape[2:])], dim=1), torch.zeros_like(x)
-    wide, count, size = accumulate_dtype(x.dtype), len(x) // group, x.numel() // len(x)
-    features, t = (v.to(wide).reshape(group, count, size) for v in (x, tangent))
-    h = grad[:, -1].to(wide).reshape(group, count, -1).sum((0, 2))[:, None]
-    c, shifted = (v - v.mean(0) for v in (features - features[:1].detach(), t))
-    deviation = (c.square().mean(0) + EPS).sqrt()
-    along = (c * t).mean(0) / deviation
-    curvature = h * (shifted - c * (along / deviation)) / (group * size * deviation)
-    column = along.mean(1).repeat(group).reshape(len(x), 1, *(1 for _ in x.shape[2:])).expand(len(x), 1, *x.shape[2:])
-    grad_out = torch.cat([tangent, column.to(tangent.dtype)], dim=1)
-    return grad_out, curvature.reshape(x.shape).to(x.dtype)
 
 
 def _register_fakes() -> None:
     """Shapes without data, for torch.compile and meta tensors."""
     fake_of = torch.library.register_fake
 
-    def like(x, channels):
-        layout = torch.contiguous_format
-        by_dimension = {4: torch.channels_last, 5: torch.channels_last_3d}
-        if x.dim() in by_dimension and not x.is_contiguous() and x.is_contiguous(memory_format=by_dimension[x.dim()]):
-            layout = by_dimension[x.dim()]
-        return torch.empty((x.shape[0], channels, *x.shape[2:]), dtype=x.dtype, device=x.device, memory_format=layout)
-
     @fake_of("ganops::minibatch_stddev")
     def _(x, group):
-        return like(x, x.shape[1] + 1)
+        return _layout.empty_with_channels(x, x.shape[1] + 1)
 
     @fake_of("ganops::minibatch_stddev_backward")
     def _(grad, x, group):
-        return like(x, x.shape[1])
+        _layout.check_device(x, grad)
+        return _layout.empty_with_channels(x, x.shape[1])
 
     @fake_of("ganops::minibatch_stddev_double_backward")
     def _(tangent, grad, x, group):
-        return like(x, x.shape[1] + 1), like(x, x.shape[1])
+        _layout.check_device(x, tangent, grad)
+        return _layout.empty_with_channels(x, x.shape[1] + 1), _layout.empty_with_channels(x, x.shape[1])
 
 
 if _library.loaded():

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from ganops import _library
+from ganops._common.optimizers import Clipping, Lists
 from ganops._library import BACKEND
+from ganops.ops import _layout
+from ganops.ops._lists import of_dtype, of_one_kind
 from ganops.reference import optimizers as reference
-from ganops.reference.optimizers import Clipping, Lists
 
 __all__ = ["Adam", "RMSprop"]
-
-_PLAIN = {Tensor, Parameter}
 
 _adam_op = _library.operator("adam_")
 _rmsprop_op = _library.operator("rmsprop_")
 
 
 class _Fused(Clipping):
-    """The step through an operator, which checks all that it is given before it writes."""
+    """The step through an operator, which checks all tensors before it writes to any."""
 
     # A GradScaler then hands over its scale and what it found, and never waits for the device.
     _step_supports_amp_scaling = True
@@ -30,8 +30,13 @@ class _Fused(Clipping):
     def _update(self, group: dict[str, Any], lists: Lists, complex_weights: bool) -> None:
         if complex_weights or not self._for_kernels(group):
             super()._update(group, lists, complex_weights)
-        elif not self._at_once(group, lists):
-            self._by_kinds(group, lists)
+            return
+        ordinary = _for_one_call(lists)
+        for part in [lists] if ordinary else _by_kind(lists):
+            if _library.has_kernel(self._function, part[0][0]) and (ordinary or _for_one_call(part)):
+                self._run(group, part)
+            else:
+                super()._update(group, part, False)
 
     def _for_kernels(self, group: dict[str, Any]) -> bool:
         """Whether the kernels know these settings. The compiler fuses the reference."""
@@ -41,37 +46,6 @@ class _Fused(Clipping):
             return False  # torch says what it has against that
         numbers = (group["weight_decay"], *group.get("betas", ()))
         return not any(isinstance(number, Tensor) for number in numbers)
-
-    def _at_once(self, group: dict[str, Any], lists: Lists) -> bool:
-        """The usual group: plain weights of one dtype and device. To find that out here would take longer."""
-        if not _library.loaded() or not _PLAIN.issuperset(map(type, lists[0])):
-            return False
-        try:
-            self._run(group, lists)
-        except RuntimeError:
-            return False
-        return True
-
-    def _by_kinds(self, group: dict[str, Any], lists: Lists) -> None:
-        """One call for each dtype and device, and the reference for what the kernels do not take."""
-        kinds: dict[Any, list[int]] = {}
-        following = _sharing_storage(lists[0])
-        for place, weight in enumerate(lists[0]):
-            served = _library.serves(self._function, weight) and place not in following
-            alike = all(
-                type(x) in _PLAIN and x.dtype == weight.dtype and x.device == weight.device and x.shape == weight.shape
-                for x in (weight, *(tensors[place] for tensors in lists[1:-1] if tensors))
-            )
-            step = lists[-1][place]
-            float_step = step.dtype == torch.float32 or (step.is_cpu and step.dtype == torch.float64)
-            kind = (weight.dtype, weight.device, step.device) if served and alike and float_step else None
-            kinds.setdefault(kind, []).append(place)
-        for kind, places in kinds.items():
-            part = tuple([tensors[place] for place in places] if tensors else [] for tensors in lists)
-            if kind is None:
-                super()._update(group, part, False)
-            else:
-                self._run(group, part)
 
     def _run(self, group: dict[str, Any], lists: Lists) -> None:
         weights, gradients, steps = lists[0], lists[1], lists[-1]
@@ -101,13 +75,23 @@ class _Fused(Clipping):
         raise NotImplementedError
 
 
-def _sharing_storage(weights: list[Tensor]) -> set[int]:
-    """Places of weights that are views of one storage, and may overlap: their steps follow each other."""
-    seen: dict[int, list[int]] = {}
-    for place, weight in enumerate(weights):
-        storage = 0 if type(weight) not in _PLAIN else weight.untyped_storage().data_ptr()
-        seen.setdefault(storage, []).append(place)
-    return {place for places in seen.values() if len(places) > 1 for place in places}
+def _for_one_call(lists: Lists) -> bool:
+    """Whether one call of an operator takes these weights, gradients, states and numbers of steps."""
+    weights, *others, steps = lists
+    dtype = steps[0].dtype
+    counted = dtype == torch.float32 or (steps[0].is_cpu and dtype == torch.float64)
+    # Gradients and states are where their weights are, or the operator raises an error.
+    alike = of_one_kind(weights) and of_dtype(weights[0].dtype, chain.from_iterable(others))
+    return counted and alike and of_one_kind(steps)
+
+
+def _by_kind(lists: Lists) -> list[Lists]:
+    """The lists in parts: weights whose gradients, states and steps have the same types, dtypes and devices."""
+    found: dict[Any, list[int]] = {}
+    for place in range(len(lists[0])):
+        of_weight = (tensors[place] for tensors in lists if tensors)
+        found.setdefault(tuple((type(x), x.dtype, x.device) for x in of_weight), []).append(place)
+    return [tuple([x[i] for i in places] if x else [] for x in lists) for places in found.values()]
 
 
 class RMSprop(_Fused, reference.RMSprop):
@@ -140,7 +124,7 @@ class RMSprop(_Fused, reference.RMSprop):
             gradient are left alone.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
 
     def _kernel(self, group: dict[str, Any], lists: Lists) -> tuple[Any, Lists, tuple[float, ...]]:
@@ -168,7 +152,7 @@ class Adam(_Fused, reference.Adam):
         maximize, capturable, differentiable, clip: As for :class:`RMSprop`.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
 
     def _kernel(self, group: dict[str, Any], lists: Lists) -> tuple[Any, Lists, tuple[float, ...]]:
@@ -178,9 +162,6 @@ class Adam(_Fused, reference.Adam):
 if _library.loaded():
 
     @torch.library.register_fake("ganops::adam_")
-    def _(weights, *rest):
-        return None
-
     @torch.library.register_fake("ganops::rmsprop_")
-    def _(weights, *rest):
-        return None
+    def _(weights, gradients, state_1, state_2, state_3, *rest):
+        _layout.check_device(*chain(weights, gradients, state_1, state_2, state_3))

@@ -22,6 +22,6 @@ def pack(x: Tensor, degree: int) -> Tensor:
         any order.
 
     Raises:
-        ValueError, TypeError: Naming the argument, what came and what is wanted.
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
     return reference_pack(x, degree)

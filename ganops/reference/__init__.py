@@ -1,24 +1,41 @@
 """Every op in plain PyTorch, under the same name and signature: the tests' oracle and the fallback at run time."""
 
+from ganops._common.upfirdn import setup_filter
+from ganops.penalties import Penalties
 from ganops.reference import optimizers
 from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
 from ganops.reference.clip_weights import clip_weights_
 from ganops.reference.diff_augment import diff_augment
-from ganops.reference.gradient_penalty import gradient_norm_penalty, gradient_penalty
+from ganops.reference.feature_matching import feature_matching_loss
+from ganops.reference.gradient_penalty import gradient_norm_penalty
 from ganops.reference.interpolate import interpolate
 from ganops.reference.minibatch_discrimination import minibatch_discrimination
 from ganops.reference.minibatch_stddev import minibatch_stddev
 from ganops.reference.pack import pack
-from ganops.reference.penalties import dragan_penalty, lp_penalty, r1_penalty, r2_penalty
+from ganops.reference.upfirdn import downsample2d, filter2d, upfirdn1d, upfirdn2d, upsample2d
+
+_penalties = Penalties(interpolate, gradient_norm_penalty)
+approximate_r1_penalty = _penalties.approximate_r1_penalty
+dragan_penalty = _penalties.dragan_penalty
+gradient_penalty = _penalties.gradient_penalty
+input_gradient_penalty = _penalties.input_gradient_penalty
+lp_penalty = _penalties.lp_penalty
+r1_penalty = _penalties.r1_penalty
+r2_penalty = _penalties.r2_penalty
 
 __all__ = [
+    "approximate_r1_penalty",
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
+    "downsample2d",
     "dragan_penalty",
+    "feature_matching_loss",
+    "filter2d",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
+    "input_gradient_penalty",
     "interpolate",
     "lp_penalty",
     "minibatch_discrimination",
@@ -27,4 +44,8 @@ __all__ = [
     "pack",
     "r1_penalty",
     "r2_penalty",
+    "setup_filter",
+    "upfirdn1d",
+    "upfirdn2d",
+    "upsample2d",
 ]

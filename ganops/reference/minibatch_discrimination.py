@@ -16,25 +16,11 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ganops import _checks
+from ganops._common.dtypes import accumulate_dtype
+from ganops._common.minibatch_discrimination import check
 from ganops._transforms import dual_level, is_compiling
-from ganops.reference.interpolate import accumulate_dtype
 
 _SLICE = 1 << 22  # elements of a slice of the differences: within a last-level cache
-
-
-def check(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Checks the arguments of ``minibatch_discrimination``, and returns them in one dtype."""
-    _checks.tensor("minibatch_discrimination", "x", x)
-    _checks.tensor("minibatch_discrimination", "weight", weight)
-    x, weight = _checks.promoted(x, weight)
-    _checks.same_kind("minibatch_discrimination", "x", x, "weight", weight)
-    if x.dim() != 2 or weight.dim() != 3 or x.shape[1] != weight.shape[0]:
-        raise ValueError(
-            f"minibatch_discrimination: x must be (N, A) and weight (A, B, C) with the same A, got {tuple(x.shape)} "
-            f"and {tuple(weight.shape)}"
-        )
-    return x, weight
 
 
 def _rows(m: Tensor) -> list[slice]:

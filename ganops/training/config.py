@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import torch
 
-from ganops import _checks
-from ganops.reference.diff_augment import POLICIES
+from ganops._common import checks
+from ganops._common.diff_augment import POLICIES
 from ganops.training import combinations
 from ganops.training.kinds import LOSSES
 from ganops.training.penalties import PENALTIES
@@ -141,12 +141,12 @@ class TrainingConfig:
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         _require(self, "lr_decay", 0 <= self.lr_decay <= 1, "in [0, 1]")
         _require(self, "seed", self.seed < 2**63 - 1, "below 2^63 - 1")
-        _checks.choice("train", "loss", self.loss, LOSSES)
-        _checks.choice("train", "optimizer", self.optimizer, get_args(Optimizer))
-        _checks.choice("train", "amp", self.amp, get_args(Amp))
-        _checks.choice("train", "penalty_kind", self.penalty_kind, PENALTIES)
+        checks.choice("train", "loss", self.loss, LOSSES)
+        checks.choice("train", "optimizer", self.optimizer, get_args(Optimizer))
+        checks.choice("train", "amp", self.amp, get_args(Amp))
+        checks.choice("train", "penalty_kind", self.penalty_kind, PENALTIES)
         for policy in filter(None, (part.strip() for part in self.augment.split(","))):
-            _checks.choice("train", "augment", policy, POLICIES)
+            checks.choice("train", "augment", policy, POLICIES)
         combinations.check(self)
 
     def torch_device(self) -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganops.reference.adversarial_loss import KINDS
+from ganops._common.loss_kinds import KINDS
 
 __all__ = ["LOSSES", "descends_game_value", "is_paired", "undecided_logit"]
 
@@ -17,11 +17,9 @@ def is_paired(loss: str) -> bool:
 
 def descends_game_value(loss: str) -> bool:
     """Whether the generator descends the value that the discriminator ascends, real half included."""
-    return loss == "minimax"
+    return KINDS[loss].saturating
 
 
 def undecided_logit(loss: str) -> float | None:
     """The logit of a discriminator that cannot tell real from fake; None if the loss fixes no such number."""
-    if is_paired(loss) or loss == "wasserstein":
-        return None
-    return 0.5 if loss == "least_squares" else 0.0
+    return KINDS[loss].zero

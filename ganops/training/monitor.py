@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 import ganops
-from ganops import _checks
+from ganops._common import checks
+from ganops._common.loss_kinds import KINDS
 from ganops.training.kinds import is_paired
 
 if TYPE_CHECKING:
@@ -79,10 +80,10 @@ class CollapseMonitor:
     """
 
     def __init__(self, *, samples: int = 256, patience: int = 3, warmup: float = 0.2, quiet_steps: int = 300) -> None:
-        _checks.number("CollapseMonitor", "samples", samples, minimum=2)
-        _checks.number("CollapseMonitor", "patience", patience, minimum=1)
-        _checks.number("CollapseMonitor", "warmup", warmup, minimum=0)
-        _checks.number("CollapseMonitor", "quiet_steps", quiet_steps, minimum=0)
+        checks.number("CollapseMonitor", "samples", samples, minimum=2)
+        checks.number("CollapseMonitor", "patience", patience, minimum=1)
+        checks.number("CollapseMonitor", "warmup", warmup, minimum=0)
+        checks.number("CollapseMonitor", "quiet_steps", quiet_steps, minimum=0)
         self.samples = samples
         self.patience = patience
         self.warmup = warmup
@@ -269,7 +270,7 @@ def _diagnose(row: dict[str, float], loss: str) -> tuple[str, str] | None:
             f"D takes every fake for real, and {row['generator_slope']:.1e} of the generator's gradient is left: D "
             "lags behind; raise --discriminator-lr or --n-critic, or lower --generator-lr",
         )
-    if loss != "wasserstein" and apart and row["discriminator_slope"] < _SLOPE:
+    if not KINDS[loss].linear and apart and row["discriminator_slope"] < _SLOPE:
         return (
             "discriminator wins",
             f"it tells all fakes from real samples (gap {row['gap']:.3g} logits) and learns nothing more; lower "

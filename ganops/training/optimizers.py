@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import ganops
-from ganops.reference.clip_weights import collect
+from ganops._common.clip_weights import collect
 from ganops.training.config import TrainingConfig
 
 __all__ = ["clipped_parameters", "clips", "discriminator_optimizer", "generator_optimizer", "set_learning_rates"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.data import file_name
 from ganops.training.checkpoint import load_checkpoint
 from ganops.training.recipes import RECIPES, default_settings
@@ -181,7 +181,7 @@ def parse_train(arguments: Sequence[str]) -> TrainOptions:
     if not named and not helping:
         raise ValueError(f"train: RECIPE is missing; choose one of {', '.join(sorted(RECIPES))}")
     recipe = named[0] if named else "hinge"
-    _checks.choice("train", "recipe", recipe, RECIPES)
+    checks.choice("train", "recipe", recipe, RECIPES)
     data = _value(arguments, "data") or RECIPES[recipe].data
     if "--resume" in arguments and not helping:
         saved = load_checkpoint(_value(arguments, "out") or _default_folder(recipe, data))["config"]

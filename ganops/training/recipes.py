@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.data import Kind, base_name, source
 from ganops.training.run import RunConfig
 
@@ -261,7 +261,7 @@ RECIPES: dict[str, Recipe] = {
 
 def default_settings(recipe: str, data: str | None = None, **changes: Any) -> dict[str, Any]:
     """The default settings of `recipe` on `data`, given the `changes` to them; not checked."""
-    _checks.choice("train", "recipe", recipe, RECIPES)
+    checks.choice("train", "recipe", recipe, RECIPES)
     chosen = RECIPES[recipe]
     data = chosen.data if data is None else data
     kind = source(data).kind

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganops import _checks, data, models
+from ganops import data, models
+from ganops._common import checks
 from ganops._memory import MemoryBudget, available_memory, format_bytes
 from ganops.models import Norm, Upsampling
 from ganops.training import combinations, evaluation, schema
@@ -63,10 +64,10 @@ class RunConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         data.source(self.data)
-        _checks.choice("train", "model", self.model, models.MODELS)
-        _checks.choice("train", "generator_norm", self.generator_norm, models.NORMS)
-        _checks.choice("train", "discriminator_norm", self.discriminator_norm, models.NORMS)
-        _checks.choice("train", "upsample", self.upsample, models.UPSAMPLINGS)
+        checks.choice("train", "model", self.model, models.MODELS)
+        checks.choice("train", "generator_norm", self.generator_norm, models.NORMS)
+        checks.choice("train", "discriminator_norm", self.discriminator_norm, models.NORMS)
+        checks.choice("train", "upsample", self.upsample, models.UPSAMPLINGS)
         if not self.lipschitz > 0:
             raise ValueError(f"lipschitz must be above 0, got {self.lipschitz!r}")
         combinations.check_model(self)

@@ -77,3 +77,10 @@ def test_systems_puts_finished_runs_in_the_order_of_the_recipes(script, tmp_path
     assert "**ring8**" in output
     assert "stopped: interrupted" in error
     assert "missing: No such file" in error
+
+
+def test_generator_step_saves_work_and_no_bit(script):
+    rows = runpy.run_path(script("generator_step"))["measure"](width=1 / 16, batch=1, samples=2048, rounds=1)
+    assert all(row["equal"] for row in rows)
+    written, without_graph, frozen, matched = (row["flops"] for row in rows)
+    assert written > without_graph > frozen == matched

@@ -6,6 +6,8 @@ table, on sizes that take reductions over many blocks.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 
 import ganops
+from ganops import _library
 from ops.conformance.evaluate import derivatives, outputs, random_like, second_derivatives
 from ops.conformance.table import REPRESENTATIVE, Case, inputs_of
 
@@ -163,7 +166,7 @@ def _steps() -> dict[str, tuple[Callable[[], list[Tensor]], Callable[..., Tensor
             lambda r, f, w: ganops.interpolate(r, f, w),
             (1, 1),
         ),
-        "gradient_norm_penalty": (lambda: tensors(batch), lambda g: ganops.gradient_norm_penalty(g), (2, 1)),
+        "gradient_norm_penalty": (lambda: tensors(batch), lambda g: ganops.gradient_norm_penalty(g), (1, 1)),
     }
 
 
@@ -186,6 +189,61 @@ def test_clipping_is_one_launch() -> None:
     weights = [torch.randn(1000, device="cuda") for _ in range(300)]
     assert len(launches(lambda: ganops.clip_weights_(weights, 0.1))) == 1
     assert all(w.abs().max() <= 0.1 for w in weights)
+
+
+@pytest.fixture
+def no_memory_left() -> Iterator[Callable[[], None]]:
+    """Given to a test: from its call on, torch's allocator gets nothing more from the card."""
+
+    def limit() -> None:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(torch.cuda.memory_reserved() / total)
+
+    yield limit
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_out_of_memory(no_memory_left: Callable[[], None], strided: bool) -> None:
+    """Forward, backward and double backward of what has a result as large as its input raise torch's own error."""
+    size = 64 << 20
+    x = torch.randn(4, 2 * size, device="cuda")[:, ::2] if strided else torch.randn(4, size, device="cuda")
+    weight, one = torch.rand(4, device="cuda"), torch.ones((), device="cuda")
+    norm = x.norm(dim=1)
+    calls = {
+        "interpolate": (x, x, weight),
+        "interpolate_backward": (x, weight, True, True),
+        "gradient_norm_penalty_backward": (one, x, norm, 1.0, False, 0),
+        "gradient_norm_penalty_double_backward": (x, one, x, norm, 1.0, False, 0),
+    }
+    no_memory_left()
+    for name, arguments in calls.items():
+        with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+            _library.operator(name)(*arguments)
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        ganops.generator_loss(x, reduction="none")
+
+
+# A process that uses the second device alone.
+ON_THE_SECOND = """
+import torch, ganops
+torch.cuda.set_device(1)
+x = torch.randn(64, 1000, device="cuda:1", requires_grad=True)
+ganops.interpolate(x, x.detach()).sum().backward()
+ganops.gradient_norm_penalty(x).backward()
+torch.cuda.synchronize(1)
+import ctypes
+active, flags = ctypes.c_int(), ctypes.c_uint()
+assert ctypes.CDLL("libcuda.so.1").cuDevicePrimaryCtxGetState(0, ctypes.byref(flags), ctypes.byref(active)) == 0
+assert not active.value, "a context on the first device"
+"""
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device")
+def test_no_context_on_a_device_that_is_not_used() -> None:
+    subprocess.run([sys.executable, "-c", ON_THE_SECOND], check=True)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device")

@@ -1,9 +1,10 @@
-"""What the CUDA compiler can say without a card: every kernel compiles without a warning, and none spills.
+"""What the CUDA compiler can say without a card: every kernel compiles without a warning, none spills, and those that
+move memory keep enough of it in flight.
 
 Of the architectures that the library here was built for, the build's own logs are read; without a build that is up to
 date the compiler is asked for one architecture of each generation. GANOPS_STATIC_ARCHITECTURES ("90" or "75;86") names
 others, whose reports are kept in build/static and made anew when a source changes. GANOPS_UPDATE_DOCS=1 takes all seven
-and writes the table of docs/proof.md.
+and writes the tables of docs/proof.md. Machine code is read for sm_90 (sass.py).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+import sass
 import tables
 
 ROOT = Path(__file__).parents[2]
@@ -61,8 +63,14 @@ def architectures() -> list[str]:
     return [name for name in names if f"compute_{name}" in known]
 
 
+def release() -> str:
+    """The compiler's."""
+    version = subprocess.run([NVCC, "--version"], capture_output=True, text=True, check=True).stdout
+    return re.search(r"release (\S+),", version)[1]
+
+
 def compiled(stem: str, architecture: str, what: str) -> str:
-    """The PTX of one file (`what` is "ptx"), or what ptxas says of it ("cubin")."""
+    """Of one file the PTX (`what` is "ptx"), what ptxas says of it ("cubin"), or its machine code ("sass")."""
     folders = [ROOT / "csrc" / name for name in ("cuda", "math", "kernels")]
     inputs = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix != ".cu"]
     inputs.append(ROOT / "csrc" / "cuda" / f"{stem}.cu")
@@ -73,10 +81,13 @@ def compiled(stem: str, architecture: str, what: str) -> str:
         # The device's half alone: the host's is compiled where the library is.
         command = [NVCC, "-std=c++20", "-O3", f"-arch=sm_{architecture}", "-Werror=all-warnings", "-Xptxas=-v"]
         output = kept.with_suffix(f".{os.getpid()}")
-        done = subprocess.run([*command, f"-{what}", inputs[-1], "-o", output], capture_output=True, text=True)
+        form = "ptx" if what == "ptx" else "cubin"
+        done = subprocess.run([*command, f"-{form}", inputs[-1], "-o", output], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         if what == "cubin":
             output.write_text(done.stderr)
+        if what == "sass":
+            output.write_text(sass.disassemble(output))
         output.replace(kept)
     return kept.read_text()
 
@@ -103,6 +114,21 @@ def ptx() -> dict[str, str]:
     return {stem: text for (stem, _), text in found.items()}
 
 
+@pytest.fixture(scope="module")
+def machine_code() -> dict[str, dict[str, sass.Kernel]]:
+    """{stem: {mangled name: kernel}} for sm_90."""
+    if sass.tools() is None:
+        pytest.skip("no cuobjdump: pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm")
+
+    def text(stem: str, architecture: str) -> str:
+        if architecture in built(stem):
+            return sass.disassemble(BUILD / f"cuda_{stem}.o")
+        return compiled(stem, architecture, "sass")
+
+    found = side_by_side(text, [(stem, "90") for stem in STEMS])
+    return {stem: sass.read(text) for (stem, _), text in found.items()}
+
+
 def test_no_spills_and_no_local_memory(reports: dict[tuple[str, str], str]) -> None:
     kernels = 0
     for (stem, architecture), text in reports.items():
@@ -116,6 +142,13 @@ def test_no_spills_and_no_local_memory(reports: dict[tuple[str, str], str]) -> N
     print(f"{kernels} kernels for {', '.join('sm_' + a for a in architectures())}: no spills, no local memory")
 
 
+# Kernels that are not in a hurry: one number a sample or a tensor; channels, or a group's samples, of any number, which
+# are read element by element.
+UNHURRIED = re.compile(r"(advance|tails)_kernel|(write|value|first|second)_kernelI.*Li0E")
+# Arithmetic takes the time here: N·(N − 1)·B·C differences, of tiles that lie in shared memory.
+COMPUTES = ("minibatch_discrimination",)
+
+
 def test_no_source_asks_for_an_architecture() -> None:
     """Only whether the compiler is at the device's half: what is true of one architecture's PTX is of all."""
     for path in (ROOT / "csrc").glob("*/*"):
@@ -124,12 +157,11 @@ def test_no_source_asks_for_an_architecture() -> None:
 
 def test_hot_loops_access_sixteen_bytes(ptx: dict[str, str]) -> None:
     """Each kernel over elements reads, and where it writes elements writes, vectors of 128 bits."""
-    writes_none = ("sum_kernel", "partial_kernel", "closeness_kernel")
+    writes_none = ("sum_kernel", "closeness_kernel")
     for stem, text in ptx.items():
         for entry in re.split(r"(?=\.entry )", text)[1:]:
             name = entry[: entry.index("(")]
-            # One number a sample, or a tensor; channels, or a group's samples, of any number, far from one another.
-            if re.search(r"(finish|advance|tails)_kernel|(write|value|first|second)_kernelI.*Li0E", name):
+            if UNHURRIED.search(name):
                 continue
             wide = r"(\.\w+)*\.(v4\.(u32|b32|f32)|v2\.(u64|b64|f64))"
             assert re.search(r"ld\.global" + wide, entry), f"{stem}: {name} loads"
@@ -137,12 +169,86 @@ def test_hot_loops_access_sixteen_bytes(ptx: dict[str, str]) -> None:
                 assert re.search(r"st\.global" + wide, entry), f"{stem}: {name} stores"
 
 
+# What a kernel's boolean template arguments are.
+FLAGS = {
+    "adversarial_loss": ("paired", "each"),
+    "diff_augment sum": ("adjoint",),
+    "diff_augment write": ("channels_last",),
+}
+
+
 def kernel_name(stem: str, mangled: str) -> str:
-    """The stem, the kernel, and what it sums or writes, without the dtype: ``gradient_penalty partial Product``."""
+    """The stem, the kernel, and what it sums or writes, without the dtype: ``gradient_penalty sample_sum Product``."""
     kernel, arguments = re.search(r"\d+([a-z_]+)_kernelI(.*?)Ev", mangled).groups()
     what = re.search(r"\d((?!Half|BFloat)[A-Z][A-Za-z]+)I", arguments)
     number = re.search(r"Li(\d+)E", arguments)
-    return " ".join([stem, kernel, *([what[1]] if what else []), *([number[1]] if number else [])])
+    flags = FLAGS.get(f"{stem} {kernel}", FLAGS.get(stem, ()))
+    set_flags = [name for name, value in zip(flags, re.findall(r"Lb([01])E", arguments), strict=False) if value == "1"]
+    return " ".join([stem, kernel, *([what[1]] if what else []), *([number[1]] if number else []), *set_flags])
+
+
+# KB of loads that keep a multiprocessor's memory busy: an H100 needs the first, an H200 the second.
+H100, H200 = 32, 48
+# Of five tensors, an optimiser's rule may keep two less: their loads are not made then.
+LEAST_OF_FIVE = 3
+
+
+def loads_together(stem: str, kernel: sass.Kernel) -> int:
+    """The 16-byte loads of a thread that are always under way together."""
+    least = min(kernel.batches, default=0)
+    return least * LEAST_OF_FIVE // 5 if stem == "optimizers" else least
+
+
+def test_batches_are_read() -> None:
+    """Loads that wait for each other are told from those that do not."""
+    load, use, store = "LDG.E.128 R{0}, desc[UR4][R2.64]", "FADD R{0}, R{0}, R1", "STG.E.128 desc[UR4][R2.64], R{0}"
+
+    def code(*instructions: str) -> str:
+        return "\n".join(f"        /*{16 * i:04x}*/  {text} ;  /* 0x0 */" for i, text in enumerate(instructions))
+
+    one, other = ([text.format(register) for text in (load, use, store)] for register in (4, 8))
+    assert sass.batches(code(*one, *other)) == (1, 1)
+    assert sass.batches(code(one[0], other[0], *one[1:], *other[1:])) == (2,)
+    assert sass.batches(code("@P0 " + one[0], "@P0 BRA 0x40", other[0], other[1], one[2])) == (2,)
+    assert sass.batches(code(one[0], "@P0 BRA 0x0", other[0], "EXIT")) == (1, 1)
+
+
+def test_enough_in_flight(machine_code: dict[str, dict[str, sass.Kernel]]) -> None:
+    """Four 16-byte loads or more of a thread before it uses the first, 48 KB of a multiprocessor; 32 in float64."""
+    checked = 0
+    for stem, kernels in machine_code.items():
+        for mangled, kernel in kernels.items():
+            name = kernel_name(stem, mangled)
+            assert kernel.local == 0, f"{name} uses local memory"
+            if UNHURRIED.search(mangled) or stem in COMPUTES:
+                continue
+            checked += 1
+            loads = loads_together(stem, kernel)
+            assert loads >= 4, f"{name}: {kernel.batches} loads together"
+            wanted = H100 if re.search(r"_kernelI(\w*?I)?d", mangled) else H200
+            assert kernel.in_flight(loads) >= wanted, f"{name}: {kernel}, {mangled}"
+    assert checked > 100
+
+
+def test_table_of_loads(machine_code: dict[str, dict[str, sass.Kernel]]) -> None:
+    """For each kernel over the four dtypes: least loads of a thread, most registers, least blocks and KB in flight."""
+    found: dict[str, list[tuple[int, int, int, float]]] = {}
+    for stem, kernels in machine_code.items():
+        for mangled, kernel in kernels.items():
+            if UNHURRIED.search(mangled) or stem in COMPUTES:
+                continue
+            loads = loads_together(stem, kernel)
+            line = (loads, kernel.registers, kernel.blocks, kernel.in_flight(loads))
+            found.setdefault(kernel_name(stem, mangled), []).append(line)
+    rows = []
+    for name in sorted(found):
+        loads, registers, blocks, flight = zip(*found[name], strict=True)
+        rows.append([name, min(loads), max(registers), min(blocks), f"{min(flight):g}", H100, H200])
+    head = f"sm_90, nvcc {release()}"
+    text = tables.table([head, "loads", "registers", "blocks", "KB in flight", "H100 needs", "H200 needs"], rows)
+    if not tables.UPDATE and f"| {head} |" not in tables.committed("flight"):
+        pytest.skip("docs/proof.md was written with another compiler")
+    tables.check("flight", text)
 
 
 def test_table(reports: dict[tuple[str, str], str]) -> None:
@@ -156,9 +262,7 @@ def test_table(reports: dict[tuple[str, str], str]) -> None:
             found.append(int(re.search(r"(\d+) registers", used)[1]))
             bytes_used = re.search(r"(\d+) bytes smem", used)
             shared[name] = max(shared.get(name, 0), int(bytes_used[1]) if bytes_used else 0)
-    version = subprocess.run([NVCC, "--version"], capture_output=True, text=True, check=True).stdout
-    release = re.search(r"release (\S+),", version)[1]
-    head = [f"nvcc {release}", *(f"sm_{a}" for a in architectures()), "shared"]
+    head = [f"nvcc {release()}", *(f"sm_{a}" for a in architectures()), "shared"]
     rows = []
     for name in sorted(registers):
         spans = ({min(found), max(found)} for found in registers[name].values())

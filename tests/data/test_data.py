@@ -1,7 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ganops import data
 
@@ -68,7 +70,8 @@ def test_data_is_the_same_every_time():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(
-        ValueError, match=r"'minst' is unknown \(did you mean 'mnist'\?\); choose one of digits, folder:, gaussian1d"
+        ValueError,
+        match=r"'minst' is unknown \(did you mean 'mnist'\?\); choose one of digits, emoji, folder:, gaussian1d",
     ):
         data.load("minst")
 
@@ -112,6 +115,42 @@ def test_stacked_digits_follow_the_seed():
     assert not torch.equal(data.stacked_mnist(50, seed=1).labels, data.stacked_mnist(50, seed=2).labels)
 
 
+def tensors(dataset):
+    fields = ("samples", "labels", "conditions", "centres", "centre_mode", "modes")
+    return {name: getattr(dataset, name) for name in fields if getattr(dataset, name) is not None}
+
+
+@pytest.mark.parametrize(
+    "name",  # without `emoji`, whose images become a tensor as those of a folder do
+    [
+        *(name for name in data.SOURCES if name not in ("emoji", "patches")),
+        "patches?count=20",
+        "folder:{folder}?labels=folders",
+    ],
+)
+def test_data_do_not_depend_on_torchs_defaults(name, tmp_path, request):
+    for i in range(12):
+        (tmp_path / f"{i % 3}").mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4), (20 * i, 0, 255)).save(tmp_path / f"{i % 3}" / f"{i}.png")
+    name = name.format(folder=tmp_path)
+    usual = data.load(name)
+    request.getfixturevalue("other_defaults")
+    other = data.load(name)
+    for (field, expected), found in zip(tensors(usual).items(), tensors(other).values(), strict=True):
+        assert (found.dtype, found.device, field) == (expected.dtype, expected.device, field)
+        assert torch.equal(found, expected)
+    assert torch.equal(other.split()[1].samples, usual.samples[9::10])
+
+
+def test_numpy_scalars_are_numbers():
+    dataset = data.ring8(size=np.int64(50), seed=np.uint32(3), scale=np.float32(2))
+    assert torch.equal(dataset.samples, data.ring8(50, 3, 2.0).samples)
+    line = data.gaussian1d(mean=np.float64(1), sigma=np.float16(0.5), size=np.int8(5))
+    assert (len(line), line.sigma) == (5, 0.5)
+    assert torch.equal(data.patches(np.int64(8), np.int32(3)).samples, data.patches(8, 3).samples)
+    assert len(data.stacked_mnist(np.int64(7))) == 7
+
+
 @pytest.mark.parametrize("name", ["mnist_outline", "mnist_half"])
 def test_pairs_lie_one_by_one(name):
     pairs = data.load(name)
@@ -147,7 +186,11 @@ def test_a_half_shows_the_upper_rows_alone():
         ("ring8?size=0", "option size must be at least 1"),
         ("ring8?sized=3", "option 'sized' is unknown .did you mean 'size'"),
         ("mnist?size=3", "mnist has no options, got 'size'"),
-        ("gaussian1d?sigma=0", "sigma must be above 0"),
+        ("ring8?size=1000000000000", "1,000,000,000,000 points need .* GiB of memory .* choose a smaller size"),
+        ("stacked_mnist?size=1000000000000", "choose a smaller size"),
+        ("ring8?seed=18446744073709551616", r"seed must be below 2\^64"),
+        ("gaussian1d?mean=inf", "mean must be finite"),
+        ("gaussian1d?sigma=0", "sigma must be finite and above 0"),
     ],
 )
 def test_wrong_options_are_named(name, text):
@@ -190,5 +233,5 @@ def test_a_scaled_mixture_is_the_same_points_in_other_units(name):
     torch.testing.assert_close(scaled.samples, 0.25 * usual.samples)
     torch.testing.assert_close(scaled.centres, 0.25 * usual.centres)
     assert scaled.sigma == pytest.approx(0.25 * usual.sigma)
-    with pytest.raises(ValueError, match=r"scale must be above 0, got 0\.0"):
+    with pytest.raises(ValueError, match=r"scale must be finite and above 0, got 0\.0"):
         data.load(f"{name}?scale=0")

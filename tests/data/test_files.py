@@ -1,6 +1,10 @@
 """Images from a user's own folder, and from torchvision."""
 
+import errno
+import os
+import re
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -9,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ganops import data
+from ganops import _memory, data
+from ganops.data import image_files, memory
 
 
 def picture(path, size=(12, 10), mode="RGB", colour=(255, 0, 0), **options):
@@ -23,7 +28,6 @@ def photos(tmp_path):
     for i, name in enumerate(("b/two.png", "a/one.jpg", "three.PNG")):
         picture(tmp_path / name, colour=(255 * (i == 0), 255 * (i == 1), 255 * (i == 2)))
     (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / ".hidden.png").write_bytes(b"resource fork")
     return tmp_path
 
 
@@ -96,7 +100,7 @@ def test_bad_files_are_named_or_left_out_and_counted(photos):
     (photos / "cut.png").write_bytes(whole[: len(whole) - 20])
     with pytest.raises(ValueError, match=r"2 of the 5 images .*broken\.png.*cut\.png.*on_bad=skip"):
         data.load(f"folder:{photos}")
-    with pytest.warns(UserWarning, match=r"left out: 2 of the 5 images .*broken\.png"):
+    with pytest.warns(UserWarning, match=r"left out of .* 2 of the 5 images .*broken\.png"):
         images = data.load(f"folder:{photos}?on_bad=skip")
     assert len(images) == 3
 
@@ -117,25 +121,153 @@ def test_different_sizes_name_two_files(photos):
 def test_folders_without_images(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere does not exist"):
         data.load(f"folder:{tmp_path / 'nowhere'}")
-    with pytest.raises(ValueError, match=r"holds no images .*; it is empty"):
+    with pytest.raises(ValueError, match=r"has no images .*; it is empty"):
         data.load(f"folder:{tmp_path}")
     (tmp_path / "readme.txt").write_text("")
-    with pytest.raises(ValueError, match=r"it holds 1 other files, such as .*readme\.txt"):
+    with pytest.raises(ValueError, match=r"1 other files: readme\.txt"):
         data.load(f"folder:{tmp_path}")
     with pytest.raises(FileNotFoundError, match=r"readme\.txt is a file"):
         data.load(f"folder:{tmp_path / 'readme.txt'}")
 
 
-def test_more_than_memory_is_refused_before_it_is_taken(photos, monkeypatch):
-    monkeypatch.setattr("ganops.data.files._memory", lambda: 4 * 3 * 3 * 120 - 1.0)
+def test_more_than_memory_is_refused_before_anything_is_decoded(photos, monkeypatch):
+    # Three colour images of 12x10 as uint8 and float32, and one decoder at 15 bytes per pixel.
+    need = (1 + 4) * 3 * 3 * 120 + 15 * 120
+    monkeypatch.setattr(memory, "available_memory", lambda: need)
+    assert len(data.load(f"folder:{photos}")) == 3
+    monkeypatch.setattr(memory, "available_memory", lambda: need - 1)
+    monkeypatch.setattr(image_files, "read", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ValueError, match="choose a smaller size"):
         data.load(f"folder:{photos}")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("out of memory error when reading image file")])
+def test_lack_of_memory_is_no_bad_image(photos, monkeypatch, error):
+    monkeypatch.setattr(image_files, "pixels", Raises(error))
+    with pytest.raises(MemoryError, match=r"out of memory while decoding .*\.(png|jpg)"):
+        data.folder(str(photos), on_bad="skip")
+
+
+def test_too_many_open_files_are_no_bad_image(photos, monkeypatch):
+    monkeypatch.setattr(image_files, "pixels", Raises(OSError(errno.EMFILE, "Too many open files")))
+    with pytest.raises(OSError, match="Too many open files"):
+        data.folder(str(photos), on_bad="skip")
+
+
+class Raises:
+    def __init__(self, error):
+        self.error = error
+
+    def __call__(self, *_):
+        raise self.error
+
+
+def group(root, line, file, text):
+    (root / "proc/self").mkdir(parents=True, exist_ok=True)
+    (root / "proc/self/cgroup").write_text(line)
+    (root / "sys/fs/cgroup" / file).parent.mkdir(parents=True, exist_ok=True)
+    (root / "sys/fs/cgroup" / file).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("line", "file"),
+    [
+        ("0::/a/b\n", "a/b/memory.max"),
+        ("0::/a/b\n", "a/memory.max"),  # of the group above
+        ("0::/host/c\n", "memory.max"),  # in a container that sees its own group alone
+        ("5:devices:/\n4:cpu,memory:/a/b\n0::/\n", "memory/a/b/memory.limit_in_bytes"),
+    ],
+)
+def test_the_limit_of_a_control_group_counts(tmp_path, line, file):
+    group(tmp_path, line, file, "1000000\n")
+    assert _memory.available_memory(tmp_path) == 1_000_000
+    group(tmp_path, line, file, "max\n")
+    assert _memory.available_memory(tmp_path) == _memory.available_memory(tmp_path / "no such system") > 1e8
+
+
+def test_an_image_above_pillows_limit_is_bad_and_filters_stay(photos, monkeypatch):
+    picture(photos / "bomb.png", (40, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with warnings.catch_warnings():
+        before = list(warnings.filters)
+        with pytest.raises(ValueError, match=r"bomb\.png \(40x40 is more than the 1,000 pixels that PIL"):
+            data.folder(str(photos), size=8)
+        assert warnings.filters == before
+
+
+def test_links_are_followed_once(tmp_path):
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    picture(elsewhere / "x.png")
+    picture(root / "cats" / "y.png")
+    (root / "dogs").symlink_to(elsewhere)
+    (root / "a loop").symlink_to(root)
+    (root / "cats" / "z.png").symlink_to(elsewhere / "x.png")
+    with pytest.warns(UserWarning, match=r"links to folders that are read already: a loop$"):
+        images = data.folder(str(root), labels="folders")
+    assert images.labels.tolist() == [0, 0, 1]
+
+
+def test_a_linked_folder_does_not_take_the_place_of_the_folder_itself(tmp_path):
+    picture(tmp_path / "z" / "x.png")
+    (tmp_path / "a").mkdir()
+    picture(tmp_path / "a" / "x.png")
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "z")
+    with pytest.warns(UserWarning, match="read already: a/link"):
+        assert data.folder(str(tmp_path), labels="folders").labels.tolist() == [0, 1]
+
+
+def test_only_regular_files_of_known_formats_are_read(photos):
+    os.mkfifo(photos / "pipe.png")
+    (photos / "device.png").symlink_to("/dev/zero")
+    picture(photos / ".git" / "x.png")
+    (photos / "._x.png").write_bytes(b"resource fork")
+    (photos / "drawing.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0")
+    (photos / "drawing.png").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"
+    )  # not by its content either
+    with pytest.warns(UserWarning, match="left out") as caught:
+        assert len(data.folder(str(photos), on_bad="skip")) == 3
+    text = str(caught[0].message)
+    for part in (r"hidden: \._x\.png; \.git", r"not regular files: device\.png; pipe\.png"):
+        assert re.search(part, text)
+    assert re.search(r"formats that are not read \(PNG, .*\): drawing\.eps", text)
+    assert re.search(r"1 of the 4 images .* drawing\.png \(cannot identify", text)
+
+
+@pytest.mark.parametrize("name", ["gone.png", "gone"])
+def test_what_cannot_be_opened_is_bad(photos, name):
+    (photos / name).symlink_to(photos / "nowhere")
+    with pytest.raises(ValueError, match=rf"1 of the 4 images and folders .*: {name} \(No such file.*on_bad=skip"):
+        data.folder(str(photos))
+    with pytest.warns(UserWarning, match=rf"1 of the 4 images and folders, which cannot be read: {name}"):
+        assert len(data.folder(str(photos), on_bad="skip")) == 3
+
+
+def test_a_folder_that_cannot_be_read_is_bad(photos, monkeypatch):
+    scan = os.scandir
+
+    def denied(path):
+        if Path(path).name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(ValueError, match=r"cannot be read: b \(Permission denied\)"):
+        data.folder(str(photos))
+    with pytest.warns(UserWarning, match=r"which cannot be read: b \(Permission denied\)"):
+        assert len(data.folder(str(photos), on_bad="skip")) == 2
+
+
+def test_names_that_are_no_text_are_shown_escaped(photos):
+    (photos / os.fsdecode(b"\xff\n.png")).write_bytes(b"")
+    with pytest.raises(ValueError, match=re.escape(r"\udcff\n.png (cannot identify image file")):
+        data.folder(str(photos))
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("folder:", "says no place; write folder:PATH"),
+        ("folder:", "has no place; write folder:PATH"),
         ("folder:x?size=0", "size must be at least 1"),
         ("folder:x?on_bad=ignore", "on_bad 'ignore' is unknown; choose one of error, skip"),
         ("folder:x?labels=yes", "labels 'yes' is unknown"),

@@ -3,8 +3,13 @@
 // Each access happens at a *position*: a (thread, barrier interval) of a block, numbered in the order of execution over
 // all launches. Every granule of memory remembers the positions of its last write and of up to two reads since. Two
 // accesses, one of them a write, conflict unless ordered: by a barrier between threads of a block, by __syncwarp within
-// a warp, or, between blocks, by "fence, then atomic" on one side and an atomic on the same word on the other. Threads
-// run one at a time, so the earlier access always is on record, and one run in any order finds the conflict.
+// a warp, or, between blocks, by "fence, then atomic" on one side and "atomic on the same word, then fence" on the
+// other. Threads run one at a time, so the earlier access always is on record, and one run in any order finds the
+// conflict.
+//
+// Launches follow each other on one stream only. Of all memory the module's own variables alone outlive them without
+// the allocator's knowing: each word of them belongs to one stream, and none to a captured launch, which a graph may
+// repeat beside itself.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -64,11 +69,17 @@ bool ordered_in_block(uint32_t earlier, uint32_t later) {
 bool ordered(uint32_t earlier, uint32_t later, bool earlier_atomic, uintptr_t word) {
   if (at(earlier).block == at(later).block) return ordered_in_block(earlier, later);
   if (acquired.empty()) return false;
-  const auto found = published.find(at(earlier).block);
+  const auto found = published.find(at(earlier).block), own = published.find(at(later).block);
   for (const Atomic& acquire : acquired) {
     if (!ordered_in_block(acquire.at, later)) continue;
     if (earlier_atomic && acquire.word == word) return true;
-    if (found == published.end()) continue;
+    if (found == published.end() || own == published.end()) continue;
+    const auto& fences = own->second.fences;
+    if (std::none_of(fences.begin(), fences.end(), [&](uint32_t fence) {
+          return ordered_in_block(acquire.at, fence) && ordered_in_block(fence, later);
+        })) {
+      continue;
+    }
     // The access, then a fence of its thread (or beyond a barrier), then (or beyond a barrier) the atomic.
     for (const Atomic& release : found->second.atomics) {
       if (release.word != acquire.word) continue;
@@ -84,6 +95,7 @@ bool ordered(uint32_t earlier, uint32_t later, bool earlier_atomic, uintptr_t wo
 
 struct Cell {
   uint32_t write = 0, read = 0, other_read = 0;  // positions; the flag marks an atomic write
+  uint32_t read_only = 0;                        // of the last load through the read-only path
 };
 
 constexpr unsigned page_shift = 12;
@@ -106,7 +118,7 @@ struct {
   uintptr_t number = ~uintptr_t(0);
   Page* page = nullptr;
 } recent[64];
-constexpr size_t most_pages = 1 << 15;  // 400 MB of shadow
+constexpr size_t most_pages = 24 << 10;  // 400 MB of shadow
 
 Page& page_at(uintptr_t address) {
   const uintptr_t number = address >> page_shift;
@@ -332,6 +344,12 @@ inline size_t access_cells(uintptr_t address, size_t bytes, Access kind, bool sh
         else
           cell->other_read = self;
       } else {
+        if (!shared && cell->read_only >= first_position) {
+          report("write to read-only memory",
+                 "write of " + where() + ", which thread " + thread_name(at(cell->read_only).thread) + " of block " +
+                     block_name(at(cell->read_only).block) + " of the same launch reads through the read-only path",
+                 pc);
+        }
         for (const uint32_t read : {cell->read, cell->other_read}) {
           if (read >= stale && read != self && !ordered(read, self, false, address))
             race(space, where(), read, false, kind, pc);
@@ -346,10 +364,29 @@ inline size_t access_cells(uintptr_t address, size_t bytes, Access kind, bool sh
   return fetched;
 }
 
+// The stream that each word of the module's variables belongs to.
+std::unordered_map<uintptr_t, const void*> owners;
+
+void access_variable(uintptr_t address, Access kind, const void* pc) {
+  const auto found = owners.find(address);
+  if (launching->captured && kind != Access::read) {
+    report("overlapping launches",
+           "a captured launch writes to a variable of the module, as would the same launch of its graph's second "
+           "executable",
+           pc);
+  }
+  if (found != owners.end() && found->second != launching->stream) {
+    report("overlapping launches", "launches on two streams share a variable of the module", pc);
+  }
+  if (kind != Access::read) owners[address] = launching->stream;
+}
+
 void access_global(uintptr_t address, size_t bytes, Access kind, const void* pc) {
   if (kind != Access::write) launching->requested_read_bytes += bytes;
   if (kind != Access::read) launching->written_bytes += bytes;
-  if (!buffers.empty() && !is_variable(address)) {
+  if (is_variable(address)) {
+    access_variable(address, kind, pc);
+  } else if (!buffers.empty()) {
     Buffer* buffer = find_buffer(address, bytes, kind);
     if (buffer == nullptr) {
       const bool input = kind != Access::read && find_buffer(address, bytes, Access::read) != nullptr;
@@ -438,6 +475,22 @@ void access(const void* pointer, size_t bytes, Access kind, const void* pc) {
 void on_read(const void* address, size_t bytes) { announce(address, bytes, Access::read, __builtin_return_address(0)); }
 void on_write(const void* address, size_t bytes) {
   announce(address, bytes, Access::write, __builtin_return_address(0));
+}
+
+void on_read_only(const void* pointer, size_t bytes, Site site) {
+  if (!on_fiber() || on_stack(pointer)) return;
+  const auto begin = reinterpret_cast<uintptr_t>(pointer);
+  const uint32_t self = number_position();
+  for (uintptr_t address = begin; address < begin + bytes; ++address) {
+    Page& page = page_at(address);
+    Cell& cell = page.cells[(address & (page_bytes - 1)) >> page.shift];
+    if ((cell.write & ~atomic_flag) >= first_position) {
+      report("write to read-only memory",
+             "read through the read-only path of " + place(address) + ", which the same launch has written",
+             __builtin_return_address(0), site);
+    }
+    cell.read_only = self;
+  }
 }
 
 void on_atomic(const void* address, size_t bytes) {

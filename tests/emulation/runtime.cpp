@@ -86,6 +86,7 @@ struct Fiber {
   State state = State::exited;
   ThreadCoordinates index{};
   unsigned number = 0, warp_interval = 0;
+  bool asked_who_is_active = false;
   Site site{};
   // The barrier or warp operation it waits at, and what it receives.
   Vote vote = Vote::none;
@@ -380,6 +381,7 @@ void run_block(std::uint64_t number, const std::vector<unsigned>& order) {
     fiber.index = {i % shape.x, i / shape.x % shape.y, i / shape.x / shape.y};
     fiber.state = State::ready;
     fiber.warp_interval = 0;
+    fiber.asked_who_is_active = false;
     // Tops of stacks a multiple of 4 KiB apart would share the same few cache sets.
     start_at(fiber.context, stack_of(i), stack_bytes - i % 32 * 128, &fiber_main);
   }
@@ -464,6 +466,12 @@ std::uint64_t warp(WarpOp op, unsigned mask, std::uint64_t bits, int argument, i
            std::string(text(op)) + ": lane " + std::to_string(lane) + " is not in its own mask " + hexadecimal(mask),
            nullptr, site);
   }
+  if (self.asked_who_is_active && mask == 1u << lane && lane_count > 1) {
+    report(
+        "mask from __activemask",
+        std::string(text(op)) + " with the mask of lanes that happen to run together: which these are CUDA leaves open",
+        nullptr, site);
+  }
   if (width < 1 || width > 32 || (width & (width - 1)) != 0) {
     report("invalid shuffle",
            std::string(text(op)) + ": width " + std::to_string(width) + " is not a power of two up to 32", nullptr,
@@ -488,12 +496,10 @@ std::uint64_t warp(WarpOp op, unsigned mask, std::uint64_t bits, int argument, i
   return self.result;
 }
 
+// The least that CUDA promises: the lane itself.
 unsigned active_mask() {
-  const unsigned first = running->number / warp_size * warp_size;
-  unsigned mask = 0;
-  for (unsigned i = 0; i < warp_size && first + i < thread_count; ++i)
-    mask |= unsigned(fibers[first + i].state != State::exited) << i;
-  return mask;
+  running->asked_who_is_active = true;
+  return 1u << running->number % warp_size;
 }
 
 void fence() { fence_memory(); }
@@ -505,6 +511,8 @@ int launch(const Launch& launch) {
   record_.kernel = function_name(launch.kernel);
   record_.grid = launch.grid;
   record_.block = launch.block;
+  record_.stream = launch.stream;
+  record_.captured = settings.capture != 0 && launch.stream == stream();
   launching = &record_;
   current = &launch;
   if (const std::string what = invalid(launch); !what.empty()) {

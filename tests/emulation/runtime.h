@@ -32,6 +32,8 @@ struct LaunchRecord {
   std::uint64_t barriers = 0, warp_ops = 0, atomics = 0;
   std::uint64_t switches = 0;
   std::vector<std::uintptr_t> atomic_words;  // where its atomics were
+  const void* stream = nullptr;
+  bool captured = false;
 };
 
 struct Settings {

@@ -24,7 +24,8 @@ from ganops.ops.minibatch_discrimination import closeness
 Op = Callable[[Tensor], list[Tensor]]
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-# A tile is 4096 elements of float, 2048 of double, 8192 of half; a piece of a sample is 2048.
+# Tiles are 2048 or 4096 elements of float, half as many of double, twice as many of half; pieces of samples are
+# multiples of 128, 64 and 256.
 EDGES = (1, 31, 2047, 2049, 4097, 8192, 20_003)
 
 
@@ -142,7 +143,7 @@ def test_any_card(emulator: ModuleType, op: Op, multiprocessors: int) -> None:
 
 
 def test_launches_that_may_overlap_share_no_count(emulator: ModuleType) -> None:
-    """Each stream, and each stream within each capture, has a word for the blocks to count in; it is 0 after use."""
+    """Each stream has a word for the blocks to count in, 0 after use; a captured launch counts in cleared memory."""
     x = logits(20_003, torch.float32)
     expected = ganops.generator_loss(x)
     words = {}
@@ -151,11 +152,56 @@ def test_launches_that_may_overlap_share_no_count(emulator: ModuleType) -> None:
             emulator.reset()
             emulator.set_stream(stream, capture)
             assert torch.equal(ganops.generator_loss(x), expected)
-            (launch,) = emulator.launches()
+            *before, launch = emulator.launches()
             assert launch["grid"][0] > 1
             (word,) = launch["atomic_words"]
-            assert words.setdefault((stream, capture), word) == word
+            assert [operation["kernel"] for operation in before] == ["memset"] * (capture != 0)
+            if capture == 0:
+                assert words.setdefault(stream, word) == word
+            else:
+                assert word not in words.values()
     assert len(set(words.values())) == len(words)
+
+
+SMALL = {
+    "interpolate": lambda: interpolate_batch(torch.randn(64, 3, 32, 32)),
+    "gradient_norm_penalty": lambda: penalty_of_batch(torch.randn(64, 3, 32, 32)),
+    "minibatch_stddev": lambda: _with_gradients(ganops.minibatch_stddev, torch.randn(64, 512, 4, 4)),
+    "diff_augment": lambda: augmented(torch.randn(64, 3, 32, 32), "color,translation,cutout"),
+}
+
+
+def interpolate_batch(x: Tensor) -> list[Tensor]:
+    return _with_gradients(ganops.interpolate, x, 1 - x, torch.rand(len(x)))
+
+
+def penalty_of_batch(x: Tensor) -> list[Tensor]:
+    return _with_gradients(ganops.gradient_norm_penalty, x)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_small_batches_fill_the_card(emulator: ModuleType, name: str) -> None:
+    """A block or more for each of an H100's multiprocessors, but for launches that write a number a sample."""
+    emulator.set_multiprocessors(132)
+    SMALL[name]()
+    launches = [launch for launch in emulator.launches() if "tails" not in launch["kernel"]]
+    assert launches
+    for launch in launches:
+        assert launch["grid"][0] >= 128, launch
+
+
+# Samples of one piece, of several, and of so many that a few lanes add each; with more than one block and with one.
+@pytest.mark.parametrize("shape", [(4096, 3), (300, 700), (9, 5000), (3, 40_000), (1, 70_001), (2, 6)])
+@pytest.mark.parametrize("multiprocessors", [1, 132])
+def test_sums_of_samples(emulator: ModuleType, shape: tuple[int, int], multiprocessors: int) -> None:
+    emulator.set_multiprocessors(multiprocessors)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = (x.norm(dim=1) - 1).square()
+    for reduction, want in (("mean", expected.mean()), ("none", expected)):
+        emulator.reset()
+        torch.testing.assert_close(ganops.gradient_norm_penalty(x, reduction=reduction), want)
+        assert [launch["kernel"] for launch in emulator.launches() if launch["kernel"] == "memset"] == []
+        assert len(emulator.launches()) == 1
 
 
 MILLION = 1 << 20

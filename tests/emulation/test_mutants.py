@@ -30,6 +30,9 @@ MUTANTS = {
         {"uninitialised shared memory", "race on shared memory"},
     ),
     "without_fence": Mutant("cuda/reduce.cuh", r"__threadfence\(\);", "", "sum", {"race on global memory"}),
+    "without_second_fence": Mutant(
+        "cuda/reduce.cuh", r"(last = atomicInc.*\n)\s*__threadfence\(\);", r"\1", "sum", {"race on global memory"}
+    ),
     "return_before_barrier": Mutant(
         "cuda/reduce.cuh",
         r"(if \(lane == 0\) partial\[warp\] = value;)",
@@ -46,7 +49,11 @@ MUTANTS = {
     "one_too_many": Mutant("cuda/vector.cuh", r"j < end", "j <= end", "value", {"out of bounds"}),
     "without_rest": Mutant("cuda/vector.cuh", r"one\(j\);", "(void)one;", "value", {"unwritten output"}),
     "blocks_overlap": Mutant(
-        "cuda/vector.cuh", r"(whole\(begin \+ .* width)\);", r"\1 + width);", "value", {"race on global memory"}
+        "cuda/adversarial_loss.cu",
+        r"tile\) \* tile_size<T, n>",
+        "tile) * (tile_size<T, n> - 4)",
+        "value",
+        {"race on global memory"},
     ),
     "always_vectors": Mutant(
         "cuda/vector.cuh",
@@ -65,6 +72,12 @@ MUTANTS = {
         "sum",
         {"uninitialised global memory"},
     ),
+    "one_word_for_all_streams": Mutant(
+        "cuda/ticket.cuh", r"try_emplace\(id,", "try_emplace(0,", "streams", {"overlapping launches"}
+    ),
+    "word_in_a_capture": Mutant(
+        "cuda/ticket.cuh", r"status == cudaStreamCaptureStatusNone", "true", "captured", {"overlapping launches"}
+    ),
 }
 
 
@@ -76,7 +89,10 @@ HEALTHY = {"without_tickets": Mutant("cuda/ticket.cuh", r"tickets = \d+;", "tick
 UNUSED = {
     "cuda/launch.cuh": {r"case DType::(?!float32)\w+:\s*return f\(\w+\{\}\);": ""},
     "math/adversarial_loss.h": {r"case Base::(?:linear|exponential|relu):\s*return f\(\w+\{\}\);": ""},
-    "cuda/adversarial_loss.cu": {r"segments\.paired \? f\(type, std::true_type\(\)\) :": ""},
+    "cuda/adversarial_loss.cu": {
+        r"segments\.paired \? f\(type, std::true_type\(\)\) :": "",
+        r"segments\.paired \? with_each\(std::true_type\(\)\) :": "",
+    },
 }
 
 
@@ -117,13 +133,16 @@ def test_mistake_is_reported(emulator: ModuleType, name: str, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("case", ["sum", "value"])
+@pytest.mark.parametrize("case", ["sum", "value", "streams", "captured"])
 def test_unchanged_copy_is_silent(emulator: ModuleType, case: str, seed: int) -> None:
     emulator.set_seed(seed)
     result = emulator.run(f"unchanged/{case}")
     assert not emulator.faults()
-    assert len(result) == {"sum": 2, "value": 9001}[case]
-    assert "memset" not in {launch["kernel"] for launch in emulator.launches()}
+    assert len(result) == {"sum": 2, "value": 9001, "streams": 2, "captured": 2}[case]
+    memsets = [launch["kernel"] for launch in emulator.launches()].count("memset")
+    assert memsets == (2 if case == "captured" else 0)  # one a launch
+    if case == "captured":
+        assert result == emulator.run("unchanged/sum")
 
 
 def test_without_tickets(emulator: ModuleType) -> None:

@@ -53,6 +53,13 @@ def test_a_trained_critic_approaches_the_distance():
     assert numbers["mean_error"] <= numbers["largest_error"]
 
 
+@pytest.mark.parametrize(("name", "options"), [("optimal-discriminator", {"steps": 3}), ("checkerboard", {})])
+def test_pictures_do_not_depend_on_torchs_defaults(name, options, request):
+    usual = draw(name, **options)
+    request.getfixturevalue("other_defaults")
+    assert draw(name, **options) == usual
+
+
 def test_value_surfaces_are_drawn():
     numbers = draw("value-surface", steps=30)
     assert len(numbers) == 6
@@ -146,9 +153,9 @@ def test_a_twin_on_other_data_is_refused(runs):
 @pytest.mark.parametrize(
     ("name", "run", "text"),
     [
-        ("class-grid", "plain", "knows no classes; train one with: ganops train cgan"),
-        ("class-grid", "points", "are points; one on images is wanted"),
-        ("image-to-image", "plain", "makes images from noise; train one with: ganops train pix2pix"),
+        ("class-grid", "plain", "is not conditional; train a run with: ganops train cgan"),
+        ("class-grid", "points", "are points; give a run on images"),
+        ("image-to-image", "plain", "makes images from noise; train a run with: ganops train pix2pix"),
         ("latent-interpolation", "pairs", "makes images from images"),
     ],
 )
@@ -179,7 +186,7 @@ def test_the_command_draws_and_prints(tmp_path, capsys):
     ("arguments", "text"),
     [
         (["generator-loses"], "did you mean 'generator-losses'"),
-        (["generator-losses", "--steps", "3"], "takes no --steps; it has --out"),
+        (["generator-losses", "--steps", "3"], "takes no --steps; its options are --out"),
         (["class-grid"], "--run is missing"),
         (["unrolled", "--steps", "0"], "steps must be at least 1"),
         (["checkerboard", "--out", "x.pdf"], "out must end in .png"),

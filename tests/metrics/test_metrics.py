@@ -2,6 +2,7 @@ import math
 import sys
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,9 +11,9 @@ from ganops.metrics import (
     classifier,
     evaluate,
     frechet_distance,
+    image_classifier,
     image_metrics,
     inception_fid,
-    judge,
     kernel_distance,
     mode_metrics,
     precision_recall,
@@ -101,16 +102,16 @@ def test_distance_ratio_tells_copies_digits_and_noise_apart():
         (lambda: mode_metrics(torch.zeros(0, 2), CENTRES, 1.0), "samples is empty"),
         (lambda: mode_metrics(torch.zeros(3, 3), CENTRES, 1.0), r"\(3, 3\)"),
         (lambda: image_metrics(torch.zeros(20, 1, 4, 4), data.digits()), r"\(1, 4, 4\) and real images \(1, 8, 8\)"),
-        (lambda: image_metrics(torch.full((20, 1, 8, 8), math.nan), data.digits()), "NaN or infinity"),
+        (lambda: image_metrics(torch.full((20, 1, 8, 8), math.nan), data.digits()), "NaN or infinite"),
         (lambda: image_metrics(torch.zeros(3, 1, 8, 8), data.digits()), "samples must be at least 10, got 3"),
         (lambda: stacked_metrics(torch.zeros(3, 1, 28, 28)), r"\(N, 3, 28, 28\), got \(3, 1, 28, 28\)"),
         (lambda: evaluate(torch.zeros(9, 2), data.ring8(50), labels=torch.zeros(8).long()), r"labels \(8,\)"),
         (lambda: evaluate(torch.zeros(9, 2), data.ring8(50), targets=torch.zeros(8, 2)), r"targets \(8, 2\)"),
         (lambda: classifier(data.ring8(50)), "'ring8' must be images with labels"),
-        (lambda: precision_recall(torch.zeros(4, 2), torch.zeros(9, 2)), "neighbours must be at least 1 and below 4"),
+        (lambda: precision_recall(torch.zeros(4, 2), torch.zeros(9, 2)), "neighbours must be below 4"),
         (lambda: frechet_distance(torch.zeros(4, 2), torch.zeros(9, 3)), "2 and 3 wide"),
         (lambda: kernel_distance(torch.zeros(4, 2), torch.zeros(1, 2)), "at least 2, got"),
-        (lambda: sliced_wasserstein(torch.full((4, 2), math.inf), torch.zeros(1, 2)), "NaN or infinity"),
+        (lambda: sliced_wasserstein(torch.full((4, 2), math.inf), torch.zeros(1, 2)), "NaN or infinite"),
         (lambda: frechet_distance(torch.zeros(4, 1, 8, 8), torch.zeros(9, 1, 8, 8)), "flatten images"),
     ],
 )
@@ -225,14 +226,35 @@ def test_precision_and_recall_tell_collapse_from_noise():
     assert same["coverage"] == pytest.approx(1 - 2**-5, abs=0.02)
 
 
+@pytest.mark.parametrize("name", ["ring8?size=500", "swiss_roll?size=500", "digits"])
+def test_metrics_do_not_depend_on_torchs_defaults(name, request, cache):
+    dataset = data.load(name)
+    samples = dataset.samples[:300] * 0.9
+    usual = evaluate(samples, dataset, None if dataset.labels is None else dataset.labels[:300])
+    request.getfixturevalue("other_defaults")
+    image_classifier._KNOWN.clear()
+    (cache / "nothing").parent.mkdir(exist_ok=True)
+    for file in cache.iterdir():
+        file.unlink()  # the classifier is trained again
+    assert evaluate(samples, dataset, None if dataset.labels is None else dataset.labels[:300]) == usual
+
+
+def test_numpy_scalars_are_numbers():
+    points = cloud(50, 2, 0)
+    assert precision_recall(points, points, neighbours=np.int64(3)) == precision_recall(points, points, neighbours=3)
+    few = sliced_wasserstein(points, points + 1, projections=np.int32(9), seed=np.int64(2))
+    assert few == sliced_wasserstein(points, points + 1, projections=9, seed=2)
+    assert mode_metrics(points, CENTRES, np.float32(1)) == mode_metrics(points, CENTRES, 1.0)
+
+
 # -- the classifier --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(judge, "_KNOWN", {})
-    monkeypatch.setattr(judge, "_STEPS", 5)
+    monkeypatch.setattr(image_classifier, "_KNOWN", {})
+    monkeypatch.setattr(image_classifier, "_STEPS", 5)
     return tmp_path / "ganops"
 
 
@@ -247,8 +269,8 @@ def test_a_classifier_is_kept_and_found_again(cache, monkeypatch):
     assert torch.equal(torch.get_rng_state(), before)
     (file,) = cache.iterdir()
     assert file.name.startswith("classifier-")
-    monkeypatch.setattr(judge, "_KNOWN", {})
-    monkeypatch.setattr(judge, "_train", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(image_classifier, "_KNOWN", {})
+    monkeypatch.setattr(image_classifier, "_train", lambda *_: pytest.fail("trained again"))
     second = classifier(few_digits())
     assert second.test_accuracy == first.test_accuracy
     images = data.digits().samples[:20]
@@ -259,7 +281,7 @@ def test_a_classifier_is_kept_and_found_again(cache, monkeypatch):
 def test_other_data_or_another_version_is_another_classifier(cache, monkeypatch):
     classifier(few_digits())
     classifier(few_digits(199))
-    monkeypatch.setattr(judge, "_VERSION", judge._VERSION + 1)
+    monkeypatch.setattr(image_classifier, "_VERSION", image_classifier._VERSION + 1)
     classifier(few_digits())
     assert len(list(cache.iterdir())) == 3
 
@@ -268,20 +290,20 @@ def test_a_damaged_classifier_is_made_again(cache, monkeypatch):
     first = classifier(few_digits())
     (file,) = cache.iterdir()
     file.write_bytes(file.read_bytes()[:1000])
-    monkeypatch.setattr(judge, "_KNOWN", {})
+    monkeypatch.setattr(image_classifier, "_KNOWN", {})
     assert classifier(few_digits()).test_accuracy == first.test_accuracy
     assert file.stat().st_size > 1000
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cache):
     cache.write_text("a file where the folder would be")
-    with pytest.warns(UserWarning, match="could not be kept"):
+    with pytest.warns(UserWarning, match="could not be cached"):
         assert classifier(few_digits()).classes == 10
 
 
 def test_large_images_are_reduced_and_odd_ones_taken():
     for shape in ((3, 64, 48), (1, 17, 23), (1, 5, 9)):
-        network = judge.Classifier(shape, 4).eval()
+        network = image_classifier.Classifier(shape, 4).eval()
         assert network(torch.zeros(2, *shape)).shape == (2, 4)
     with pytest.raises(ValueError, match="must have the same shape"):
         network(torch.zeros(2, 1, 9, 5))

@@ -1,6 +1,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -80,7 +81,7 @@ def test_dcgan_weights_start_at_002():
     ("arguments", "text"),
     [
         (("dcgna", (1, 8, 8)), "did you mean 'dcgan'"),
-        (("dcgan", (2,)), "model 'mlp' serves points"),
+        (("dcgan", (2,)), "use model 'mlp' for points"),
         (("dcgan", (1, 3, 8)), "at least 4, got 3x8"),
     ],
 )
@@ -167,7 +168,7 @@ def test_lipschitz_bounds_the_slope_of_a_spectrally_normalised_discriminator():
     (slope,) = torch.autograd.grad(critic(x).sum(), x)
     assert 1 < slope.norm(dim=1).max() <= 30 * (1 + 1e-3)
     torch.testing.assert_close(critic(x), 30 * critic.network(x))
-    with pytest.raises(ValueError, match=r"lipschitz must be above 0, got -1\.0"):
+    with pytest.raises(ValueError, match=r"lipschitz must be finite and above 0, got -1\.0"):
         models.build("mlp", (2,), latent_dim=2, lipschitz=-1.0)
 
 
@@ -213,16 +214,35 @@ def test_maxout_takes_the_largest_piece():
 @pytest.mark.parametrize(
     ("model", "options", "text"),
     [
-        ("mlp", {"upsample": "resize"}, "its dense layers enlarge nothing"),
+        ("mlp", {"upsample": "resize"}, "its layers are dense"),
         ("unet", {"pack": 2, "condition_shape": (1, 8, 8)}, "packs would mix them"),
-        ("unet", {}, "condition_shape is missing"),
+        ("unet", {}, "needs condition_shape"),
         ("unet", {"condition_shape": (1, 9, 9)}, "must have the same height and width"),
         ("unet", {"condition_shape": (1, 8, 8), "classes": 3}, "its condition is an image"),
         ("dcgan", {"condition_shape": (1, 8, 8)}, "takes no condition_shape"),
-        ("maxout", {"discriminator_norm": "batch"}, "has no normalisation"),
+        ("maxout", {"discriminator_norm": "batch"}, "discriminator_norm must be none"),
         ("dcgan", {"upsample": "bilinear"}, "upsample 'bilinear' is unknown"),
     ],
 )
 def test_what_a_model_cannot_have_is_refused_with_the_reason(model, options, text):
     with pytest.raises(ValueError, match=text):
         models.build(model, (1, 8, 8), latent_dim=3, **options)
+
+
+def test_numpy_scalars_are_numbers():
+    generator, discriminator = models.build(
+        "dcgan", tuple(np.array([1, 8, 8])), latent_dim=np.int64(4), width=np.int32(4), lipschitz=np.float32(2)
+    )
+    assert generator(torch.zeros(3, 4)).shape == (3, 1, 8, 8)
+    assert (discriminator.factor, type(discriminator.factor)) == (2.0, float)
+    with pytest.raises(TypeError, match=r"width must be a whole number, got float 4\.0"):
+        models.build("mlp", (2,), latent_dim=2, width=4.0)
+
+
+@pytest.mark.parametrize("name", [name for name in models.MODELS if name != "unet"])
+def test_networks_follow_torchs_defaults(name, request):
+    request.getfixturevalue("other_defaults")
+    for network in models.build(name, (1, 8, 8), latent_dim=4, classes=3, discriminator_norm="none"):
+        for tensor in (*network.parameters(), *network.buffers()):
+            assert tensor.device.type == "meta"
+            assert tensor.dtype in (torch.float64, torch.int64)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,8 +10,8 @@ from torch.nn import functional as F
 
 import ganops
 from ganops import _library, reference
-from ganops.ops import _function
-from ganops.ops import adversarial_loss as losses_of_ops
+from ganops._common.loss_kinds import ALIASES, numbers
+from ganops._common.loss_kinds import KINDS as KIND_ROWS
 
 from .conformance.table import KINDS, REDUCTIONS
 from .properties import given, st
@@ -513,134 +511,116 @@ def test_second_order_in_half_precision_is_as_good_with_a_graph_as_without(devic
     assert second[0].abs().max() > 1e-2
 
 
-# What the forward computes ahead for the backward
+# --------------------------------------------------------------------------------------------- gradients from above
 
 
-class _Losses:
-    """A loss with a gradient that a forward on the CPU computes ahead, and the same by way of the reduction none."""
-
-    def __init__(self, kind: str, generator: bool, sizes: tuple[int, int], dtype: torch.dtype, device: torch.device):
-        self.kind, self.generator = kind, generator
-        paired = kind == "relativistic"
-        self.logits = [
-            torch.linspace(-3, 2, size, dtype=dtype, device=device).requires_grad_()
-            for size in ((sizes[0],) * 2 if paired else sizes)
-        ]
-        self.wrt = self.logits[1:] if generator and not paired else self.logits
-
-    def __call__(self, reduction: str = "mean") -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        real, fake = self.logits
-        if not self.generator:
-            return ganops.discriminator_loss(real, fake, self.kind, reduction=reduction)
-        real_logits = real if self.kind == "relativistic" else None
-        return ganops.generator_loss(fake, self.kind, real_logits=real_logits, reduction=reduction)
+@pytest.fixture(params=["discriminator_loss", "generator_loss", "relativistic"])
+def loss_of(request, device):
+    """A loss of two tensors of logits, with these."""
+    real, fake = (torch.linspace(-3, 2, 5, dtype=torch.float64, device=device).requires_grad_() for _ in range(2))
+    functions = {
+        "discriminator_loss": lambda real, fake: ganops.discriminator_loss(real, fake),
+        "generator_loss": lambda real, fake: ganops.generator_loss(fake) + 0 * real.sum(),
+        "relativistic": lambda real, fake: ganops.generator_loss(fake, "relativistic", real_logits=real),
+    }
+    return functions[request.param], (real, fake)
 
 
-@pytest.fixture(params=[(kind, generator) for kind in KINDS for generator in (False, True)], ids=str)
-def losses(request, device):
-    return lambda sizes=(5, 3), dtype=torch.float32: _Losses(*request.param, sizes, dtype, device)
+@pytest.mark.parametrize("scale", [0.0, -3.0, 65536.0, math.nan])
+def test_gradients_scale_with_the_one_from_above(loss_of, scale):
+    function, logits = loss_of
+    one = torch.autograd.grad(function(*logits), logits)
+    scaled = torch.autograd.grad(scale * function(*logits), logits)
+    torch.testing.assert_close(scaled, tuple(scale * g for g in one), equal_nan=True)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("sizes", [(1, 1), (5, 3), (70, 64), (4097, 1), (9000, 4096)], ids=str)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_gradients_computed_ahead_are_the_backwards_to_the_bit(losses, reduction, sizes, dtype):
-    given = losses(sizes, dtype)
-    ahead = torch.autograd.grad(given(reduction), given.wrt)
-    loss = given(reduction)
-    with torch.no_grad():
-        assert torch.equal(given(reduction), loss)
-    recorded = torch.autograd.grad(loss, given.wrt, create_graph=True)  # which has to be computed
-    assert all(torch.equal(a, b) for a, b in zip(ahead, recorded, strict=True))
-
-
-def test_a_second_backward_is_computed_anew(losses):
-    given = losses()
-    loss = given()
-    first = torch.autograd.grad(loss, given.wrt, retain_graph=True)
-    kept = [g.clone() for g in first]
-    for g in first:
-        g.zero_()
-    assert all(torch.equal(a, b) for a, b in zip(torch.autograd.grad(loss, given.wrt), kept, strict=True))
-    with pytest.raises(RuntimeError, match="second time"):
-        torch.autograd.grad(loss, given.wrt)
-
-
-@pytest.mark.parametrize("scale", [0.0, -3.0, 65536.0])
-def test_other_gradients_from_above(losses, scale):
-    given = losses(dtype=torch.float64)
-    one = torch.autograd.grad(given(), given.wrt)
-    scaled = torch.autograd.grad(scale * given(), given.wrt)
-    torch.testing.assert_close(scaled, tuple(scale * g for g in one))
-    nan = torch.autograd.grad(math.nan * given(), given.wrt)
-    assert all(g.isnan().all() or not one[i].any() for i, g in enumerate(nan))
-
-
-def test_a_loss_in_a_sum_of_losses(losses):
-    given = losses(dtype=torch.float64)
-    one = torch.autograd.grad(given(), given.wrt)
-    penalty = sum(x.square().sum() for x in given.wrt)
-    found = torch.autograd.grad(given() + 2.0 * penalty, given.wrt)
-    torch.testing.assert_close(found, tuple(g + 4 * x.detach() for g, x in zip(one, given.wrt, strict=True)))
-
-
-def test_many_gradients_from_above_at_once(losses):
-    given = losses(dtype=torch.float64)
-    ones = torch.ones(3, dtype=torch.float64, device=given.logits[0].device)
-    found = torch.autograd.grad(given(), given.wrt, ones, is_grads_batched=True)
-    one = torch.autograd.grad(given(), given.wrt)
-    torch.testing.assert_close(found, tuple(g.expand(3, *g.shape) for g in one))
-
-
-def test_logits_overwritten_before_the_backward_are_noticed(losses):
-    """Where a gradient was computed ahead as well: which losses have one depends on size, dtype and device."""
-    given = losses()
-    given.logits = [x * 1 for x in given.logits]
-    loss = given()
-    for x in given.logits:
+def test_logits_overwritten_before_the_backward_are_noticed(loss_of):
+    function, logits = loss_of
+    copies = [x * 1 for x in logits]
+    loss = function(*copies)
+    for x in copies:
         x.detach().zero_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
 
-def test_the_first_backward_is_the_one_with_the_gradient_ahead(losses):
-    """Any backward ends its life, so that a graph that is not retained keeps nothing and serves nobody."""
-    given = losses()
-    loss = given()
-    (2.0 * loss).backward()
-    assert getattr(loss.grad_fn, "gradients", None) is None
-    with pytest.raises(RuntimeError, match="second time"):
-        loss.backward()
+@pytest.mark.parametrize("kind", ["non_saturating", "minimax", "relativistic"])
+def test_second_derivatives_keep_their_tails_with_a_graph(kind, device):
+    """σ'(20) = 2.06e-9 and σ'(-20) too, though σ(20) rounds to 1 in float32; to third order."""
+    x = torch.tensor([-20.0, -3.0, 0.0, 3.0, 20.0], device=device, requires_grad=True)
+    zeros = torch.zeros_like(x)
+    if kind == "relativistic":
+        value = ganops.discriminator_loss(x, zeros, kind)
+    else:
+        value = ganops.discriminator_loss(x, zeros, kind, reduction="none")[0].sum()
+    value = ganops.generator_loss(x, kind, reduction="sum") if kind == "minimax" else value * 1
+    exact = x.detach().double()
+    scale = {"minimax": -1.0, "relativistic": 0.2}.get(kind, 1.0)
+    wanted = scale * torch.sigmoid(exact) * torch.sigmoid(-exact)
+    (first,) = torch.autograd.grad(value, x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), x, create_graph=True)
+    torch.testing.assert_close(second.detach().double(), wanted, rtol=1e-6, atol=0)
+    (third,) = torch.autograd.grad(second.sum(), x)
+    torch.testing.assert_close(third.double(), wanted * (1 - 2 * torch.sigmoid(exact)), rtol=1e-6, atol=0)
 
 
-def test_threads_share_no_gradient(losses):
-    given = losses((64, 64))
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            for _ in range(50):
-                loss = given()
-                found = list(pool.map(lambda _, y=loss: torch.autograd.grad(y, given.wrt, retain_graph=True), range(4)))
-                assert len({g[0].data_ptr() for g in found}) == 4
-    finally:
-        sys.setswitchinterval(interval)
+# ------------------------------------------------------------------------------------------------------------ kinds
+
+LISTING = "\n".join(
+    [
+        "reductions mean sum none",
+        "roles real fake generator",
+        *(kind.describe(name) for name, kind in KIND_ROWS.items()),
+    ]
+)
 
 
-def test_many_logits_are_not_kept_twice(monkeypatch, losses):
-    monkeypatch.setattr(_function, "AHEAD", 7)
+def test_the_library_numbers_the_kinds_wherever_their_rows_are():
+    names = list(KIND_ROWS)
+    assert numbers(LISTING, "library") == {name: i for i, name in enumerate(names)}
+    permuted = {name: KIND_ROWS[name] for name in sorted(names, reverse=True)}
+    assert numbers(LISTING, "library", permuted) == {name: i for i, name in enumerate(names)}
+    first = "smooth " + LISTING.splitlines()[2].split(maxsplit=1)[1]
+    extended = {"smooth": KIND_ROWS["minimax"], **KIND_ROWS}
+    head, rows = LISTING.splitlines()[:2], LISTING.splitlines()[2:]
+    found = numbers("\n".join([*head, first, *rows]), "library", extended)
+    assert found == {name: i for i, name in enumerate(["smooth", *names])}, "numbers are the library's"
 
-    def kept(size: int) -> bool:
-        loss = losses((size, size))()
-        return getattr(loss.grad_fn, "gradients", None) is not None
 
-    assert kept(1) == (_library.BACKEND == "compiled" and losses().logits[0].is_cpu)
-    assert not kept(4)  # G's logits count twice
+@pytest.mark.parametrize(
+    ("listing", "table", "named"),
+    [
+        (None, KIND_ROWS, "hinge"),
+        ("\n".join(LISTING.splitlines()[:-1]), KIND_ROWS, "relativistic"),
+        (LISTING, {"smooth": KIND_ROWS["hinge"], **KIND_ROWS}, "smooth"),
+        (LISTING.replace("hinge unpaired relu 1 -1 1", "hinge unpaired relu 1 -1 2"), KIND_ROWS, "hinge"),
+        (LISTING.replace("relativistic paired", "relativistic unpaired"), KIND_ROWS, "relativistic"),
+        (LISTING.replace("roles real fake", "roles fake real"), KIND_ROWS, "roles"),
+    ],
+    ids=["older", "row less", "row more", "formula", "pairing", "roles"],
+)
+def test_a_library_that_disagrees_is_refused(listing, table, named):
+    with pytest.raises(ImportError, match=rf"some/library\.so .* disagree about the loss kinds .*{named}.*rebuild"):
+        numbers(listing, "some/library.so", table)
 
 
 @pytest.mark.skipif(not _library.loaded(), reason="no compiled library")
-def test_the_shortcuts_leave_torch_no_signature_to_read():
-    """From torch 2.14 on, whoever defines setup_context has the signature of forward read, and an operator has none."""
-    for function in (losses_of_ops._Loss, losses_of_ops._DiscriminatorLoss, losses_of_ops._PairedLoss):
-        for shortcut in (function.record, function.ahead):
-            assert shortcut.__self__.setup_context is torch.autograd.Function.setup_context
+def test_the_compiled_libraries_list_the_same_kinds():
+    assert _library.texts("ganops_loss_kinds"), "one library at least"
+    for path, listing in _library.texts("ganops_loss_kinds").items():
+        assert numbers(listing, path).keys() == KIND_ROWS.keys()
+
+
+@pytest.mark.parametrize(("alias", "kind"), ALIASES.items())
+def test_usual_names_of_the_kinds(alias, kind, device):
+    real, fake = torch.randn(2, 6, device=device)
+    assert torch.equal(ganops.discriminator_loss(real, fake, alias), ganops.discriminator_loss(real, fake, kind))
+    assert ganops.nn.DiscriminatorLoss(alias).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("near", "kind"), [("wgan-gp", "wasserstein"), ("LSGAN", "least_squares"), ("Hinge", "hinge"), ("bces", "non_satu")]
+)
+def test_a_near_miss_names_the_kind(near, kind):
+    with pytest.raises(ValueError, match=rf"kind '{near}' is unknown \(did you mean '{kind}"):
+        ganops.generator_loss(torch.zeros(2), near)

@@ -50,6 +50,11 @@ def noise_like(real: Tensor) -> Tensor:
     return torch.randn(real.shape, generator=torch.Generator().manual_seed(9)).to(real)
 
 
+def r1_in_hand(module, critic: nn.Module, real: Tensor, **settings) -> Tensor:
+    real = real.detach().requires_grad_()
+    return module.r1_penalty(critic, real, logits=critic(real), **settings)
+
+
 #: Each as a function of (module, critic, real, fake, **settings).
 PENALTIES = {
     "gradient": lambda m, d, r, f, **s: m.gradient_penalty(
@@ -59,6 +64,7 @@ PENALTIES = {
         d, r, f, target=0.2, weight=torch.full((len(r),), 0.3).to(r.device), **s
     ),
     "r1": lambda m, d, r, f, **s: m.r1_penalty(d, r, **s),
+    "r1, logits": lambda m, d, r, f, **s: r1_in_hand(m, d, r, **s),
     "r2": lambda m, d, r, f, **s: m.r2_penalty(d, f, **s),
     "dragan": lambda m, d, r, f, **s: m.dragan_penalty(d, r, noise_like(r), **s),
 }
@@ -204,9 +210,10 @@ def test_what_underflows_without_a_scaler_is_right_with_one(module, name, device
     with torch.autocast(device.type, dtype=torch.float16):
         lost = PENALTIES[name](module, critic, real, fake)
         kept = PENALTIES[name](module, critic, real, fake, scaler=scaler)
-        r1 = module.r1_penalty(critic, real, scaler=scaler)
-        assert module.r1_penalty(critic, real) == 0
-    torch.testing.assert_close(r1.item(), 2.0**-56, rtol=0.02, atol=0)
+        for name in ("r1", "r1, logits"):
+            r1 = PENALTIES[name](module, critic, real, fake, scaler=scaler)
+            torch.testing.assert_close(r1.item(), 2.0**-56, rtol=0.02, atol=0)
+            assert PENALTIES[name](module, critic, real, fake) == 0
     assert all(not g.any() for g in torch.autograd.grad(scaler.scale(lost), weights))
     got = [g / scaler.get_scale() for g in torch.autograd.grad(scaler.scale(kept), weights)]
     for gradient, wanted in zip(got, exact, strict=True):
@@ -296,6 +303,23 @@ def test_finite_differences_are_in_float32_under_autocast(device):
     handle.remove()
     assert torch.equal(value, exact)
     assert set(seen) == {torch.float32}
+
+
+@MODULES
+@HALVES
+def test_estimates_along_noise_stay_in_half_precision(module, dtype, device):
+    """For attention that has no other kernels; the difference is taken and squared in float32."""
+    critic, real, noise = smooth_critic(device), images(device=device), images(device=device, seed=1)
+    seen = []
+    critic.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    exact = module.approximate_r1_penalty(critic, real, 0.5, noise=noise)
+    seen.clear()
+    with torch.autocast(device.type, dtype=dtype):
+        for logits in (None, critic(real)):
+            value = module.approximate_r1_penalty(critic, real, 0.5, noise=noise, logits=logits)
+            assert value.dtype == torch.float32
+            torch.testing.assert_close(value, exact, rtol=0.05, atol=0)
+    assert set(seen) == {dtype}
 
 
 def test_another_scaler_is_named(device):

@@ -134,7 +134,7 @@ def test_without_what_torch_does_not_promise():
     """Kernels all the same, by the public ways."""
     code = """
 import torch
-inside, hidden = torch._C, {"_are_functorch_transforms_active", "_len_torch_dispatch_stack", "_functorch"}
+inside, hidden = torch._C, {"_are_functorch_transforms_active", "_functorch"}
 class Without:
     def __getattr__(self, name):
         if name in hidden:
@@ -253,8 +253,7 @@ def test_strict(monkeypatch):
 @pytest.mark.usefixtures("forgetful")
 def test_a_device_without_kernels(monkeypatch):
     """Every device but cpu and cuda; here the CPU plays one, since torch has no other at hand."""
-    monkeypatch.setattr(_library, "_SERVED", frozenset({"cuda"}))
-    monkeypatch.setattr(_library, "_USUAL", False)
+    monkeypatch.setattr(_library, "_DEVICES", frozenset({"cuda"}))
     monkeypatch.setattr(_library._cpu, "problem", "libganops_cpu.so was not built")
     x = torch.randn(4, 3)
     with pytest.warns(ganops.FallbackWarning, match=r"libganops_cpu.so was not built; rebuild: .*pip install"):
@@ -264,17 +263,43 @@ def test_a_device_without_kernels(monkeypatch):
 
 @pytest.mark.usefixtures("forgetful")
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_why_a_cuda_tensor_is_not_served():
+def test_why_a_cuda_tensor_has_no_kernel():
     """The text alone: there is no CUDA tensor to be had."""
 
     class Elsewhere:
         device, dtype, layout = torch.device("cuda"), torch.float32, torch.strided
+        is_cpu = is_nested = False
 
         def is_floating_point(self) -> bool:
             return True
 
     with pytest.warns(ganops.FallbackWarning, match=r"generator_loss: .*(has no CUDA|was not built).*GANOPS_CUDA=1"):
-        assert not _library.serves("generator_loss", Elsewhere())
+        assert not _library.has_kernel("generator_loss", Elsewhere())
+
+
+class Versions:
+    """A CUDA library as far as its versions go."""
+
+    def __init__(self, runtime: int, driver: int) -> None:
+        self.ganops_cuda_runtime_version = lambda: runtime
+        self.ganops_cuda_driver_version = lambda: driver
+
+
+@pytest.mark.parametrize(
+    ("runtime", "driver"),
+    [(13000, 13000), (13010, 13000), (12080, 13000), (13000, 0)],
+    ids=lambda version: f"{version}",
+)
+def test_a_driver_that_runs_the_library(runtime, driver):
+    assert _library._driver_problem(Versions(runtime, driver)) is None
+
+
+def test_a_driver_that_is_too_old():
+    problem = _library._driver_problem(Versions(13000, 12080))
+    assert "contains the runtime of CUDA 13, which needs driver 580 or newer" in problem
+    assert "this machine's driver supports CUDA 12.8 at most; update the driver or build with CUDA 12" in problem
+    assert "which needs a newer driver, but" in _library._driver_problem(Versions(15000, 13000))
+    assert _library._driver_problem(object()) == "libganops_cuda.so is older than these sources"
 
 
 def test_build_info():

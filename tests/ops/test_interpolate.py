@@ -176,6 +176,15 @@ def test_property_swapping_the_ends(values, weight):
     )
 
 
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+def test_shapes_of_the_weight(module, device):
+    real, fake = torch.randn(2, 4, 3, 2, 2, device=device)
+    weight = torch.rand(4, device=device)
+    wanted = module.interpolate(real, fake, weight)
+    for shape in ((4, 1), (4, 1, 1, 1)):
+        assert torch.equal(module.interpolate(real, fake, weight.view(shape)), wanted)
+
+
 # ---------------------------------------------------------------------------------------------------- bad input
 
 X = torch.zeros(8, 3, 4, 4)
@@ -206,10 +215,11 @@ W = torch.zeros(8)
         ((X, X, W[0]), {}, ValueError, r"got \(\)"),
         ((X, X, torch.zeros_like(X)), {}, ValueError, r"got \(8, 3, 4, 4\)"),
         ((X, X, torch.zeros(1, 8, 1, 1)), {}, ValueError, r"got \(1, 8, 1, 1\)"),
-        ((X, X, torch.zeros(8, 1)), {}, ValueError, r"got \(8, 1\)"),
+        ((X, X, torch.zeros(8, 1, 1)), {}, ValueError, r"got \(8, 1, 1\)"),
+        ((X, X, torch.zeros(1, 8)), {}, ValueError, r"got \(1, 8\)"),
         ((X, X, W.int()), {}, TypeError, "interpolate: weight must be a floating-point tensor, got torch.int32"),
         ((X, X, 0.5), {}, TypeError, "interpolate: weight must be a tensor, got float"),
-        ((X, X, W), {"generator": torch.Generator()}, ValueError, "interpolate: give weight or generator, not both"),
+        ((X, X, W), {"generator": torch.Generator()}, ValueError, "interpolate: pass weight or generator, not both"),
         (
             (X.byte(), X.byte()),
             {},

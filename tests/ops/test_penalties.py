@@ -214,11 +214,15 @@ def test_spectral_norm_is_the_same_at_both_ends(device):
     critic = nn.Sequential(spectral_norm(nn.Linear(8, 16)), nn.Tanh(), spectral_norm(nn.Linear(16, 1)))
     critic = critic.double().to(device).train()
     x = _double(4, 8, device=device)
+    noise = _double(4, 8, device=device)
+    along_noise = ganops.approximate_r1_penalty(critic, x, 1e-5, noise=noise)
     close = ganops.r1_penalty(critic, x, finite_difference=1e-5)
     for _ in range(300):  # to the end of the iteration: what moves the exact value now is rounding
         critic(x)
     settled = ganops.r1_penalty(critic, x)
     assert close.item() == pytest.approx(settled.item(), rel=0.5)
+    settled_along_noise = ganops.approximate_r1_penalty(critic, x, 1e-5, noise=noise)
+    assert along_noise.item() == pytest.approx(settled_along_noise.item(), rel=0.5)
     torch.testing.assert_close(ganops.r1_penalty(critic, x, finite_difference=1e-5), settled, rtol=1e-6, atol=0)
 
 
@@ -250,6 +254,7 @@ def test_under_compile(device):
 # ------------------------------------------------------------------------------------------------------ bad input
 
 X = torch.zeros(4, 3)
+LEAF = torch.ones(4, 3, requires_grad=True)
 
 
 def _sum(x: Tensor) -> Tensor:
@@ -280,10 +285,53 @@ def _sum(x: Tensor) -> Tensor:
         ),
         (
             "r1_penalty",
-            (lambda x: x.square().sum(), X),
+            (lambda x: x.square().sum(0), X),
             {"finite_difference": 0.1},
             ValueError,
-            r"^r1_penalty: with finite_difference the critic must return scores \(N, …\) for 4 samples, got \(\)",
+            r"^r1_penalty: for a difference the critic must return scores \(N, …\) for 4 samples, got \(3,\)",
+        ),
+        (
+            "r1_penalty",
+            (lambda x: x.square().mean(), X),
+            {},
+            ValueError,
+            "at least one score per sample, got one number",
+        ),
+        ("r1_penalty", (_sum, X), {"logits": 1.0}, TypeError, "^r1_penalty: logits must be a tensor, got float"),
+        (
+            "r1_penalty",
+            (_sum, X),
+            {"logits": X},
+            ValueError,
+            r"real must require a gradient .* real.requires_grad_\(\)",
+        ),
+        ("r2_penalty", (_sum, LEAF * 2), {"logits": LEAF}, ValueError, "^r2_penalty: fake must be a leaf if logits"),
+        ("r2_penalty", (_sum, LEAF), {"logits": X}, ValueError, "^r2_penalty: logits do not depend on fake; pass the"),
+        ("input_gradient_penalty", (X, LEAF), {"target": 0}, ValueError, "logits do not depend on inputs; pass the"),
+        ("input_gradient_penalty", (LEAF * 2, LEAF[:2]), {"target": 0}, ValueError, "logits do not depend on inputs"),
+        ("input_gradient_penalty", (LEAF * 2, X), {"target": 0}, ValueError, "inputs must require a gradient"),
+        (
+            "input_gradient_penalty",
+            (LEAF.mean(), LEAF),
+            {"target": 0},
+            ValueError,
+            "one value per sample, got one",
+        ),
+        ("input_gradient_penalty", ([LEAF], LEAF), {"target": 0}, TypeError, "logits must be a tensor, got list"),
+        ("input_gradient_penalty", (LEAF * 2, LEAF), {"target": -1}, ValueError, "target must be .*at least 0, got -1"),
+        ("approximate_r1_penalty", (_sum, X, 0), {}, ValueError, "sigma must be finite and above 0, got 0"),
+        ("approximate_r1_penalty", (_sum, X, -0.1), {}, ValueError, "sigma must be finite and above 0, got -0.1"),
+        ("approximate_r1_penalty", (_sum, X, math.nan), {}, ValueError, "sigma must be finite and above 0, got nan"),
+        ("approximate_r1_penalty", (_sum, X, None), {}, TypeError, "sigma must be a number, got NoneType"),
+        ("approximate_r1_penalty", (_sum, X, 1), {"noise": X[:2]}, ValueError, r"samples \(4, 3\) and noise \(2, 3\)"),
+        ("approximate_r1_penalty", (_sum, X, 1), {"logits": X}, ValueError, r"logits \(4, 3\) must have the shape of"),
+        ("approximate_r1_penalty", (_sum, X, 1), {"generator": 3}, TypeError, "generator must be a torch.Generator"),
+        (
+            "approximate_r1_penalty",
+            (_sum, X, 1),
+            {"noise": X, "generator": torch.Generator()},
+            ValueError,
+            "pass noise or generator, not both",
         ),
     ],
 )

@@ -189,3 +189,17 @@ def test_uniform_supports_need_no_overlap():
     assert theory.kl(p, q).item() == math.inf
     x = torch.linspace(-1, 4, 5001, dtype=torch.float64)
     assert theory.jsd(p, q, x).item() == pytest.approx(LOG2, abs=1e-3)
+
+
+def test_results_do_not_depend_on_torchs_defaults(request):
+    p, q = double(0.0, 1.0), double(1.0, 2.0)
+    laplace = Laplace(torch.zeros((), dtype=torch.float64), torch.ones((), dtype=torch.float64))
+    cloud = [torch.linspace(0, 1, n, dtype=torch.float64) for n in (5, 7)]
+
+    def numbers():
+        values = [theory.kl(p, laplace), theory.jsd(p, q), theory.game_value(p, q), theory.wasserstein_1(p, laplace)]
+        return [value.item() for value in (*values, theory.wasserstein_1(*cloud), theory.wasserstein_2(p, q))]
+
+    usual = numbers()
+    request.getfixturevalue("other_defaults")
+    assert numbers() == usual

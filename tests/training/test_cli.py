@@ -93,7 +93,7 @@ def test_defaults_follow_recipe_and_data(capsys):
         (["train", "wgangp"], "recipe 'wgangp' is unknown (did you mean 'wgan-gp'?)"),
         (["train", "wgan", "--data", "grid"], "'grid' is unknown (did you mean 'grid9'?)"),
         (["train", "wgan", "--data", "ring8", "--model", "mpl"], "model 'mpl' is unknown (did you mean 'mlp'?)"),
-        (["train", "wgan", "--data", "ring8", "--model", "dcgan"], "model 'mlp' serves points"),
+        (["train", "wgan", "--data", "ring8", "--model", "dcgan"], "use model 'mlp' for points"),
         (["train", "wgan", "--data", "ring8", "--steps", "0"], "steps must be at least 1, got 0"),
         (["train", "wgan", "--data", "ring8", "--device", "gpu"], "device 'gpu' cannot be used here"),
         (["train", "wgan", "--data", "ring8", "--out", "/dev/null/x"], "out: folder '/dev/null/x' cannot be written"),

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import ganops
+from ganops._common import loss_kinds
 from ganops.bench.case import (
     BACKWARD,
     BOTH,
@@ -26,7 +27,6 @@ from ganops.bench.case import (
     generator,
     size_of,
 )
-from ganops.ops._function import AHEAD
 
 Formula = Callable[..., Tensor]
 
@@ -168,14 +168,12 @@ _G: dict[str, tuple[tuple[str, Formula], tuple[str, Formula]]] = {
 }
 
 
-def _traffic(logits: int, backward: int, dtype: torch.dtype) -> dict[str, Traffic]:
-    """Of so many bytes of logits. Forward and backward together read them once where the forward computes the gradient
-    ahead, which it does for few on the CPU and not in half precision; the others read them twice."""
-    ahead = dtype in (torch.float32, torch.float64) and logits <= AHEAD * dtype.itemsize
+def _traffic(logits: int, backward: int) -> dict[str, Traffic]:
+    """Of so many bytes of logits, which forward and backward each read."""
     return {
         FORWARD: Traffic(logits, logits),
         BACKWARD: Traffic(backward, backward),
-        BOTH: Traffic(2 * logits if ahead else logits + backward, 2 * logits),
+        BOTH: Traffic(logits + backward, 2 * logits),
     }
 
 
@@ -183,7 +181,7 @@ _EXPONENTIAL = "arithmetic: an exponential for each logit, and a logarithm for e
 
 
 def _bounds(kind: str, shape: tuple[int, ...]) -> dict[str, str]:
-    exponential = kind in (*_LOGISTIC, "relativistic")
+    exponential = loss_kinds.KINDS[kind].real.base is loss_kinds.SOFTPLUS
     arithmetic = dict.fromkeys((FORWARD, BACKWARD, BOTH), _EXPONENTIAL) if exponential else {}
     return call_bound(torch.Size(shape).numel()) or arithmetic
 
@@ -201,8 +199,8 @@ def _discriminator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite], 
     code, popular = _D_POPULAR[kind]
     popular = _without_targets(popular)
     logits = 2 * torch.Size(shape).numel() * dtype.itemsize
-    # Backward reads the logits and writes their gradient; Wasserstein's is constant, so that nothing need be read.
-    backward = logits if kind == "wasserstein" else 2 * logits
+    # Backward reads the logits and writes their gradient; where that is constant, nothing need be read.
+    backward = logits if loss_kinds.KINDS[kind].linear else 2 * logits
     return Case(
         op="discriminator_loss",
         variant=kind,
@@ -216,7 +214,7 @@ def _discriminator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite], 
         ),
         inputs=inputs,
         phases=phases,
-        traffic=_traffic(logits, backward, dtype),
+        traffic=_traffic(logits, backward),
         bounds=_bounds(kind, shape),
     )
 
@@ -228,7 +226,7 @@ def _generator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite]) -> C
 
     (code, popular), (best_code, best) = _G[kind]
     logits = torch.Size(shape).numel() * 4
-    backward = logits if kind == "hinge" else 2 * logits
+    backward = logits if loss_kinds.KINDS[kind].generator.base is loss_kinds.LINEAR else 2 * logits
     return Case(
         op="generator_loss",
         variant=kind,
@@ -241,7 +239,7 @@ def _generator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite]) -> C
         ),
         inputs=inputs,
         phases=phases,
-        traffic=_traffic(logits, backward, torch.float32),
+        traffic=_traffic(logits, backward),
         bounds=_bounds(kind, shape),
     )
 
@@ -249,8 +247,8 @@ def _generator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite]) -> C
 VECTOR, PATCHES, MAPS, LARGE, HUGE = (64, 1), (64, 1, 30, 30), (64, 1, 128, 128), (64, 1, 512, 512), (1024, 1, 256, 256)
 
 FLOORS = (
-    Floor("discriminator_loss/*/64x1/float32/both", {POPULAR: 1.8, COMPILE: 3.0}),
-    Floor("discriminator_loss/*/64x1x30x30/float32/both", {POPULAR: 3.0, COMPILE: 1.0}),
+    Floor("discriminator_loss/*/64x1/float32/both", {POPULAR: 1.4, COMPILE: 2.2}),
+    Floor("discriminator_loss/*/64x1x30x30/float32/both", {POPULAR: 2.5, COMPILE: 1.0}),
     Floor("discriminator_loss/hinge/64x1x128x128/float32/both", {POPULAR: 5.0, COMPILE: 5.0}),
 )
 

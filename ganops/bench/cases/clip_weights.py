@@ -112,6 +112,7 @@ def _case(variant: str, shapes: list[tuple[int, ...]], suite: Suite, outside: bo
         # As a clamp does it; what is within the limit need not be written, so that more than all of it can be reached.
         traffic={FORWARD: Traffic(2 * size, size)},
         bounds=call_bound(count) or {FORWARD: "reading each weight once, which every rival does too"},
+        graph=not outside,
     )
 
 

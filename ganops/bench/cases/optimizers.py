@@ -30,19 +30,40 @@ WAYS: dict[str, dict[str, dict[str, bool]]] = {
     "RMSprop": {"loop": {"foreach": False}, "foreach": {"foreach": True}},
     "Adam": {"loop": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}},
 }
+CAPTURABLE = ", capturable"  # the same optimiser, counting its steps on the card, as a graph needs it
 NUMBERS = {"RMSprop": (3, 2), "Adam": (4, 3)}  # read and written for each weight
 
 
-def _ours(parameters: list[Tensor], made: dict[str, Any]) -> None:
-    made["ours"].step()
+Step = Callable[[list[Tensor], dict[str, Any]], None]
 
 
-def _rival(way: str) -> Callable[[list[Tensor], dict[str, Any]], None]:
+def _ours(kind: str) -> Step:
+    return lambda parameters, made: made[kind].step()
+
+
+@torch.no_grad()
+def _clamp_loop(parameters: list[Tensor]) -> None:
+    for p in parameters:
+        p.clamp_(-LIMIT, LIMIT)
+
+
+@torch.no_grad()
+def _clamp_foreach(parameters: list[Tensor]) -> None:
+    torch._foreach_clamp_min_(parameters, -LIMIT)
+    torch._foreach_clamp_max_(parameters, LIMIT)
+
+
+# How the weights are clipped after a rival's step: code, function.
+CLAMPS = {
+    "": ("for p in parameters: p.clamp_(-c, c)", _clamp_loop),
+    ", foreach clamp": ("_foreach_clamp_min_(parameters, -c); _foreach_clamp_max_(parameters, c)", _clamp_foreach),
+}
+
+
+def _rival(way: str, clamp: Callable[[list[Tensor]], None]) -> Step:
     def step_and_clamp(parameters: list[Tensor], made: dict[str, Any]) -> None:
         made[way].step()
-        with torch.no_grad():
-            for p in parameters:
-                p.clamp_(-LIMIT, LIMIT)
+        clamp(parameters)
 
     return step_and_clamp
 
@@ -68,13 +89,17 @@ FORMULAS = {"RMSprop": _rmsprop_formula, "Adam": _adam_formula}
 
 
 def _rivals(kind: str) -> tuple[Rival, ...]:
-    clamp = "for p in parameters: p.clamp_(-c, c)"
-    given = {way: "".join(f", {name}={value}" for name, value in how.items()) for way, how in WAYS[kind].items()}
-    found = [
-        Rival(way, POPULAR if way == "loop" else EAGER, f"{kind}(…{given[way]}).step(); {clamp}", _rival(way))
-        for way in WAYS[kind]
-    ]
-    code = f"torch.compile: the formula of {kind}; {clamp}"
+    found = []
+    for way, how in WAYS[kind].items():
+        given = "".join(f", {name}={value}" for name, value in how.items())
+        for suffix, (code, clamp) in CLAMPS.items():
+            if way == "loop" and suffix:
+                continue
+            group = POPULAR if way == "loop" else EAGER
+            in_graph = _rival(way + CAPTURABLE, clamp)
+            code = f"{kind}(…{given}).step(); {code}"
+            found.append(Rival(way + suffix, group, code, _rival(way, clamp), in_graph=in_graph))
+    code = f"torch.compile: the formula of {kind}; {CLAMPS[''][0]}"
     return *found, Rival("compile", COMPILE, code, FORMULAS[kind], compiled=True)
 
 
@@ -94,9 +119,14 @@ def _case(kind: str, variant: str, shapes: list[tuple[int, ...]], suite: Suite) 
         parameters = [nn.Parameter(torch.randn(s, device=device, generator=random).mul_(LIMIT)) for s in shapes]
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter)
-        made: dict[str, Any] = {"ours": getattr(optimizers, kind)(parameters, clip=LIMIT, **SETTINGS[kind])}
-        for way, how in WAYS[kind].items():
-            made[way] = getattr(torch.optim, kind)(parameters, **how, **SETTINGS[kind])
+        made: dict[str, Any] = {}
+        for suffix, more in (("", {}), (CAPTURABLE, {"capturable": True})):
+            if suffix and device.type != "cuda":
+                continue
+            settings = {**SETTINGS[kind], **more}
+            made["ours" + suffix] = getattr(optimizers, kind)(parameters, clip=LIMIT, **settings)
+            for way, how in WAYS[kind].items():
+                made[way + suffix] = getattr(torch.optim, kind)(parameters, **how, **settings)
         for optimiser in made.values():
             optimiser.step()  # without a gradient: the state is there, and nothing has moved
         for parameter in parameters:
@@ -109,7 +139,8 @@ def _case(kind: str, variant: str, shapes: list[tuple[int, ...]], suite: Suite) 
         op=f"optimizers.{kind}",
         variant=variant,
         size=f"{count / 1e6:.1f}M in {len(shapes)}",
-        ours=_ours,
+        ours=_ours("ours"),
+        in_graph=_ours("ours" + CAPTURABLE),
         rivals=_rivals(kind),
         inputs=inputs,
         phases={FORWARD: suite},

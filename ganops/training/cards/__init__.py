@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ganops import _checks
+from ganops._common import checks
 from ganops.training import report
 from ganops.training.config import with_defaults
 from ganops.training.folder import OwnedFolder
@@ -117,13 +117,13 @@ def read_card(path: Path) -> Card:
         raise ValueError(f"card: {path.name}: {error}") from error
     known = [each.name for each in fields(Card)]
     for key in content:
-        _checks.choice(f"card: {path.name}", "key", key, known)
+        checks.choice(f"card: {path.name}", "key", key, known)
     missing = [key for key in known if key not in content and key not in _OPTIONAL]
     if missing:
         raise ValueError(f"card: {path.name}: {', '.join(missing)} is missing")
     for part in ("published", "expected"):
         for variant in content.get(part, {}):
-            _checks.choice(f"card: {path.name}", f"variant in {part}", variant, content["variants"])
+            checks.choice(f"card: {path.name}", f"variant in {part}", variant, content["variants"])
     content["published"] = {
         variant: {metric: (*numbers, None)[:2] for metric, numbers in row.items()}
         for variant, row in content.get("published", {}).items()
@@ -198,7 +198,7 @@ def run_card(
     Returns:
         An `Outcome` for each variant and metric.
     """
-    _checks.choice("card", "name", name, CARDS)
+    checks.choice("card", "name", name, CARDS)
     card = CARDS[name]
     seeds = card.seeds if seeds is None else seeds
     if seeds < 1:

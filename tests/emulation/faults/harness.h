@@ -12,12 +12,19 @@
 namespace faults {
 
 template <typename... Parameters, typename... Arguments>
-void launch(unsigned grid, unsigned block, void (*kernel)(Parameters...), Arguments... arguments) {
+void launch_on(cudaStream_t stream, unsigned grid, unsigned block, void (*kernel)(Parameters...),
+               Arguments... arguments) {
   cudaLaunchConfig_t config{};
+  config.stream = stream;
   config.gridDim = dim3(grid);
   config.blockDim = dim3(block);
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, arguments...);
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch(unsigned grid, unsigned block, void (*kernel)(Parameters...), Arguments... arguments) {
+  launch_on(nullptr, grid, block, kernel, arguments...);
 }
 
 // Device memory under a name: 16-byte aligned, and in the registry of what kernels may touch.

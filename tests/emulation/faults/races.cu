@@ -98,16 +98,18 @@ std::vector<double> narrow() {
 }
 static const ganops_emulation::AddCase narrow_writes("neighbours in one word", &narrow<false>);
 
-// "The last block finishes": it adds what the others wrote, which is theirs to publish first.
-template <bool faulty>
+// "The last block finishes": it adds what the others wrote, which is theirs to publish before they count themselves,
+// and its own to look for after.
+template <bool publishes, bool looks>
 __global__ void sum_all(const int* values, int* partial, unsigned* ticket, int* result) {
   __shared__ bool last;
   if (threadIdx.x == 0) {
     int sum = 0;
     for (int i = 0; i < 16; ++i) sum += values[blockIdx.x * 16 + i];
     partial[blockIdx.x] = sum;
-    if (!faulty) __threadfence();
+    if (publishes) __threadfence();
     last = atomicInc(ticket, gridDim.x - 1) == gridDim.x - 1;
+    if (looks) __threadfence();
   }
   __syncthreads();
   if (!last || threadIdx.x >= 32) return;
@@ -117,17 +119,26 @@ __global__ void sum_all(const int* values, int* partial, unsigned* ticket, int* 
   if (threadIdx.x == 0) *result = total;
 }
 
-template <bool faulty>
-std::vector<double> missing_fence() {
-  const ganops_emulation::Op scope("missing_fence");
+template <bool publishes, bool looks>
+std::vector<double> count_blocks() {
+  const ganops_emulation::Op scope("count_blocks");
   Ints values("values", Ints::input, 16 * 50, 0, 1), partial("partial", Ints::scratch, 50),
       result("result", Ints::output, 1);
   Array<unsigned> ticket("ticket", Array<unsigned>::inout, 1);
   for (int run = 0; run < 2; ++run)
-    launch(50, 64, sum_all<faulty>, values.data, partial.data, ticket.data, result.data);
+    launch(50, 64, sum_all<publishes, looks>, values.data, partial.data, ticket.data, result.data);
   return result.values();
 }
+template <bool faulty>
+std::vector<double> missing_fence() {
+  return count_blocks<!faulty, true>();
+}
 GANOPS_CASES("missing fence", missing_fence)
+template <bool faulty>
+std::vector<double> missing_acquire() {
+  return count_blocks<true, !faulty>();
+}
+GANOPS_CASES("missing fence after the ticket", missing_acquire)
 
 // The same where every thread writes a partial sum, fences it, and one thread takes the ticket for all after a barrier.
 template <bool faulty>
@@ -136,7 +147,10 @@ __global__ void sum_columns(const int* values, int* partial, unsigned* ticket, i
   partial[blockIdx.x * blockDim.x + threadIdx.x] = values[blockIdx.x * blockDim.x + threadIdx.x];
   __threadfence();
   if (!faulty) __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(ticket, 1u) == gridDim.x - 1;
+  if (threadIdx.x == 0) {
+    last = atomicAdd(ticket, 1u) == gridDim.x - 1;
+    __threadfence();
+  }
   __syncthreads();
   if (!last) return;
   int total = 0;

@@ -48,6 +48,25 @@ std::vector<double> outside_mask() {
 }
 GANOPS_CASES("shuffle from outside the mask", outside_mask)
 
+// The lanes that run together at a branch are whatever the hardware made of it; the ballot says who came.
+template <bool faulty>
+__global__ void sum_positive(const float* values, float* sum) {
+  const float value = values[threadIdx.x];
+  const unsigned mask = __ballot_sync(0xffffffffu, value > 0);
+  if (value <= 0) return;
+  const float total = warp_sum(faulty ? __activemask() : mask, value, 8);
+  if (threadIdx.x == 0) *sum = total;
+}
+
+template <bool faulty>
+std::vector<double> active_mask() {
+  const ganops_emulation::Op scope("active_mask");
+  Floats values("values", Floats::input, 32, 16, -1), sum("sum", Floats::output, 1);
+  launch(1, 32, sum_positive<faulty>, values.data, sum.data);
+  return sum.values();
+}
+GANOPS_CASES("mask from __activemask", active_mask)
+
 // A block of 48 threads has half a second warp.
 template <bool faulty>
 __global__ void sum_warps(const float* values, float* sums) {

@@ -196,6 +196,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
   launch.grid = {config->gridDim.x, config->gridDim.y, config->gridDim.z};
   launch.block = {config->blockDim.x, config->blockDim.y, config->blockDim.z};
   launch.dynamic_shared_bytes = config->dynamicSmemBytes;
+  launch.stream = config->stream;
   launch.kernel = reinterpret_cast<const void*>(kernel);
   launch.call = &Call::run;
   launch.parameters = &call;
@@ -337,7 +338,11 @@ GANOPS_NO_INSTRUMENTATION T atomicCAS(T* address, std::type_identity_t<T> expect
   void name(T* address, std::type_identity_t<T> value) { \
     *address = value;                                    \
   }
-GANOPS_LOAD(__ldg)
+template <typename T>
+T __ldg(const T* address, GANOPS_SITE) {
+  ganops_emulation::on_read_only(address, sizeof(T), {file, line});
+  return *address;
+}
 GANOPS_LOAD(__ldca)
 GANOPS_LOAD(__ldcg)
 GANOPS_LOAD(__ldcs)

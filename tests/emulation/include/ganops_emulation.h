@@ -30,7 +30,8 @@ std::uint64_t warp(WarpOp op, unsigned mask, std::uint64_t bits, int argument, i
 
 unsigned active_mask();
 
-// __threadfence: what this thread (and, across barriers, its block) wrote before is visible before its next atomic.
+// __threadfence: what this thread (and, across barriers, its block) wrote before is visible before its next atomic, and
+// what it reads after was published before its last one.
 void fence();
 
 // --- Memory -------------------------------------------------------------------------------------------------------
@@ -38,6 +39,8 @@ void fence();
 // One access of `bytes` to global memory by an access helper: checked for alignment and counted as one transaction.
 void on_read(const void* address, std::size_t bytes);
 void on_write(const void* address, std::size_t bytes);
+// A load through the read-only path, beside the access itself: nothing may write there while the launch runs.
+void on_read_only(const void* address, std::size_t bytes, Site site = {});
 // A read-modify-write; also the point where blocks synchronise with each other, see fence().
 void on_atomic(const void* address, std::size_t bytes);
 
@@ -70,6 +73,7 @@ struct Extent {
 struct Launch {
   Extent grid, block;
   std::size_t dynamic_shared_bytes = 0;
+  const void* stream = nullptr;
   const void* kernel = nullptr;  // address of the __global__ function, for its name
   void (*call)(const void* parameters) = nullptr;
   const void* parameters = nullptr;  // the arguments; reading them costs no global memory traffic

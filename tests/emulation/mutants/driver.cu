@@ -6,6 +6,7 @@
 
 #include "cuda/adversarial_loss.cu"
 #include "faults/harness.h"
+#include "runtime.h"
 
 namespace GANOPS_MUTANT {
 namespace {
@@ -15,7 +16,7 @@ using Bytes = faults::Array<unsigned char>;
 
 // Two segments over several tiles, with a rest; the second does not start at a multiple of 16 bytes. Twice, for the
 // second launch meets the count that the first one left.
-std::vector<double> sum() {
+std::vector<double> sum_on(std::uintptr_t first_stream, std::uintptr_t second_stream) {
   const ganops_emulation::Op scope("sum");
   constexpr int real_count = 9001, fake_count = 5000;
   Floats real("real", Floats::input, real_count, -3, 0.001f), fake("fake", Floats::input, fake_count + 1, 2, 0.001f);
@@ -23,9 +24,23 @@ std::vector<double> sum() {
   const Term term{Base::softplus, 1, 1, 0};
   const LossSegments segments{{{real.data, real_count, term, 1}, {fake.data + 1, fake_count, term, 1}}, 2};
   Bytes workspace("workspace", Bytes::scratch, std::size_t(cuda::adversarial_loss.workspace(segments)));
-  cuda::adversarial_loss.sum(nullptr, DType::float32, segments, loss.data, workspace.data);
-  cuda::adversarial_loss.sum(nullptr, DType::float32, segments, again.data, workspace.data);
+  const auto stream = [](std::uintptr_t number) { return reinterpret_cast<Stream>(number); };
+  cuda::adversarial_loss.sum(stream(first_stream), DType::float32, segments, loss.data, workspace.data);
+  cuda::adversarial_loss.sum(stream(second_stream), DType::float32, segments, again.data, workspace.data);
   return {loss.values()[0], again.values()[0]};
+}
+
+std::vector<double> sum() { return sum_on(0, 0); }
+std::vector<double> streams() { return sum_on(1, 2); }
+
+std::vector<double> captured() {
+  struct Capture {
+    ganops_emulation::Settings before = ganops_emulation::settings;
+    ~Capture() { ganops_emulation::settings = before; }
+  } capture;
+  ganops_emulation::settings.stream = 3;
+  ganops_emulation::settings.capture = 1;
+  return sum_on(3, 3);
 }
 
 std::vector<double> value() {
@@ -38,6 +53,8 @@ std::vector<double> value() {
 }
 
 const ganops_emulation::AddCase sum_case(GANOPS_TEXT(GANOPS_MUTANT) "/sum", &sum);
+const ganops_emulation::AddCase streams_case(GANOPS_TEXT(GANOPS_MUTANT) "/streams", &streams);
+const ganops_emulation::AddCase captured_case(GANOPS_TEXT(GANOPS_MUTANT) "/captured", &captured);
 const ganops_emulation::AddCase value_case(GANOPS_TEXT(GANOPS_MUTANT) "/value", &value);
 
 }  // namespace

@@ -15,8 +15,8 @@ from torch import Tensor
 
 import ganops
 from ganops import reference
+from ganops._common.dtypes import accumulate_dtype
 from ganops.ops.minibatch_discrimination import closeness
-from ganops.reference.interpolate import accumulate_dtype
 from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
 Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
@@ -45,6 +45,7 @@ class Case:
     linear: bool = False  # the gradient does not depend on the input, so that nothing of it is kept
     composite: bool = False  # many steps in the input's dtype, most of them not ours
     coupled: bool = False  # samples act on each other: errors are those of the largest
+    composed: bool = False  # derivatives past the first are PyTorch's own operations
     quadratic: bool = False  # work grows as the square of the batch
     in_place: bool = False
     representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
@@ -114,6 +115,11 @@ def _losses() -> Iterator[Case]:
             (0,),
             representative=representative,
         )
+
+
+def leaves(nest: list) -> list[Tensor]:
+    """The tensors of a nested list, depth first."""
+    return [x for entry in nest for x in (leaves(entry) if isinstance(entry, list) else [entry])]
 
 
 def paired(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
@@ -352,6 +358,87 @@ def _deviations() -> Iterator[Case]:
     yield Case("minibatch_stddev", of(ganops), of(reference), ("sample",), of(reference), (0,), coupled=True)
 
 
+def nested(x: Tensor) -> list:
+    """Features of several sizes and layouts in nested lists."""
+    return [x, [x.flatten()[: x.numel() // 2 + 1], 2 * x]]
+
+
+def _matching() -> Iterator[Case]:
+    for distance, reduction, normalize, detach in (
+        ("l1", "sum", False, False),
+        ("l1", "none", True, True),
+        ("l2", "mean", False, False),
+        ("l2", "sum", True, True),
+        ("l1", "mean", True, False),
+    ):
+        given = {"distance": distance, "scale_reduction": reduction, "normalize": normalize, "detach_real": detach}
+
+        def of(module, given=given):
+            def both(real, fake):
+                real, fake = paired(real, fake)
+                if given["normalize"]:
+                    real = real + 0.5  # the norm of denormal numbers has no finite reciprocal
+                return module.feature_matching_loss(nested(real), nested(fake), **given)
+
+            def one(fake):  # beside real features that have no gradient: the same numbers in every dtype
+                real = (torch.arange(fake.numel(), device=fake.device) % 7 - 3.0) / 2
+                return both(real.to(fake.dtype).reshape(fake.shape), fake)
+
+            return one if given["detach_real"] else both
+
+        def positive(real, fake, distance=distance, reduction=reduction):
+            real, fake = paired(real, fake)
+            sums = [a.abs() + b.abs() for a, b in zip(leaves(nested(real)), leaves(nested(fake)), strict=True)]
+            values = torch.stack([(x if distance == "l1" else x.square()).mean() for x in sums])
+            return _reduce(values, reduction)
+
+        yield Case(
+            "-".join(["feature_matching_loss", distance, reduction] + ["normalize"] * normalize),
+            of(ganops),
+            of(reference),
+            ("logits",) if detach else ("logits", "logits"),
+            of(reference) if normalize else positive,
+            (0,) if detach else (0, 1),
+            sums=True,
+            linear=distance == "l1" and not (normalize and not detach),
+            coupled=normalize,
+            composed=True,
+            representative=(distance, normalize, detach) not in (("l2", True, True), ("l1", True, False)),
+        )
+
+
+RESAMPLING = {
+    "up": {"f": [1.0, 3.0, 3.0, 1.0], "up": 2, "padding": (2, 3)},
+    "down": {"f": [1.0, 3.0, 3.0, 1.0], "down": 2, "padding": 3},
+    "matrix": {"f": [[1.0, 2.0, 0.0], [0.5, -1.0, 0.3]], "padding": (2, 3, 1, 2), "gain": 0.7},
+}
+
+
+def _resampling() -> Iterator[Case]:
+    for name, given in RESAMPLING.items():
+
+        def of(module, given=given):
+            def resampled(x):
+                f = torch.tensor(given["f"], dtype=accumulate_dtype(x.dtype), device=x.device)
+                images = images_of(x if x.dim() > 1 else x[:, None])
+                return module.upfirdn2d(images, f, **{key: value for key, value in given.items() if key != "f"})
+
+            return resampled
+
+        yield Case(
+            f"upfirdn2d-{name}",
+            of(ganops),
+            of(reference),
+            ("sample",),
+            of(reference),
+            (0,),
+            sums=True,
+            linear=True,
+            coupled=True,  # neighbours cancel in the gradient
+            representative=name != "down",
+        )
+
+
 CASES = (
     *_losses(),
     *_relativistic(),
@@ -362,8 +449,12 @@ CASES = (
     *_augmentations(),
     *_closeness(),
     *_deviations(),
+    *_matching(),
+    *_resampling(),
 )
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
+# One or two of the cases that share kernels and autograd Functions and differ in a formula. What a formula cannot break
+# (layouts, dtypes, transforms, memory, the compiler) is tested with these.
 REPRESENTATIVE = tuple(case for case in CASES if case.representative)
 
 

@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd.functional import hessian
+from torch.utils.checkpoint import checkpoint
 
 from .evaluate import outputs, random_like
-from .table import DIFFERENTIABLE, Case, inputs_of
+from .table import DIFFERENTIABLE, REPRESENTATIVE, Case, inputs_of
 
-every_case = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
+every_case = pytest.mark.parametrize("case", [c for c in REPRESENTATIVE if c.differentiable], ids=str)
 
 SHAPE = (4, 3)
 
@@ -34,6 +36,8 @@ def _inputs(case: Case, device: torch.device) -> list[Tensor]:
 
 def _choices(case: Case) -> list[tuple[int, ...]]:
     places = case.differentiable
+    if not case.representative:
+        return [places]
     return [choice for count in range(1, len(places) + 1) for choice in combinations(places, count)]
 
 
@@ -131,3 +135,66 @@ def test_second_order_of_nothing(case, device):
     if sums:
         second = torch.autograd.grad(sums, chosen, create_graph=True, allow_unused=True)
         assert all(value is None or not value.isnan().any() for value in second)
+
+
+@every_case
+def test_batched_gradients_with_a_graph(case, device):
+    """``is_grads_batched`` with ``create_graph``: first and second derivatives are those of a loop."""
+    tensors = _inputs(case, device)
+    first_place = case.differentiable[0]
+
+    def derivatives(batched: bool):
+        given = [t.clone().requires_grad_(place in case.differentiable) for place, t in enumerate(tensors)]
+        wrt = [given[place] for place in case.differentiable]
+        values = outputs(case.fused, given)
+        torch.manual_seed(3)
+        above = random_like(tuple(v.detach().expand(3, *v.shape) for v in values))
+        if batched:
+            first = torch.autograd.grad(values, wrt, above, is_grads_batched=True, create_graph=True)
+        else:
+            rows = [torch.autograd.grad(values, wrt, [a[i] for a in above], create_graph=True) for i in range(3)]
+            first = [torch.stack(several) for several in zip(*rows, strict=True)]
+        total = sum((g * g.detach().cos()).sum() for g in first)
+        if not total.requires_grad:
+            return first, None
+        return first, torch.autograd.grad(total, wrt[: first_place + 1], allow_unused=True, materialize_grads=True)
+
+    found, wanted = derivatives(True), derivatives(False)
+    torch.testing.assert_close(list(found[0]), list(wanted[0]), rtol=1e-10, atol=1e-12)
+    if found[1] is None:  # torch then raises an error, and there is nothing but zeros
+        assert wanted[1] is None or not any(g.any() for g in wanted[1])
+    else:
+        torch.testing.assert_close(found[1], wanted[1], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", [c for c in DIFFERENTIABLE if c.representative], ids=str)
+def test_vectorized_hessian(case, device):
+    tensors, place = _inputs(case, device), case.differentiable[0]
+
+    def value(x):
+        given = [x if i == place else t for i, t in enumerate(tensors)]
+        return sum((v * v.detach().cos()).sum() for v in outputs(case.fused, given))
+
+    found, wanted = (hessian(value, tensors[place], vectorize=vectorize) for vectorize in (True, False))
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
+
+
+def _second_derivatives(function, tensors, places):
+    wrt = [tensors[place] for place in places]
+    total = sum(v.sin().sum() for v in outputs(function, tensors))
+    first = torch.autograd.grad(total, wrt, create_graph=True)
+    summed = sum(g.sin().sum() for g in first)
+    return torch.autograd.grad(summed, wrt, create_graph=True, allow_unused=True, materialize_grads=True)
+
+
+@pytest.mark.parametrize("case", [c for c in DIFFERENTIABLE if c.representative], ids=str)
+def test_saved_tensor_hooks_and_checkpoints_at_second_order(case, device):
+    tensors = [t.requires_grad_(place in case.differentiable) for place, t in enumerate(_inputs(case, device))]
+    wanted = _second_derivatives(case.fused, tensors, case.differentiable)
+    with torch.autograd.graph.save_on_cpu():
+        torch.testing.assert_close(_second_derivatives(case.fused, tensors, case.differentiable), wanted)
+
+    def recomputed(*given):
+        return checkpoint(lambda *t: outputs(case.fused, list(t)), *given, use_reentrant=False)
+
+    torch.testing.assert_close(_second_derivatives(recomputed, tensors, case.differentiable), wanted)

@@ -1,28 +1,44 @@
 """Argument checks shared by the reference and the fused functions.
 
-Each public function checks its arguments once, at its top. A message names the function and the argument, says what
-came and what is wanted.
+Each public function checks its arguments once, at its top. A message names the function, the argument, the value
+received and the values accepted.
 """
 
 from __future__ import annotations
 
 import difflib
-import functools
 import math
+import numbers
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-REDUCTIONS = ("mean", "sum", "none")
-_HALVES = (torch.float16, torch.bfloat16)
+_FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+
+
+def alike(first: object, *others: object) -> bool:
+    """Whether all are dense floating-point tensors of one dtype and device. The ordinary case, found out cheaply: only
+    where it fails need the checks below find out what to say."""
+    if not isinstance(first, Tensor) or first.dtype not in _FLOATS or first.layout != torch.strided:
+        return False
+    dtype, device = first.dtype, first.device
+    for value in others:
+        if (
+            not isinstance(value, Tensor)
+            or value.dtype != dtype
+            or value.device != device
+            or value.layout != torch.strided
+        ):
+            return False
+    return True
 
 
 def tensor(function: str, name: str, value: object) -> None:
     """Raises TypeError unless ``value`` is a dense floating-point tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{function}: {name} must be a tensor, got {type(value).__name__}")
-    if value.layout != torch.strided:
+    if value.layout not in (torch.strided, torch.jagged):
         raise TypeError(f"{function}: {name} must be a dense tensor, got {value.layout}; use {name}.to_dense()")
     if not value.is_floating_point():
         raise TypeError(
@@ -70,8 +86,11 @@ def choice(function: str, name: str, value: object, choices: Iterable[str]) -> N
 def number(
     function: str, name: str, value: object, *, minimum: float | None = None, above: float | None = None
 ) -> float:
-    """The finite float that ``value`` is, in the range asked for; raises TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    """Returns ``value`` as a float; raises TypeError or ValueError unless it is finite and in range.
+
+    NumPy scalars are numbers.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, numbers.Real)):
         raise TypeError(f"{function}: {name} must be a number, got {type(value).__name__}")
     # Comparisons alone, which torch.compile traces for numbers that change between calls; NaN fails them.
     low = (minimum is not None and value < minimum) or (above is not None and value <= above)
@@ -83,34 +102,15 @@ def number(
 
 
 def whole(function: str, name: str, value: object, *, minimum: int) -> int:
-    """The whole number that ``value`` is, at least ``minimum``; raises TypeError or ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    """Returns ``value`` as an int; raises TypeError or ValueError unless it is a whole number, at least ``minimum``.
+
+    NumPy integers are whole numbers.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, numbers.Integral)):
         raise TypeError(f"{function}: {name} must be a whole number, got {type(value).__name__} {value!r}")
     if value < minimum:
         raise ValueError(f"{function}: {name} must be at least {minimum}, got {value}")
-    return value
-
-
-def autocasts(value: Tensor) -> bool:
-    """Whether ``torch.autocast`` is at work on the tensor's kind of device."""
-    kind = value.device.type
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-
-
-def without_autocast(value: Tensor) -> Tensor:
-    """Under ``torch.autocast`` half-precision input becomes float32, as in torch's own losses; otherwise unchanged."""
-    return value.float() if value.dtype in _HALVES and autocasts(value) else value
-
-
-def promoted(*values: Tensor) -> tuple[Tensor, ...]:
-    """Under ``torch.autocast`` tensors of several dtypes become the widest of these, as for ``torch.cat``; otherwise,
-    and where one is no tensor, unchanged."""
-    if all(isinstance(value, Tensor) and value.is_floating_point() for value in values):
-        dtypes = {value.dtype for value in values}
-        if len(dtypes) > 1 and autocasts(values[0]):
-            widest = functools.reduce(torch.promote_types, dtypes)
-            return tuple(value.to(widest) for value in values)
-    return values
+    return value if isinstance(value, int) else int(value)
 
 
 def grad_scaler(function: str, scaler: object) -> None:

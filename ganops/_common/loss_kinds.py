@@ -1,0 +1,252 @@
+"""The table of loss kinds, and the checks of what the adversarial losses are given.
+
+``r = D(x)`` and ``f = D(G(z))`` are raw logits (no sigmoid), σ the sigmoid, sp the softplus.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ganops._common import checks
+from ganops._common.dtypes import without_autocast
+from ganops._common.reduction import REDUCTIONS
+
+
+@dataclass(frozen=True)
+class Base:
+    """A function of one number with its first two derivatives, which autograd can differentiate further."""
+
+    name: str
+    value: Callable[[Tensor], Tensor]
+    first: Callable[[Tensor], Tensor]
+    second: Callable[[Tensor], Tensor]
+
+
+def _sigmoid(u: Tensor) -> Tensor:
+    # torch differentiates sigmoid as y·(1 − y), which is 0 where y rounds to 1: derivatives are taken on the side where
+    # y is small.
+    return torch.where(u < 0, torch.sigmoid(u), 1 - torch.sigmoid(-u))
+
+
+SOFTPLUS = Base(
+    "softplus",
+    # Exact for every u, where its own threshold of 20 drops a tail that float64 holds; tensor subclasses often know it.
+    lambda u: F.softplus(u, threshold=40),
+    _sigmoid,
+    lambda u: torch.sigmoid(u) * torch.sigmoid(-u),
+)
+LINEAR = Base("linear", lambda u: u, torch.ones_like, torch.zeros_like)
+EXPONENTIAL = Base("exponential", torch.exp, torch.exp, torch.exp)
+SQUARE = Base("square", torch.square, lambda u: 2 * u, lambda u: torch.full_like(u, 2))
+RELU = Base("relu", F.relu, lambda u: torch.where(u <= 0, 0, torch.ones_like(u)), torch.zeros_like)
+
+
+def _scaled(factor: float, x: Tensor) -> Tensor:
+    return x if factor == 1 else -x if factor == -1 else factor * x
+
+
+@dataclass(frozen=True)
+class Term:
+    """One formula of the table, outer · base(inner·x + shift·p); p is the number that ``parameter`` names, if any."""
+
+    base: Base
+    outer: float = 1
+    inner: float = 1
+    shift: float = 0
+    parameter: str | None = None
+    default: float = 0.0
+
+    def _argument(self, x: Tensor, p: float) -> Tensor:
+        u = _scaled(self.inner, x)
+        return u if self.parameter is None else u + self.shift * p
+
+    def value(self, x: Tensor, p: float) -> Tensor:
+        """The formula at each element of ``x``."""
+        return _scaled(self.outer, self.base.value(self._argument(x, p)))
+
+    def first(self, x: Tensor, p: float) -> Tensor:
+        """Its derivative."""
+        return _scaled(self.outer * self.inner, self.base.first(self._argument(x, p)))
+
+    def second(self, x: Tensor, p: float) -> Tensor:
+        """Its second derivative."""
+        return _scaled(self.outer * self.inner**2, self.base.second(self._argument(x, p)))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One row of the table: what D minimises on real and on fake logits, and what G minimises on fake ones.
+
+    Attributes:
+        real, fake, generator: The formulas of the three roles.
+        paired: The formulas are of differences, ``real`` of r − f and ``generator`` of f − r; ``fake`` is not used.
+        saturating: G minimises the negative of D's loss on generated samples through the same softplus, so that its
+            gradient vanishes where D is sure of them.
+        zero: The logit at which D holds real and generated equally likely (least squares: with the default targets),
+            or None if its logits have no such point.
+    """
+
+    real: Term
+    fake: Term
+    generator: Term
+    paired: bool = False
+    saturating: bool = False
+    zero: float | None = 0.0
+
+    def term(self, role: str) -> Term:
+        """The formula of one of ``ROLES``."""
+        return getattr(self, role)
+
+    @property
+    def linear(self) -> bool:
+        """Whether D's gradient is the same at every logit, so that it says nothing about how D is doing."""
+        return self.fake.base is LINEAR
+
+    @property
+    def defaults(self) -> dict[str, float]:
+        """The parameters that the kind takes, with their defaults."""
+        terms = (self.real, self.fake, self.generator)
+        return {term.parameter: term.default for term in terms if term.parameter is not None}
+
+    def describe(self, name: str) -> str:
+        """The row as the compiled library writes it (``ganops_loss_kinds`` in csrc/torch/adversarial_loss.cpp)."""
+        terms = (self.real, self.fake, self.generator)
+        formulas = (f"{t.base.name} {t.outer:g} {t.inner:g} {t.shift:g}" for t in terms)
+        return " ".join([name, "paired" if self.paired else "unpaired", *formulas])
+
+
+ROLES = ("real", "fake", "generator")
+
+_LOGISTIC = {"real": Term(SOFTPLUS, inner=-1), "fake": Term(SOFTPLUS)}
+
+
+def _distance(target: str, default: float) -> Term:
+    return Term(SQUARE, shift=-1, parameter=target, default=default)
+
+
+def _below_margin(sign: float) -> Term:
+    return Term(RELU, inner=sign, shift=1, parameter="margin", default=1.0)
+
+
+# A new kind is one row here and one in csrc/math/adversarial_loss.h, anywhere in either; numbers come from there.
+KINDS: dict[str, Kind] = {
+    "minimax": Kind(**_LOGISTIC, generator=Term(SOFTPLUS, outer=-1), saturating=True),
+    "non_saturating": Kind(**_LOGISTIC, generator=Term(SOFTPLUS, inner=-1)),
+    "kl": Kind(**_LOGISTIC, generator=Term(LINEAR, outer=-1)),
+    "mle": Kind(**_LOGISTIC, generator=Term(EXPONENTIAL, outer=-1)),
+    "least_squares": Kind(
+        _distance("real_target", 1.0), _distance("fake_target", 0.0), _distance("generator_target", 1.0), zero=0.5
+    ),
+    "hinge": Kind(_below_margin(-1), _below_margin(1), Term(LINEAR, outer=-1)),
+    "wasserstein": Kind(Term(LINEAR, outer=-1), Term(LINEAR), Term(LINEAR, outer=-1), zero=None),
+    "relativistic": Kind(*(Term(SOFTPLUS, inner=-1),) * 3, paired=True, zero=None),
+}
+
+#: Names that other code uses for the same kinds.
+ALIASES = {
+    "vanilla": "non_saturating",
+    "bce": "non_saturating",
+    "ns": "non_saturating",
+    "lsgan": "least_squares",
+    "ls": "least_squares",
+    "mse": "least_squares",
+    "wgan": "wasserstein",
+    "rpgan": "relativistic",
+}
+
+
+def canonical(function: str, kind: object) -> str:
+    """The name in ``KINDS`` that a kind's name or alias stands for; raises ValueError, naming the nearest."""
+    if isinstance(kind, str) and (kind in KINDS or kind in ALIASES):
+        return ALIASES.get(kind, kind)
+    near = difflib.get_close_matches(str(kind).lower(), [*KINDS, *ALIASES], n=1)
+    hint = f" (did you mean {ALIASES.get(near[0], near[0])!r}?)" if near else ""
+    raise ValueError(f"{function}: kind {kind!r} is unknown{hint}; choose one of {', '.join(sorted(KINDS))}")
+
+
+def numbers(listing: str | None, library: object, table: dict[str, Kind] | None = None) -> dict[str, int]:
+    """The compiled library's number of each kind, from its own listing of its table.
+
+    Raises ImportError if the library is older than this table, or differs from it in any formula.
+    """
+    table = KINDS if table is None else table
+    head, rows = [f"reductions {' '.join(REDUCTIONS)}", f"roles {' '.join(ROLES)}"], (listing or "").splitlines()
+    theirs = {row.split()[0]: row for row in rows[2:]}
+    ours = {name: kind.describe(name) for name, kind in table.items()}
+    if rows[:2] != head or theirs != ours:
+        different = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
+        raise ImportError(
+            f"ganops: {library} and ganops/_common/loss_kinds.py disagree about the loss kinds "
+            f"{', '.join(different) or '(roles or reductions)'}: they are of different versions; rebuild with "
+            "python -m pip install --no-build-isolation ."
+        )
+    return {name: number for number, name in enumerate(theirs)}
+
+
+class Setting(NamedTuple):
+    """A checked choice of kind and parameters; ``parameters`` has one number a role, 0 where it takes none."""
+
+    name: str
+    kind: Kind
+    parameters: tuple[float, float, float]
+
+    def value(self, role: str, logits: Tensor) -> Tensor:
+        """The formula of ``role`` at each logit."""
+        return self.kind.term(role).value(logits, self.parameters[ROLES.index(role)])
+
+
+def _setting(name: str, values: dict[str, float]) -> Setting:
+    kind = KINDS[name]
+    real, fake, generator = (values.get(kind.term(role).parameter or "", 0.0) for role in ROLES)
+    return Setting(name, kind, (real, fake, generator))
+
+
+_DEFAULTS = {name: _setting(name, kind.defaults) for name, kind in KINDS.items()}
+
+
+def resolve(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Setting:
+    """Checks what is not a tensor and returns the setting. Raises ValueError or TypeError."""
+    if not parameters and isinstance(kind, str) and kind in _DEFAULTS and reduction in REDUCTIONS:
+        return _DEFAULTS[kind]  # the ordinary case
+    name = canonical(function, kind)
+    if reduction not in REDUCTIONS:
+        checks.choice(function, "reduction", reduction, REDUCTIONS)
+    if not parameters:
+        return _DEFAULTS[name]
+    values = KINDS[name].defaults
+    for key, value in parameters.items():
+        if key not in values:
+            wanted = f"it takes {', '.join(values)}" if values else "it takes none"
+            raise TypeError(f"{function}: parameter {key!r} is unknown for kind {kind!r}; {wanted}")
+        values[key] = checks.number(function, key, value)
+    return _setting(name, values)
+
+
+def check_logits(function: str, real_logits: Tensor, fake_logits: Tensor, paired: bool) -> tuple[Tensor, Tensor]:
+    """Both, widened under autocast; raises unless they have one dtype and device, and paired ones have one shape."""
+    ordinary = checks.alike(real_logits, fake_logits)
+    if not ordinary:
+        checks.tensor(function, "real_logits", real_logits)
+        checks.tensor(function, "fake_logits", fake_logits)
+    real_logits, fake_logits = without_autocast(real_logits), without_autocast(fake_logits)
+    if not ordinary:
+        checks.same_kind(function, "real_logits", real_logits, "fake_logits", fake_logits)
+    if paired:
+        checks.same_shape(function, "real_logits", real_logits, "fake_logits", fake_logits)
+    return real_logits, fake_logits
+
+
+def check_real_logits(name: str, kind: Kind, real_logits: Tensor | None) -> None:
+    """Raises unless G's loss was given the real logits if its kind pairs them, and only then."""
+    if kind.paired and real_logits is None:
+        raise TypeError(f"generator_loss: kind {name!r} compares with real logits; pass real_logits=…")
+    if not kind.paired and real_logits is not None:
+        paired = ", ".join(name for name, row in KINDS.items() if row.paired)
+        raise TypeError(f"generator_loss: kind {name!r} takes no real_logits; the kinds that do: {paired}")

@@ -1,0 +1,449 @@
+"""The penalties themselves, over two functions that are fused or in plain PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganops._common import checks
+from ganops._common.dtypes import promoted
+from ganops._common.gradient_penalty import check_settings
+from ganops.penalties.critics import Critic
+from ganops.penalties.slopes import (
+    difference_along_gradient,
+    difference_along_noise,
+    gradient_at,
+    gradient_of,
+)
+
+
+def check_samples(function: str, **samples: Tensor) -> None:
+    """Checks the samples of a whole penalty, by name: batches of one shape, dtype and device."""
+    (first_name, first), *_ = samples.items()
+    for name, value in samples.items():
+        checks.tensor(function, name, value)
+        checks.batched(function, name, value)
+        checks.same_kind(function, first_name, first, name, value)
+        checks.same_shape(function, first_name, first, name, value)
+
+
+def dragan_points(real: Tensor, noise: Tensor | None, scale: float) -> Tensor:
+    """DRAGAN's points: ``real`` + scale · (standard deviation of all its elements) · noise; None: N(0, 1)."""
+    real = real.detach()
+    noise = torch.randn_like(real) if noise is None else noise.detach()
+    return real + scale * real.std(correction=0) * noise
+
+
+def _normal_like(samples: Tensor, generator: torch.Generator | None) -> Tensor:
+    """N(0, 1), drawn on the generator's device, whatever torch's default device and dtype are."""
+    device = samples.device if generator is None else generator.device
+    draw = torch.randn(samples.shape, dtype=samples.dtype, device=device, generator=generator)
+    return draw.to(samples.device)
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """The whole penalties over ``interpolate`` and ``gradient_norm_penalty``, which are fused or in plain PyTorch."""
+
+    interpolate: Callable[..., Tensor]
+    gradient_norm_penalty: Callable[..., Tensor]
+
+    def _at(
+        self,
+        critic: Critic,
+        points: Callable[..., Tensor],
+        samples: dict[str, Tensor],
+        finite_difference: float,
+        scaler: torch.amp.GradScaler | None,
+        **settings: Any,
+    ) -> Tensor:
+        """The penalty at the points that ``points`` makes of ``samples``; errors name the samples by their keys.
+
+        ``settings`` are those of ``gradient_norm_penalty``.
+        """
+        function = critic.function
+        checks.grad_scaler(function, scaler)
+        samples = dict(zip(samples, promoted(*samples.values()), strict=True))
+        check_settings(function, settings["target"], settings["reduction"], finite_difference)
+        check_samples(function, **samples)
+        where = points(*(value.detach() for value in samples.values()))
+        if finite_difference:
+            slopes = difference_along_gradient(critic, where, finite_difference, scaler)
+        else:
+            slopes = gradient_at(critic, where, scaler)
+        return self.gradient_norm_penalty(slopes, **settings)
+
+    def _from_logits(
+        self,
+        function: str,
+        logits: Tensor,
+        name: str,
+        inputs: Tensor,
+        scaler: torch.amp.GradScaler | None,
+        finite_difference: float = 0.0,
+        critic: Critic | None = None,
+        **settings: Any,
+    ) -> Tensor:
+        """The penalty at ``inputs``, called ``name`` in errors, from ``logits`` that were computed of them.
+
+        Finite differences need the critic too.
+        """
+        checks.grad_scaler(function, scaler)
+        check_settings(function, settings["target"], settings["reduction"], finite_difference)
+        checks.tensor(function, "logits", logits)
+        check_samples(function, **{name: inputs})
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not finite_difference):
+            slopes = gradient_of(function, logits, name, inputs, scaler)
+        if critic is not None and finite_difference:
+            slopes = difference_along_gradient(critic, inputs.detach(), finite_difference, gradient=slopes)
+        return self.gradient_norm_penalty(slopes, **settings)
+
+    def _between(
+        self,
+        critic: Critic,
+        real: Tensor,
+        fake: Tensor,
+        weight: Tensor | None,
+        finite_difference: float,
+        scaler: torch.amp.GradScaler | None,
+        **settings: Any,
+    ) -> Tensor:
+        """The penalty on the lines between real and fake samples."""
+
+        def points(real: Tensor, fake: Tensor) -> Tensor:
+            return self.interpolate(real, fake, weight)
+
+        return self._at(critic, points, {"real": real, "fake": fake}, finite_difference, scaler, **settings)
+
+    def _zero_centred(
+        self,
+        critic: Critic,
+        name: str,
+        samples: Tensor,
+        logits: Tensor | None,
+        finite_difference: float,
+        reduction: str,
+        scaler: torch.amp.GradScaler | None,
+    ) -> Tensor:
+        """R1 and R2: the squared norm at one batch, called ``name`` in errors."""
+        settings = {"target": 0.0, "reduction": reduction}
+        if logits is None:
+            return self._at(critic, lambda x: x, {name: samples}, finite_difference, scaler, **settings)
+        if isinstance(samples, Tensor) and not samples.is_leaf:
+            raise ValueError(
+                f"{critic.function}: {name} must be a leaf if logits are given, so that no gradient flows to whatever "
+                f"made it; compute logits of {name}.detach().requires_grad_(), or let it flow with "
+                "ganops.input_gradient_penalty"
+            )
+        return self._from_logits(critic.function, logits, name, samples, scaler, finite_difference, critic, **settings)
+
+    def gradient_penalty(
+        self,
+        critic: Callable[[Tensor], Any],
+        real: Tensor,
+        fake: Tensor,
+        *,
+        target: float = 1.0,
+        one_sided: bool = False,
+        weight: Tensor | None = None,
+        finite_difference: float = 0.0,
+        reduction: str = "mean",
+        scaler: torch.amp.GradScaler | None = None,
+        select: Callable[[Any], Tensor] | None = None,
+    ) -> Tensor:
+        """The whole penalty of WGAN-GP, without its factor λ: E (‖∇ critic(x̂)‖₂ − target)² at x̂ between real and fake.
+
+        Gradients flow into the critic's parameters, and not into ``real`` or ``fake``: a generator that made ``fake``
+        receives none. Source: Gulrajani et al. 2017, equation 3.
+
+        Costs one forward pass through the critic, its backward pass to the samples, and the backward of both.
+
+        Args:
+            critic: Maps samples (N, …) to scores, at least one per sample, each of which depends on its own sample. A
+                critic with batch normalization in training mode breaks this; it is warned of once. For a conditional
+                critic pass ``lambda x: critic(x, labels)``. ``scaled_dot_product_attention`` inside of it runs in the
+                ``MATH`` backend, and what ``torch.compile`` has compiled runs eagerly: nothing else has second
+                derivatives.
+            real: Real samples (N, …); float16, bfloat16, float32 or float64.
+            fake: Generated samples, the same shape, dtype and device; under ``torch.autocast`` dtypes may differ.
+            target: The wanted norm of the gradient, see :func:`ganops.gradient_norm_penalty`.
+            one_sided: Penalise only norms above the target.
+            weight: The coefficients of the interpolation, one per sample, (N,) or (N, 1, …). ``None`` draws U[0, 1);
+                ones gives the penalty at real samples (R1, with ``target=0``), zeros at fake ones (R2).
+            finite_difference: 0: the exact norm, by double backward. δ > 0 (say 0.01): the norm is replaced by
+                (D(x̂ + δu) − D(x̂ − δu)) / 2δ along u = ∇D(x̂)/‖∇D(x̂)‖, with δ in the units of the samples. This costs
+                three forward passes and needs only first derivatives of the critic, so that fused attention and
+                compiled critics run as they are. The error is δ²/6 times D's third derivative along u, plus about
+                (rounding error of D)/δ; the same holds for the gradient to the critic's weights. The result can be
+                differentiated once, since u counts as a constant. The critic must be the same function in all three
+                calls (no dropout) and return scores (N, …). These calls run in float32 under ``torch.autocast``: in
+                half precision the difference would vanish in rounding.
+            reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
+            scaler: The ``GradScaler`` of training in float16. The gradient passes through the critic multiplied by its
+                scale, so that it does not underflow, and is unscaled in float32 before its norm is taken. If it
+                overflows, the penalty is infinite or NaN, and ``scaler.step`` skips the update. The returned penalty
+                is not scaled: add it to the loss, and pass that to ``scaler.scale``.
+            select: Chooses the scores from what the critic returns, e.g. ``lambda output: output[-1]`` of a list of
+                features and the scores.
+
+        Returns:
+            A tensor of shape (), or (N,) for ``"none"``. Half-precision samples give float32 under ``torch.autocast``
+            and with a ``scaler``.
+
+        Raises:
+            ValueError, TypeError: Naming the argument, the value received and the values accepted; ValueError also if
+                the critic's output does not depend on its input, and if the critic is sharded by ``fully_shard`` or
+                is a ``DistributedDataParallel`` with ``static_graph=True``.
+
+        Example:
+            >>> loss = ganops.discriminator_loss(critic(real), critic(fake), "wasserstein")
+            >>> loss = loss + 10 * ganops.gradient_penalty(critic, real, fake)
+        """
+        called = Critic("gradient_penalty", critic, select)
+        settings = {"target": target, "one_sided": one_sided, "reduction": reduction}
+        return self._between(called, real, fake, weight, finite_difference, scaler, **settings)
+
+    def input_gradient_penalty(
+        self,
+        logits: Tensor,
+        inputs: Tensor,
+        *,
+        target: float,
+        one_sided: bool = False,
+        reduction: str = "mean",
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> Tensor:
+        """The penalty on the gradient of ``logits`` at ``inputs``: E (‖∇D(x)‖₂ − target)², from a forward pass in hand.
+
+        Costs no forward pass. Gradients flow into everything that ``logits`` and ``inputs`` depend on; detach the
+        inputs before the forward pass if their maker is to receive none.
+
+        The critic must have second derivatives: compute the logits with
+        ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`` around attention, and with an uncompiled critic. Under
+        ``torch.compile`` take logits and gradient from one call of ``torch.func.grad(…, has_aux=True)``, and pass the
+        gradient to :func:`ganops.gradient_norm_penalty`.
+
+        Args:
+            logits: The critic's scores of ``inputs``, of any shape with at least one element per sample, each of which
+                depends on its own sample. Not yet differentiated by ``backward()``.
+            inputs: (N, …), requiring a gradient since before the forward pass; float16, bfloat16, float32 or float64.
+            target: The wanted norm: 0 for R1 and R2, 1 for WGAN-GP.
+            one_sided: Penalise only norms above the target.
+            reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
+            scaler: A ``GradScaler``, see :func:`ganops.gradient_penalty`.
+
+        Returns:
+            A tensor of shape (), or (N,) for ``"none"``.
+
+        Raises:
+            ValueError, TypeError: Naming the argument, the value received and the values accepted; ValueError also if
+                ``logits`` do not depend on ``inputs``.
+            RuntimeError: Under ``torch.compile`` and ``torch.func``.
+
+        Example:
+            >>> real = real.requires_grad_()
+            >>> logits = critic(real)
+            >>> loss = ganops.gan_loss(logits, True) + 5 * ganops.input_gradient_penalty(logits, real, target=0)
+        """
+        settings: dict[str, Any] = {"target": target, "one_sided": one_sided, "reduction": reduction}
+        return self._from_logits("input_gradient_penalty", logits, "inputs", inputs, scaler, **settings)
+
+    def r1_penalty(
+        self,
+        critic: Callable[[Tensor], Any],
+        real: Tensor,
+        *,
+        logits: Tensor | None = None,
+        finite_difference: float = 0.0,
+        reduction: str = "mean",
+        scaler: torch.amp.GradScaler | None = None,
+        select: Callable[[Any], Tensor] | None = None,
+    ) -> Tensor:
+        """R1: E ‖∇ critic(x)‖² at real samples (Mescheder et al. 2018, arXiv:1801.04406, equation 9).
+
+        The paper's γ/2 is the factor to multiply this with.
+
+        Costs one forward pass through the critic, or none with ``logits``; with ``finite_difference`` three, or two.
+
+        Args:
+            critic: Maps samples (N, …) to scores, see :func:`ganops.gradient_penalty`.
+            real: Real samples (N, …); float16, bfloat16, float32 or float64. No gradient flows into their maker.
+            logits: The critic's scores of ``real`` if they are known, with their graph. ``real`` must be the tensor
+                that the critic was called with, a leaf that required a gradient before. See
+                :func:`ganops.input_gradient_penalty` for attention, compiled critics and ``torch.compile``.
+            finite_difference: 0: exact; δ > 0: without double backward, see :func:`ganops.gradient_penalty`.
+            reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
+            scaler: A ``GradScaler``, see :func:`ganops.gradient_penalty`.
+            select: Chooses the scores from what the critic returns.
+
+        Returns:
+            A tensor of shape (), or (N,) for ``"none"``, with gradients to the critic's weights.
+
+        Raises:
+            ValueError, TypeError: Naming the argument, the value received and the values accepted.
+
+        Example:
+            >>> real = real.requires_grad_()
+            >>> logits = critic(real)
+            >>> loss = ganops.discriminator_loss(logits, critic(fake))
+            >>> loss = loss + 5 * ganops.r1_penalty(critic, real, logits=logits)
+        """
+        called = Critic("r1_penalty", critic, select)
+        return self._zero_centred(called, "real", real, logits, finite_difference, reduction, scaler)
+
+    def r2_penalty(
+        self,
+        critic: Callable[[Tensor], Any],
+        fake: Tensor,
+        *,
+        logits: Tensor | None = None,
+        finite_difference: float = 0.0,
+        reduction: str = "mean",
+        scaler: torch.amp.GradScaler | None = None,
+        select: Callable[[Any], Tensor] | None = None,
+    ) -> Tensor:
+        """R2: E ‖∇ critic(x)‖² at generated samples (Mescheder et al. 2018, equation 10).
+
+        Arguments, cost and result are those of :func:`ganops.r1_penalty`. No gradient flows into the maker of ``fake``:
+        with ``logits`` compute them of ``fake.detach().requires_grad_()``.
+        """
+        called = Critic("r2_penalty", critic, select)
+        return self._zero_centred(called, "fake", fake, logits, finite_difference, reduction, scaler)
+
+    def approximate_r1_penalty(
+        self,
+        critic: Callable[[Tensor], Any],
+        samples: Tensor,
+        sigma: float,
+        *,
+        logits: Tensor | None = None,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        reduction: str = "mean",
+        select: Callable[[Any], Tensor] | None = None,
+    ) -> Tensor:
+        """An estimate of R1 (or R2) from forward passes alone: E (D(x + σn) − D(x))² / σ² with n ~ N(0, 1).
+
+        Its expectation is E ‖∇D(x)‖² + σ²·E(½‖H‖² + ¼(ΔD)² + ⟨∇D, ∇ΔD⟩) + O(σ⁴), where H is D's Hessian, ‖H‖ its
+        Frobenius norm and ΔD its trace. The variance of one sample's term is 2‖∇D(x)‖⁴ + O(σ²), so that the mean over N
+        samples with equal gradients has a relative standard error of √(2/N). Rounding adds up to about 2(ε·D/σ)², which
+        matters in half precision: under ``torch.autocast`` the critic stays in it. Source: Lin et al. 2025,
+        arXiv:2501.08316, without the division by σ².
+
+        It needs only first derivatives: fused attention, compiled critics, critics sharded by ``fully_shard``, and
+        recurrent layers of cuDNN run as they are. Costs two forward passes through the critic, or one with ``logits``.
+
+        Args:
+            critic: Maps samples (N, …) to scores (N, …), which are summed for each sample before the square. It must be
+                the same function in both calls (no dropout).
+            samples: (N, …); float16, bfloat16, float32 or float64. No gradient flows into their maker.
+            sigma: The standard deviation σ > 0 of the noise, in the units of the samples. Bias speaks for a small one,
+                rounding for a large one: docs/penalties.md has figures.
+            logits: The critic's scores of ``samples`` if they are known. Their graph is used if they have one. Leave
+                them out for a critic with spectral norm in training mode, whose weights change from call to call.
+            noise: Like ``samples``; None draws N(0, 1).
+            generator: Draws the noise, on its own device; excludes ``noise``.
+            reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
+            select: Chooses the scores from what the critic returns.
+
+        Returns:
+            A tensor of shape (), or (N,) for ``"none"``, with gradients to the critic's weights; float64 for float64
+            scores, float32 for all others.
+
+        Raises:
+            ValueError, TypeError: Naming the argument, the value received and the values accepted.
+
+        Example:
+            >>> logits = critic(real)
+            >>> loss = ganops.gan_loss(logits, True)
+            >>> loss = loss + 5 * ganops.approximate_r1_penalty(critic, real, 0.05, logits=logits)
+        """
+        function = "approximate_r1_penalty"
+        called = Critic(function, critic, select)
+        check_settings(function, 0.0, reduction)
+        sigma = checks.number(function, "sigma", sigma, above=0)
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(f"{function}: generator must be a torch.Generator or None, got {type(generator).__name__}")
+        if generator is not None and noise is not None:
+            raise ValueError(f"{function}: pass noise or generator, not both: the generator draws the noise")
+        if noise is None:
+            check_samples(function, samples=samples)
+            noise = _normal_like(samples, generator)
+        else:
+            samples, noise = promoted(samples, noise)
+            check_samples(function, samples=samples, noise=noise)
+        if logits is not None:
+            checks.tensor(function, "logits", logits)
+        slopes = difference_along_noise(called, samples.detach(), sigma, noise.detach(), logits)
+        return self.gradient_norm_penalty(slopes, target=0.0, reduction=reduction)
+
+    def lp_penalty(
+        self,
+        critic: Callable[[Tensor], Any],
+        real: Tensor,
+        fake: Tensor,
+        *,
+        target: float = 1.0,
+        weight: Tensor | None = None,
+        finite_difference: float = 0.0,
+        reduction: str = "mean",
+        scaler: torch.amp.GradScaler | None = None,
+        select: Callable[[Any], Tensor] | None = None,
+    ) -> Tensor:
+        """WGAN-LP's one-sided penalty: E max(‖∇ critic(x̂)‖ − target, 0)² between real and fake (Petzka et al. 2018,
+        arXiv:1709.08894, equation 8).
+
+        It is :func:`ganops.gradient_penalty` with ``one_sided=True``; arguments, cost and result are described there.
+        """
+        called = Critic("lp_penalty", critic, select)
+        settings = {"target": target, "one_sided": True, "reduction": reduction}
+        return self._between(called, real, fake, weight, finite_difference, scaler, **settings)
+
+    def dragan_penalty(
+        self,
+        critic: Callable[[Tensor], Any],
+        real: Tensor,
+        noise: Tensor | None = None,
+        *,
+        scale: float = 0.5,
+        target: float = 1.0,
+        finite_difference: float = 0.0,
+        reduction: str = "mean",
+        scaler: torch.amp.GradScaler | None = None,
+        select: Callable[[Any], Tensor] | None = None,
+    ) -> Tensor:
+        """DRAGAN: E (‖∇ critic(x + δ)‖ − target)² at noise around real samples (Kodali et al. 2017, arXiv:1705.07215).
+
+        Costs one forward pass through the critic; with ``finite_difference`` three.
+
+        Args:
+            critic: As for :func:`ganops.gradient_penalty`.
+            real: Real samples (N, …); float16, bfloat16, float32 or float64. No gradient flows into them.
+            noise: Like ``real``; δ is ``scale`` times the standard deviation of all of ``real``'s elements times this.
+                ``None`` draws N(0, 1).
+            scale: At least 0.
+            target: The wanted norm of the gradient.
+            finite_difference: 0: exact; δ > 0: without double backward, see :func:`ganops.gradient_penalty`.
+            reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
+            scaler: A ``GradScaler``, see :func:`ganops.gradient_penalty`.
+            select: Chooses the scores from what the critic returns.
+
+        Returns:
+            A tensor of shape (), or (N,) for ``"none"``, with gradients to the critic's weights.
+
+        Raises:
+            ValueError, TypeError: Naming the argument, the value received and the values accepted.
+        """
+        called = Critic("dragan_penalty", critic, select)
+        checks.number("dragan_penalty", "scale", scale, minimum=0)
+        samples = {"real": real} if noise is None else {"real": real, "noise": noise}
+
+        def points(real: Tensor, noise: Tensor | None = None) -> Tensor:
+            return dragan_points(real, noise, scale)
+
+        settings = {"target": target, "reduction": reduction}
+        return self._at(called, points, samples, finite_difference, scaler, **settings)
