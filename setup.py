@@ -38,6 +38,7 @@ STEMS = (
     "minibatch_stddev",
     "optimizers",
     "feature_matching",
+    "upfirdn",
 )
 
 COMMON = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]

@@ -25,8 +25,10 @@ from ganops.ops import (
     clip_weights_,
     diff_augment,
     discriminator_loss,
+    downsample2d,
     dragan_penalty,
     feature_matching_loss,
+    filter2d,
     generator_loss,
     gradient_norm_penalty,
     gradient_penalty,
@@ -38,6 +40,10 @@ from ganops.ops import (
     pack,
     r1_penalty,
     r2_penalty,
+    setup_filter,
+    upfirdn1d,
+    upfirdn2d,
+    upsample2d,
 )
 
 if TYPE_CHECKING:
@@ -56,8 +62,10 @@ __all__ = [
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
+    "downsample2d",
     "dragan_penalty",
     "feature_matching_loss",
+    "filter2d",
     "frozen",
     "generator_loss",
     "gradient_norm_penalty",
@@ -73,6 +81,10 @@ __all__ = [
     "r1_penalty",
     "r2_penalty",
     "reference",
+    "setup_filter",
+    "upfirdn1d",
+    "upfirdn2d",
+    "upsample2d",
     "watch",
 ]
 

@@ -18,6 +18,7 @@
 #include "../kernels/minibatch_discrimination.h"
 #include "../kernels/minibatch_stddev.h"
 #include "../kernels/optimizers.h"
+#include "../kernels/upfirdn.h"
 
 #if defined(GANOPS_BACKEND_CUDA)
 
@@ -33,6 +34,7 @@ extern const OptimizersKernels optimizers;
 extern const MinibatchDiscriminationKernels minibatch_discrimination;
 extern const MinibatchStddevKernels minibatch_stddev;
 extern const FeatureMatchingKernels feature_matching;
+extern const UpfirdnKernels upfirdn;
 }  // namespace ganops::cuda
 
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
@@ -50,6 +52,7 @@ GANOPS_CPU_TABLE(OptimizersKernels, optimizers)
 GANOPS_CPU_TABLE(MinibatchDiscriminationKernels, minibatch_discrimination)
 GANOPS_CPU_TABLE(MinibatchStddevKernels, minibatch_stddev)
 GANOPS_CPU_TABLE(FeatureMatchingKernels, feature_matching)
+GANOPS_CPU_TABLE(UpfirdnKernels, upfirdn)
 
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 

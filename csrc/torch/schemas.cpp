@@ -85,6 +85,8 @@ STABLE_TORCH_LIBRARY(ganops, m) {
   m.def(
       "feature_matching_loss_l2_backward(Tensor grad, Tensor[] real, Tensor[] fake, Tensor scales, bool normalize, "
       "int scale_reduction, bool want_real, bool want_fake) -> Tensor[]");
+  // Of x and y, for a signal of x alone: up, down, and the padding before and after.
+  m.def("upfirdn(Tensor x, Tensor filter, int[] up, int[] down, int[] padding, bool flip, float gain) -> Tensor");
 }
 
 // What was built, for ganops.build_info().

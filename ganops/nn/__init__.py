@@ -2,14 +2,18 @@
 
 from ganops.nn.augment import DiffAugment
 from ganops.nn.freezing import frozen
+from ganops.nn.gan_loss import GANLoss
+from ganops.nn.lecam import LeCam
 from ganops.nn.losses import DiscriminatorLoss, GeneratorLoss, GradientPenalty
 from ganops.nn.minibatch import MinibatchDiscrimination, MinibatchStddev
 
 __all__ = [
     "DiffAugment",
     "DiscriminatorLoss",
+    "GANLoss",
     "GeneratorLoss",
     "GradientPenalty",
+    "LeCam",
     "MinibatchDiscrimination",
     "MinibatchStddev",
     "frozen",

@@ -9,6 +9,7 @@ from ganops.ops.interpolate import interpolate
 from ganops.ops.minibatch_discrimination import minibatch_discrimination
 from ganops.ops.minibatch_stddev import minibatch_stddev
 from ganops.ops.pack import pack
+from ganops.ops.upfirdn import downsample2d, filter2d, setup_filter, upfirdn1d, upfirdn2d, upsample2d
 from ganops.penalties import Penalties
 
 _penalties = Penalties(interpolate, gradient_norm_penalty)
@@ -25,8 +26,10 @@ __all__ = [
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
+    "downsample2d",
     "dragan_penalty",
     "feature_matching_loss",
+    "filter2d",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
@@ -38,4 +41,8 @@ __all__ = [
     "pack",
     "r1_penalty",
     "r2_penalty",
+    "setup_filter",
+    "upfirdn1d",
+    "upfirdn2d",
+    "upsample2d",
 ]

@@ -1,5 +1,6 @@
 """Every op in plain PyTorch, under the same name and signature: the tests' oracle and the fallback at run time."""
 
+from ganops._common.upfirdn import setup_filter
 from ganops.penalties import Penalties
 from ganops.reference import optimizers
 from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
@@ -11,6 +12,7 @@ from ganops.reference.interpolate import interpolate
 from ganops.reference.minibatch_discrimination import minibatch_discrimination
 from ganops.reference.minibatch_stddev import minibatch_stddev
 from ganops.reference.pack import pack
+from ganops.reference.upfirdn import downsample2d, filter2d, upfirdn1d, upfirdn2d, upsample2d
 
 _penalties = Penalties(interpolate, gradient_norm_penalty)
 approximate_r1_penalty = _penalties.approximate_r1_penalty
@@ -26,8 +28,10 @@ __all__ = [
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",
+    "downsample2d",
     "dragan_penalty",
     "feature_matching_loss",
+    "filter2d",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",
@@ -40,4 +44,8 @@ __all__ = [
     "pack",
     "r1_penalty",
     "r2_penalty",
+    "setup_filter",
+    "upfirdn1d",
+    "upfirdn2d",
+    "upsample2d",
 ]

@@ -166,7 +166,7 @@ def _steps() -> dict[str, tuple[Callable[[], list[Tensor]], Callable[..., Tensor
             lambda r, f, w: ganops.interpolate(r, f, w),
             (1, 1),
         ),
-        "gradient_norm_penalty": (lambda: tensors(batch), lambda g: ganops.gradient_norm_penalty(g), (2, 1)),
+        "gradient_norm_penalty": (lambda: tensors(batch), lambda g: ganops.gradient_norm_penalty(g), (1, 1)),
     }
 
 

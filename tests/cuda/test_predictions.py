@@ -1,4 +1,4 @@
-"""What a card should show, from bytes alone: the table of predictions in docs/proof.md, to hold measurements against."""
+"""What a card should show, from bytes alone: the predictions in docs/proof.md, to hold measurements against."""
 
 from __future__ import annotations
 

@@ -276,6 +276,22 @@ def test_a_damaged_checkpoint_is_named_and_kept(tmp_path, damage):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_a_flipped_bit_is_refused(tmp_path):
+    """In a weight, of which torch does not compare the checksum, and in the table of contents, where the bit that makes
+    an entry a folder leaves its tensor uninitialised."""
+    trained(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    content, weights = path.read_bytes(), load_checkpoint(path)["generator"]
+    weight = content.index(next(iter(weights.values())).numpy().tobytes())
+    entry = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 200)  # one of the tensors
+    for place, bit in ((weight + 3, 6), (weight, 0), (entry + 38, 4), (entry + 10, 0)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << bit
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match=r"is truncated or damaged and cannot be read \(BadZipFile\)"):
+            load_checkpoint(path)
+
+
 def test_a_checkpoint_cannot_run_code(tmp_path):
     class Evil:
         def __reduce__(self):

@@ -41,9 +41,8 @@ def make(samples=POINTS, generator=(3, 2), discriminator=(2, 1), **options):
 # -- unrolling -------------------------------------------------------------------------------------------------------
 
 
-def by_hand(trainer, batches, rule, through=True, real=None):
-    """G's gradient through one SGD, RMSprop or Adam step of D per batch, written out in float64 for this network: that
-    of the non-saturating loss, or where there are `real` samples that of the game's value."""
+def by_hand(trainer, batches, rule, kind, through=True, real=None):
+    """G's gradient through one SGD, RMSprop or Adam step of D per batch, written out in float64 for this network."""
     lr, softplus = 0.05, nn.functional.softplus
     g = [p.detach().clone().requires_grad_() for p in trainer.generator.parameters()]
     d = [p.detach().clone().requires_grad_() for p in trainer.discriminator.parameters()]
@@ -59,7 +58,10 @@ def by_hand(trainer, batches, rule, through=True, real=None):
     m, v = [torch.zeros_like(p) for p in d], [torch.zeros_like(p) for p in d]
     for t, batch in enumerate(batches, 1):
         made = fake()
-        loss = softplus(-network(d, batch)).mean() + softplus(network(d, made)).mean()
+        if kind == "relativistic":
+            loss = softplus(network(d, made) - network(d, batch)).mean()
+        else:
+            loss = softplus(-network(d, batch)).mean() + softplus(network(d, made)).mean()
         slopes = torch.autograd.grad(loss, d, create_graph=True)
         if not through:
             slopes = [s.detach() for s in slopes]
@@ -75,15 +77,18 @@ def by_hand(trainer, batches, rule, through=True, real=None):
                 p - lr * (a / (1 - 0.5**t)) / ((b / (1 - 0.999**t)).sqrt() + 1e-8)
                 for p, a, b in zip(d, m, v, strict=True)
             ]
-    if real is None:
+    if kind == "non_saturating":
         loss = softplus(-network(d, last)).mean()
+    elif kind == "relativistic":
+        loss = softplus(network(d, real) - network(d, last)).mean()
     else:
         loss = -softplus(-network(d, real)).mean() - softplus(network(d, last)).mean()
     return loss.detach(), torch.autograd.grad(loss, g)
 
 
 @pytest.mark.parametrize(
-    ("rule", "kind"), [("sgd", "minimax"), *((r, "non_saturating") for r in ("sgd", "rmsprop", "adam"))]
+    ("rule", "kind"),
+    [("sgd", "minimax"), ("sgd", "relativistic"), *((r, "non_saturating") for r in ("sgd", "rmsprop", "adam"))],
 )
 def test_two_unrolled_steps_by_hand(rule, kind):
     trainer = make(POINTS.double(), optimizer=rule, discriminator_lr=0.05, unroll=2, ema=0.0, loss=kind)
@@ -92,9 +97,9 @@ def test_two_unrolled_steps_by_hand(rule, kind):
     trainer.latent = lambda count, generator=None: torch.randn(count, 3, generator=trainer.noise).double()
     twin = make(POINTS.double(), optimizer=rule, discriminator_lr=0.05, unroll=2, ema=0.0)
     batches = [twin.batches.next().samples for _ in range(2)]
-    real = POINTS[:8].double() if kind == "minimax" else None
-    wanted_loss, wanted = by_hand(trainer, batches, rule, real=real)
-    _, truncated = by_hand(trainer, batches, rule, through=False, real=real)
+    real = None if kind == "non_saturating" else POINTS[:8].double()
+    wanted_loss, wanted = by_hand(trainer, batches, rule, kind, real=real)
+    _, truncated = by_hand(trainer, batches, rule, kind, through=False, real=real)
     loss = trainer.generator_step(8, real=real)
     torch.testing.assert_close(loss, wanted_loss, rtol=1e-9, atol=1e-12)
     for parameter, gradient in zip(trainer.generator.parameters(), wanted, strict=True):
@@ -165,6 +170,12 @@ def test_the_penalty_inside_an_unrolled_step_reaches_the_generator(kind):
         assert slope is None
     else:
         assert slope.abs().sum() > 0
+
+
+@pytest.mark.parametrize("kind", ["minimax", "relativistic"])
+def test_an_unrolled_step_hands_the_real_batch_to_the_generators_loss(kind):
+    trainer = make(unroll=1, loss=kind)
+    assert trainer.step().isfinite().all()
 
 
 def test_weights_that_nothing_has_moved_give_no_nan():

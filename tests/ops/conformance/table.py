@@ -407,6 +407,38 @@ def _matching() -> Iterator[Case]:
         )
 
 
+RESAMPLING = {
+    "up": {"f": [1.0, 3.0, 3.0, 1.0], "up": 2, "padding": (2, 3)},
+    "down": {"f": [1.0, 3.0, 3.0, 1.0], "down": 2, "padding": 3},
+    "matrix": {"f": [[1.0, 2.0, 0.0], [0.5, -1.0, 0.3]], "padding": (2, 3, 1, 2), "gain": 0.7},
+}
+
+
+def _resampling() -> Iterator[Case]:
+    for name, given in RESAMPLING.items():
+
+        def of(module, given=given):
+            def resampled(x):
+                f = torch.tensor(given["f"], dtype=accumulate_dtype(x.dtype), device=x.device)
+                images = images_of(x if x.dim() > 1 else x[:, None])
+                return module.upfirdn2d(images, f, **{key: value for key, value in given.items() if key != "f"})
+
+            return resampled
+
+        yield Case(
+            f"upfirdn2d-{name}",
+            of(ganops),
+            of(reference),
+            ("sample",),
+            of(reference),
+            (0,),
+            sums=True,
+            linear=True,
+            coupled=True,  # neighbours cancel in the gradient
+            representative=name != "down",
+        )
+
+
 CASES = (
     *_losses(),
     *_relativistic(),
@@ -418,6 +450,7 @@ CASES = (
     *_closeness(),
     *_deviations(),
     *_matching(),
+    *_resampling(),
 )
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
 # One or two of the cases that share kernels and autograd Functions and differ in a formula. What a formula cannot break

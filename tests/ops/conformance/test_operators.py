@@ -105,6 +105,10 @@ def _matched(x: Tensor, reduction: int, normalize: bool, *wanted: bool) -> tuple
     )
 
 
+def _taps(x: Tensor) -> Tensor:
+    return torch.tensor([1.0, 3.0, 2.0, 0.5], dtype=accumulate_dtype(x.dtype), device=x.device)
+
+
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
 ARGUMENTS = {
     "adversarial_loss": [
@@ -181,6 +185,11 @@ ARGUMENTS = {
     "feature_matching_loss_l2_backward": [
         lambda x: (_number(x), *_pairs(x), x.new_empty(0), False, 0, True, True),
         lambda x: (x.new_ones(3), *_pairs(x), x.new_ones(3, dtype=accumulate_dtype(x.dtype)), True, 2, False, True),
+    ],
+    "upfirdn": [
+        lambda x: (images_of(_features(x)[0]), _taps(x), [2, 1], [1, 3], [3, 4, 5, 3], False, 0.5),
+        lambda x: (images_of(_features(x)[0]), _taps(x).outer(_taps(x)), [1, 1], [2, 2], [3, 4, 5, 3], True, 1.0),
+        lambda x: (images_of(_features(x)[0]).flatten(1, 2), _taps(x), [2], [3], [4, 4], False, 1.0),
     ],
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
     "adam_": [
@@ -351,6 +360,11 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "strides that overlap": ("feature_matching_loss_l1_backward", _signs(x, strides=[0, 1])),
         "sizes": ("feature_matching_loss_l1_backward", _signs(x, sizes=[4, 3, 2])),
         "dimensions": ("feature_matching_loss_l1_backward", _signs(x, dims=[3])),
+        "filter's dtype": ("upfirdn", (images_of(x), _taps(x).double(), [1, 1], [1, 1], [9] * 4, False, 1.0)),
+        "filter's shape": ("upfirdn", (images_of(x), _taps(x)[None, None], [1, 1], [1, 1], [9] * 4, False, 1.0)),
+        "filter too long": ("upfirdn", (images_of(x), _taps(x), [1, 1], [1, 1], [0] * 4, False, 1.0)),
+        "factor": ("upfirdn", (images_of(x), _taps(x), [1, 0], [1, 1], [9] * 4, False, 1.0)),
+        "axes": ("upfirdn", (images_of(x), _taps(x), [1], [1], [9] * 4, False, 1.0)),
         "gaps": ("clip_weights_", ([x[:, ::2]], 0.5)),
         "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], 0.5)),
         "gradient's dtype": ("rmsprop_", _step(x, gradients=[x.half()])),
