@@ -143,9 +143,9 @@ __device__ __forceinline__ void write_tile(const Tiling& tiling, const Resamplin
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS separable_kernel(const Tiling tiling, const Resampling how, const T* in,
-                                               const Accumulate<T>* filter, T* out, const bool read_vectors,
-                                               const bool write_vectors) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 1 : 2)
+    separable_kernel(const Tiling tiling, const Resampling how, const T* in, const Accumulate<T>* filter, T* out,
+                     const bool read_vectors, const bool write_vectors) {
   using A = Accumulate<T>;
   alignas(16) __shared__ T tile[in_capacity<T>];
   alignas(16) __shared__ A summed[sum_capacity<T>];
@@ -186,9 +186,9 @@ __global__ void GANOPS_BOUNDS separable_kernel(const Tiling tiling, const Resamp
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS matrix_kernel(const Tiling tiling, const Resampling how, const T* in,
-                                            const Accumulate<T>* filter, T* out, const bool read_vectors,
-                                            const bool write_vectors) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 1 : 2)
+    matrix_kernel(const Tiling tiling, const Resampling how, const T* in, const Accumulate<T>* filter, T* out,
+                  const bool read_vectors, const bool write_vectors) {
   using A = Accumulate<T>;
   alignas(16) __shared__ T tile[in_capacity<T>];
   __shared__ A matrix[kept_matrix];
@@ -261,8 +261,8 @@ __device__ __forceinline__ void sum_channels(const Resampling& how, const T* in,
 }
 
 template <class T>
-__global__ void GANOPS_BOUNDS channels_kernel(const Resampling how, const T* in, const Accumulate<T>* filter, T* out,
-                                              const bool vectors) {
+__global__ void GANOPS_BOUNDS(is_double<T> ? 1 : 2)
+    channels_kernel(const Resampling how, const T* in, const Accumulate<T>* filter, T* out, const bool vectors) {
   constexpr int width = Vector<T>::width;
   const int64_t groups = vectors ? how.channels / width : how.channels;
   const int64_t count = how.samples * how.y.out * how.x.out * groups;

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganops import _memory
+from ganops import _allocation
 
 from .scale import EMULATED
 
@@ -74,7 +74,7 @@ def refused(count: int):
     def operator(*arguments):
         raise RuntimeError("ganops: torch refused to allocate")
 
-    return _memory.raising_memory_errors(operator, lambda device_type: count)
+    return _allocation.raising_memory_errors(operator, lambda device_type: count)
 
 
 def test_another_failure_stays_what_it_is() -> None:
@@ -92,7 +92,7 @@ def test_another_failure_stays_what_it_is() -> None:
 def test_room_for_one_tensor_but_not_for_all(monkeypatch, device, kind, text) -> None:
     """The repeated allocation succeeds, because the operator has given back its other tensors."""
     asked = []
-    monkeypatch.setattr(_memory, "_device", lambda arguments: torch.device(device))
+    monkeypatch.setattr(_allocation, "_device", lambda arguments: torch.device(device))
     monkeypatch.setattr(torch, "empty", lambda count, **options: asked.append((count, options["device"].type)))
     with pytest.raises(kind, match=text):
         refused(8)([torch.ones(1)])
@@ -101,4 +101,4 @@ def test_room_for_one_tensor_but_not_for_all(monkeypatch, device, kind, text) ->
 
 def test_the_device_is_that_of_the_first_tensor() -> None:
     meta = torch.ones(1, device="meta")
-    assert _memory._device((1.0, [meta], torch.ones(1))).type == "meta"
+    assert _allocation._device((1.0, [meta], torch.ones(1))).type == "meta"
