@@ -121,15 +121,16 @@ class _Loss(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple:
         count = len(ctx.needs_input_grad[5:]) // 2
-        found: list[Tensor | None] = []
-        if grad is not None:
-            # The operator's result has no graph, and no batch of several upstream gradients.
-            compose = needs_formula() or transforms_active()
-            backward = _l1_gradients if ctx.distance == _L1 else _l2_composed if compose else _l2_gradients
-            found = list(backward(ctx, grad, compose) if ctx.distance == _L1 else backward(ctx, grad))
-        real = found[:count] if ctx.want[0] and found else [None] * count
-        fake = found[-count:] if ctx.want[1] and found else [None] * count
-        return *(None,) * 5, *real, *fake
+        nothing: list[Tensor | None] = [None] * count
+        if grad is None:
+            return *(None,) * 5, *nothing, *nothing
+        compose = needs_formula()
+        if ctx.distance == _L1:
+            found = _l1_gradients(ctx, grad, compose)
+        else:
+            found = _l2_composed(ctx, grad) if compose else _l2_gradients(ctx, grad)
+        want_real, want_fake = ctx.want
+        return *(None,) * 5, *(found[:count] if want_real else nothing), *(found[-count:] if want_fake else nothing)
 
 
 def _per_pair(grad: Tensor, reduction: int, count: int) -> list[Tensor]:
