@@ -250,3 +250,14 @@ def check_real_logits(name: str, kind: Kind, real_logits: Tensor | None) -> None
     if not kind.paired and real_logits is not None:
         paired = ", ".join(name for name, row in KINDS.items() if row.paired)
         raise TypeError(f"generator_loss: kind {name!r} takes no real_logits; the kinds that do: {paired}")
+
+
+def check_half(name: str, kind: Kind, is_real: object) -> None:
+    """Raises unless half of D's loss can be taken alone and ``is_real`` says which."""
+    if kind.paired:
+        raise ValueError(
+            f"gan_loss: kind {name!r} compares real with generated logits; use discriminator_loss and generator_loss, "
+            "which take both"
+        )
+    if not isinstance(is_real, bool):
+        raise TypeError(f"gan_loss: is_real must be True or False, got {type(is_real).__name__} {is_real!r}")

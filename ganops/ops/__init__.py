@@ -1,6 +1,6 @@
 """The public functions: fused kernels under autograd Functions, and the reference where no kernel takes a tensor."""
 
-from ganops.ops.adversarial_loss import discriminator_loss, generator_loss
+from ganops.ops.adversarial_loss import discriminator_loss, gan_loss, generator_loss
 from ganops.ops.clip_weights import clip_weights_
 from ganops.ops.diff_augment import diff_augment
 from ganops.ops.feature_matching import feature_matching_loss
@@ -30,6 +30,7 @@ __all__ = [
     "dragan_penalty",
     "feature_matching_loss",
     "filter2d",
+    "gan_loss",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",

@@ -11,7 +11,7 @@ from torch.autograd import Function
 from ganops import _library
 from ganops._common import checks, loss_kinds
 from ganops._common.dtypes import accumulate_dtype, without_autocast
-from ganops._common.loss_kinds import ROLES, Setting, check_logits, check_real_logits, resolve
+from ganops._common.loss_kinds import ROLES, Setting, check_half, check_logits, check_real_logits, resolve
 from ganops._common.reduction import REDUCTIONS
 from ganops._transforms import is_compiling
 from ganops.ops import _layout
@@ -147,6 +147,48 @@ def generator_loss(
         return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
     parameter = setting.parameters[_GENERATOR]
     return apply(_Loss, fake_logits, _NUMBERS[setting.name], _GENERATOR, REDUCTIONS.index(reduction), parameter)
+
+
+def gan_loss(
+    logits: Tensor,
+    is_real: bool,
+    kind: str = "non_saturating",
+    *,
+    reduction: str = "mean",
+    **parameters: float,
+) -> Tensor:
+    """One half of the discriminator's loss: what it pays for logits of real or of generated samples.
+
+    ``gan_loss(real, True, kind) + gan_loss(fake, False, kind)`` is :func:`ganops.discriminator_loss` of the same kind,
+    for code that has one side at a time.
+
+    Args:
+        logits: D's raw outputs (no sigmoid), any shape; float16, bfloat16, float32 or float64.
+        is_real: Whether they are of real samples: True for the terms of r in the table of
+            :func:`ganops.discriminator_loss`, False for those of f.
+        kind: A row of that table or another name of it, except ``relativistic``, which compares both sides.
+        reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        **parameters: As for :func:`ganops.discriminator_loss`.
+
+    Returns:
+        A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``logits``. Half-precision
+        logits under ``torch.autocast`` give float32. Differentiable to any order.
+
+    Raises:
+        ValueError, TypeError: Naming the argument, the value received and the values accepted.
+
+    Example:
+        >>> ganops.gan_loss(discriminator(real), True, "hinge").backward()
+        >>> ganops.gan_loss(discriminator(fake.detach()), False, "hinge").backward()
+    """
+    setting = resolve("gan_loss", kind, reduction, parameters)
+    check_half(setting.name, setting.kind, is_real)
+    checks.tensor("gan_loss", "logits", logits)
+    logits = without_autocast(logits)
+    if not _library.has_kernel("gan_loss", logits):
+        return reference.gan_loss(logits, is_real, kind, reduction=reduction, **parameters)
+    role = _REAL if is_real else _FAKE
+    return apply(_Loss, logits, _NUMBERS[setting.name], role, REDUCTIONS.index(reduction), setting.parameters[role])
 
 
 def _paired_loss(first: Tensor, second: Tensor, setting: Setting, role: int, reduction: int) -> Tensor:

@@ -3,7 +3,7 @@
 from ganops._common.upfirdn import setup_filter
 from ganops.penalties import Penalties
 from ganops.reference import optimizers
-from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
+from ganops.reference.adversarial_loss import discriminator_loss, gan_loss, generator_loss
 from ganops.reference.clip_weights import clip_weights_
 from ganops.reference.diff_augment import diff_augment
 from ganops.reference.feature_matching import feature_matching_loss
@@ -32,6 +32,7 @@ __all__ = [
     "dragan_penalty",
     "feature_matching_loss",
     "filter2d",
+    "gan_loss",
     "generator_loss",
     "gradient_norm_penalty",
     "gradient_penalty",

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ganops._common import checks
 from ganops._common.dtypes import without_autocast
-from ganops._common.loss_kinds import check_logits, check_real_logits, resolve
+from ganops._common.loss_kinds import check_half, check_logits, check_real_logits, resolve
 from ganops._common.reduction import reduce
 
 
@@ -45,3 +45,18 @@ def generator_loss(
         return reduce(setting.value("generator", fake_logits - real_logits), reduction)
     checks.tensor("generator_loss", "fake_logits", fake_logits)
     return reduce(setting.value("generator", without_autocast(fake_logits)), reduction)
+
+
+def gan_loss(
+    logits: Tensor,
+    is_real: bool,
+    kind: str = "non_saturating",
+    *,
+    reduction: str = "mean",
+    **parameters: float,
+) -> Tensor:
+    """The same function as :func:`ganops.gan_loss`, in plain PyTorch."""
+    setting = resolve("gan_loss", kind, reduction, parameters)
+    check_half(setting.name, setting.kind, is_real)
+    checks.tensor("gan_loss", "logits", logits)
+    return reduce(setting.value("real" if is_real else "fake", without_autocast(logits)), reduction)

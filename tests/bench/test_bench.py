@@ -271,6 +271,10 @@ def test_graphs_of_ours_the_rivals_and_the_copy(phase):
     assert list(graph["rivals"]) == list(found["rivals"]) == ["formula", "sums", "joint"]
     assert {rival["group"] for rival in graph["rivals"].values()} == {POPULAR, EAGER}
     assert graph["copy_fraction"] == pytest.approx(graph["gb_per_s"] / graph["copy_gb_per_s"])
+    line = table.line(found, True)
+    assert line.split("  <<")[0].rstrip().split()[-3] == table._time(graph["ours"]["us"])
+    assert " rows lose to a rival in a graph, " in table.summary([found])
+    json.dumps(found)
 
 
 def test_times_in_graphs_are_per_call():
@@ -282,11 +286,6 @@ def test_times_in_graphs_are_per_call():
 
     found = in_graphs(f"discriminator_loss/hinge/64x1/float32/{FORWARD}", capture=slow_capture)
     assert 1000 <= found["graph"]["ours"]["us"] < 8000
-    assert graph["ours"]["us"] * calls_of(512, 1) > found["ours"]["us"]
-    line = table.line(found, True)
-    assert line.split("  <<")[0].rstrip().split()[-3] == table._time(graph["ours"]["us"])
-    assert " rows lose to a rival in a graph, " in table.summary([found])
-    json.dumps(found)
 
 
 def test_no_graph_of_a_backward_alone_or_of_what_changes_from_call_to_call():

@@ -383,6 +383,53 @@ def test_bad_pairs(module, call, error, text):
         call(module)
 
 
+# ------------------------------------------------------------------------------------------------- half of D's loss
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_half_of_the_discriminators_loss_by_hand(kind, module, device):
+    logits = torch.tensor(LOGITS, dtype=torch.float64, device=device, requires_grad=True)
+    for role, is_real in enumerate((True, False)):
+        expected, slope = _by_hand(role, kind, LOGITS)
+        values = module.gan_loss(logits, is_real, kind, reduction="none")
+        assert values.tolist() == pytest.approx(expected, rel=1e-12, abs=1e-12)
+        mean = module.gan_loss(logits, is_real, kind)
+        assert mean.item() == pytest.approx(sum(expected) / len(LOGITS), rel=1e-12, abs=1e-12)
+        found = torch.autograd.grad(mean, logits)[0] * len(LOGITS)
+        assert found.tolist() == pytest.approx(slope, rel=1e-12, abs=1e-12)
+
+
+def test_half_takes_the_parameters_of_its_side(device):
+    logits = torch.tensor([0.5], device=device)
+    targets = {"real_target": 2.0, "fake_target": -1.0}
+    assert ganops.gan_loss(logits, True, "lsgan", **targets).item() == 2.25
+    assert ganops.gan_loss(logits, False, "lsgan", **targets).item() == 2.25
+    assert ganops.gan_loss(logits, False, "hinge", margin=3).item() == 3.5
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+@pytest.mark.parametrize(
+    ("arguments", "settings", "error", "text"),
+    [
+        (
+            (torch.zeros(3), True, "relativistic"),
+            {},
+            ValueError,
+            "gan_loss: kind 'relativistic' compares real with generated logits; use discriminator_loss and generator_",
+        ),
+        ((torch.zeros(3), 1), {}, TypeError, "gan_loss: is_real must be True or False, got int 1"),
+        ((torch.zeros(3), "hinge"), {}, TypeError, "gan_loss: is_real must be True or False, got str 'hinge'"),
+        ((torch.zeros(3, dtype=torch.int32), True), {}, TypeError, "gan_loss: logits must be a floating-point tensor"),
+        ((torch.zeros(3), True, "hings"), {}, ValueError, r"gan_loss: kind 'hings' is unknown \(did you mean 'hinge'"),
+        ((torch.zeros(3), True), {"margin": 1}, TypeError, "gan_loss: parameter 'margin' is unknown"),
+    ],
+)
+def test_bad_input_of_half_a_loss(module, arguments, settings, error, text):
+    with pytest.raises(error, match=text):
+        module.gan_loss(*arguments, **settings)
+
+
 # ---------------------------------------------------------------------------------------------------- bad input
 
 X = torch.zeros(3)

@@ -106,6 +106,21 @@ def _losses() -> Iterator[Case]:
             (0, 1),
             representative=representative,
         )
+        if kind in ("non_saturating", "hinge"):
+            side = "real" if reduction == "mean" else "fake"
+
+            def half(x, side=side, kind=kind, reduction=reduction, parameters=parameters):
+                return _reduce(_positive(side, kind, x, parameters), reduction)
+
+            yield Case(
+                f"gan_loss-{side}-{name}",
+                partial(ganops.gan_loss, is_real=side == "real", **given),
+                partial(reference.gan_loss, is_real=side == "real", **given),
+                ("logits",),
+                half,
+                (0,),
+                representative=False,
+            )
         yield Case(
             f"generator_loss-{name}",
             partial(ganops.generator_loss, **given),
