@@ -36,7 +36,7 @@ train: $(VENV)/.installed
 	    $(if $(wildcard runs/mnist/checkpoint.pt),--resume)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(workers) --cov --cov-report=term
+	$(BIN)/python -m pytest $(workers)
 
 # The same op tests, with every CUDA kernel run on the CPU by the emulator; what torch.compile does is the same for both.
 emulated: $(VENV)/.installed
@@ -91,7 +91,7 @@ test-ops: $(VENV)/.installed
 	$(BIN)/python -m pytest $(workers) tests/ops
 
 full: lint types wheel-test emulated
-	GANOPS_FULL=1 GANOPS_LARGE_TESTS=1 $(BIN)/python -m pytest $(workers)
+	GANOPS_FULL=1 GANOPS_LARGE_TESTS=1 $(BIN)/python -m pytest $(workers) --cov --cov-report=term
 	$(MAKE) attacks mutants torch-oldest torch-newest floors
 
 wheel: $(VENV)/.torch

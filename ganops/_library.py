@@ -156,13 +156,16 @@ def has_kernel(function: str, tensor: Tensor, *others: Tensor) -> bool:
     # in torch 2.13), which fails on an operator. The compiler fuses the reference there.
     if transforms_active() and (is_compiling() or vectorizing()):
         return False
-    for each in (tensor, *others):
-        kind = "cpu" if each.is_cpu else each.device.type
-        if type(each) not in OPERATOR_TYPES or each.dtype not in _DTYPES or kind not in _DEVICES or each.is_nested:
-            if BACKEND != "reference":
-                _explain(function, each)
-            return False
-    return True
+    device = "cpu" if tensor.is_cpu else tensor.device.type
+    if device in _DEVICES and tensor.dtype in _DTYPES and _is_plain(tensor) and all(map(_is_plain, others)):
+        return True
+    if BACKEND != "reference":
+        _explain(function, next((x for x in (tensor, *others) if not _is_plain(x)), tensor))
+    return False
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return type(tensor) in OPERATOR_TYPES and not tensor.is_nested
 
 
 def _explain(function: str, tensor: Tensor) -> None:

@@ -34,6 +34,8 @@ struct Segment {
 // Vectors of a tensor that a thread loads together, of so many tensors.
 template <int tensors>
 constexpr int together = tensors <= 2 ? 4 : 2;
+// Of `first` a constant slope leaves one tensor.
+constexpr int first_together = 4;
 
 // In tiles of `tile` elements.
 template <class T>
@@ -206,7 +208,7 @@ __global__ void GANOPS_BOUNDS(is_double<T>     ? 2
                                                : 4)
     first_kernel(const __grid_constant__ Segments<T> segments, const Gradient<T> gradient) {
   using A = Accumulate<T>;
-  constexpr int n = together<1 + paired + each>;
+  constexpr int n = first_together;
   const A number = each ? A(1) : A(widen(*gradient.data));
   const Segment<T>& partner = segments.segment[1];
   for_tiles<n>(segments, [&](const Segment<T>& s, int64_t begin) {
@@ -356,7 +358,7 @@ void value(Stream stream, DType dtype, const LossSegments& from) {
 void first(Stream stream, DType dtype, const LossSegments& from, LossGradient gradient) {
   with_types(dtype, from, gradient.per_element, [&](auto type, auto paired, auto each) {
     using T = decltype(type);
-    const Segments<T> segments(from, tile_size<T, together<1 + paired() + each()>>);
+    const Segments<T> segments(from, tile_size<T, first_together>);
     if (segments.tiles == 0) return;
     const Gradient<T> above{static_cast<const T*>(gradient.data), !each() || aligned(gradient.data)};
     launch(first_kernel<T, paired(), each()>, segments.tiles, block_size, stream, segments, above);

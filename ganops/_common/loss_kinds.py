@@ -213,6 +213,8 @@ _DEFAULTS = {name: _setting(name, kind.defaults) for name, kind in KINDS.items()
 
 def resolve(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Setting:
     """Checks what is not a tensor and returns the setting. Raises ValueError or TypeError."""
+    if not parameters and isinstance(kind, str) and kind in _DEFAULTS and reduction in REDUCTIONS:
+        return _DEFAULTS[kind]  # the ordinary case
     name = canonical(function, kind)
     if reduction not in REDUCTIONS:
         checks.choice(function, "reduction", reduction, REDUCTIONS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from operator import attrgetter
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from ganops._transforms import OPERATOR_TYPES, is_compiling
 
 _kind = attrgetter("dtype", "device", "layout")
+_dtype = attrgetter("dtype")
 
 
 def of_one_kind(tensors: Collection[object]) -> bool:
@@ -22,6 +23,12 @@ def of_one_kind(tensors: Collection[object]) -> bool:
         return not kinds
     dtype, _, layout = kinds.pop()
     return dtype.is_floating_point and layout == torch.strided
+
+
+def of_dtype(dtype: torch.dtype, tensors: Iterable[Tensor]) -> bool:
+    """Whether these are tensors of that dtype, and of no subclass."""
+    tensors = list(tensors)
+    return OPERATOR_TYPES.issuperset(map(type, tensors)) and {dtype}.issuperset(map(_dtype, tensors))
 
 
 def is_whole(tensor: Tensor) -> bool:

@@ -12,7 +12,7 @@ from ganops import _library
 from ganops._common.optimizers import Clipping, Lists
 from ganops._library import BACKEND
 from ganops.ops import _layout
-from ganops.ops._lists import of_one_kind
+from ganops.ops._lists import of_dtype, of_one_kind
 from ganops.reference import optimizers as reference
 
 __all__ = ["Adam", "RMSprop"]
@@ -77,10 +77,12 @@ class _Fused(Clipping):
 
 def _for_one_call(lists: Lists) -> bool:
     """Whether one call of an operator takes these weights, gradients, states and numbers of steps."""
-    *tensors, steps = lists
+    weights, *others, steps = lists
     dtype = steps[0].dtype
     counted = dtype == torch.float32 or (steps[0].is_cpu and dtype == torch.float64)
-    return counted and of_one_kind(steps) and of_one_kind(list(chain.from_iterable(tensors)))
+    # Gradients and states are where their weights are, or the operator raises an error.
+    alike = of_one_kind(weights) and of_dtype(weights[0].dtype, chain.from_iterable(others))
+    return counted and alike and of_one_kind(steps)
 
 
 def _by_kind(lists: Lists) -> list[Lists]:

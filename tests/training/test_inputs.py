@@ -268,16 +268,16 @@ def test_the_budget_counts_all_tensors():
     torch.randn(10_000)
 
 
-def test_the_limit_of_a_control_group_counts(tmp_path, monkeypatch):
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "memory.max").write_text("1000000\n")
-    (tmp_path / "a" / "b" / "memory.max").write_text("max\n")
-    (tmp_path / "cgroup").write_text("0::/a/b\n")
-    monkeypatch.setattr("ganops._memory._CGROUP", tmp_path / "cgroup")
-    monkeypatch.setattr("ganops._memory._ROOT", tmp_path)
-    assert available_memory() == 1_000_000
-    (tmp_path / "cgroup").write_text("")
-    assert available_memory() > 1_000_000
+def test_the_limit_of_a_control_group_counts(tmp_path):
+    groups = tmp_path / "sys" / "fs" / "cgroup" / "a"
+    (groups / "b").mkdir(parents=True)
+    (groups / "memory.max").write_text("1000000\n")
+    (groups / "b" / "memory.max").write_text("max\n")
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text("0::/a/b\n")
+    assert available_memory(tmp_path) == 1_000_000
+    (tmp_path / "proc" / "self" / "cgroup").write_text("")
+    assert available_memory(tmp_path) > 1_000_000
     assert [format_bytes(n) for n in (3, 2048, 3 * 2**20, 5 * 2**30)] == ["3 B", "2 KiB", "3 MiB", "5.0 GiB"]
 
 

@@ -172,6 +172,12 @@ def test_the_penalty_inside_an_unrolled_step_reaches_the_generator(kind):
         assert slope.abs().sum() > 0
 
 
+@pytest.mark.parametrize("kind", ["minimax", "relativistic"])
+def test_an_unrolled_step_hands_the_real_batch_to_the_generators_loss(kind):
+    trainer = make(unroll=1, loss=kind)
+    assert trainer.step().isfinite().all()
+
+
 def test_weights_that_nothing_has_moved_give_no_nan():
     critic = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 1))
     nn.init.constant_(critic[0].bias, -100.0)  # all units are dead: gradients are exactly zero
