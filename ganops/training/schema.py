@@ -194,7 +194,7 @@ def _accepted(accept: Callable[[Any], Any], wanted: str) -> Check:
     def rule(value: Any, place: str) -> None:
         try:
             accept(value)
-        except (RuntimeError, TypeError, ValueError, IndexError, OverflowError, AttributeError):
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
             _refuse(value, place, wanted)
 
     return rule
@@ -227,7 +227,9 @@ RNG = record({"torch": torch_state, "cuda": cuda_states, "numpy": numpy_state, "
 # -- a checkpoint ----------------------------------------------------------------------------------------------------
 
 _NETWORK = mapping(str, anything)  # tensors, and what a module's get_extra_state returns; compared with the network
-_OPTIMIZER = record({"state": mapping(int, mapping(str, anything)), "param_groups": rows(mapping(str, anything))})
+_OPTIMIZER = record(
+    {"state": mapping(int, mapping(str, anything)), "param_groups": rows(record({"params": rows(whole())}))}
+)
 _LOSSES = record({"step": whole(), "discriminator_loss": number, "generator_loss": number}, rest=number)
 _METRICS = record({"step": whole()}, rest=json_value)
 

@@ -214,6 +214,8 @@ def put(value, *path):
         (put([], "generator_optimizer", "param_groups"), "of other parameters than this one's"),
         (put(torch.zeros(3, dtype=torch.uint8), "noise"), "noise must be the state of a torch generator on cpu"),
         (put((1, 2), "rng", "python"), "rng.python must be the state of Python's generator"),
+        (put({}, "rng", "python"), "rng.python must be the state of Python's generator"),
+        (put(torch.zeros(7), "generator_optimizer", "param_groups", 0, "params", 1), r"params\[1\] must be a whole"),
         (put([torch.zeros(2)], "pending"), r"pending\[0\] must be a floating-point tensor of shape \(3,\)"),
         (put(None, "ema"), "the checkpoint's ema is another network"),
     ],
