@@ -1,8 +1,8 @@
-"""The compiled libraries: loading, which tensors they have kernels for, and the warning where they have none.
+"""Loads the compiled libraries, decides which tensors have kernels, and warns about fallbacks.
 
-Importing never compiles. A call without a kernel runs the reference, with one warning per cause
-(``GANOPS_STRICT=1``: an error). ``GANOPS_BACKEND=reference`` selects the reference, without warnings;
-``GANOPS_BACKEND=emulated`` runs the CUDA kernels on CPU tensors through the emulator of the test suite.
+Importing never compiles. A call without a kernel runs the reference and warns once per cause; with
+``GANOPS_STRICT=1`` it raises RuntimeError. ``GANOPS_BACKEND=reference`` selects the reference, without warnings.
+``GANOPS_BACKEND=emulated`` runs the CUDA kernels on CPU tensors, in the emulator of the test suite.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FallbackWarning(RuntimeWarning):
 
 
 class _Library:
-    """One compiled library: where it is, whether it is loaded, and if not, why and what to do."""
+    """One compiled library: its path, its handle if it is loaded, and otherwise the reason (``problem``)."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class _Library:
             self.problem = f"{self.path.name} does not load: {error}"
 
     def text(self, function: str) -> str | None:
-        """The text that a function of the library without arguments returns; None if there is no such function."""
+        """The text returned by a function of the library that takes no arguments; None if it does not exist."""
         if self.handle is None or not hasattr(self.handle, function):
             return None
         call = getattr(self.handle, function)
@@ -60,12 +60,12 @@ class _Library:
         return call().decode()
 
 
-# The oldest driver on which programs of a CUDA version run.
+# The oldest driver that supports each major version of CUDA.
 _DRIVERS = {12: 525, 13: 580}
 
 
 def _driver_problem(handle: Any) -> str | None:
-    """Why this machine's driver cannot run the CUDA library; None where it can, and where there is no driver."""
+    """The reason why this machine's driver cannot run the CUDA library; None if it can or if there is no driver."""
     if not hasattr(handle, "ganops_cuda_driver_version"):
         return "libganops_cuda.so is older than these sources"
     runtime, driver = handle.ganops_cuda_runtime_version(), handle.ganops_cuda_driver_version()
@@ -112,7 +112,7 @@ else:
     if _cuda.problem is None:
         _cuda.problem = _driver_problem(_cuda.handle)
 
-# Device types with kernels. "meta" is a device of shapes alone, for which the fake implementations stand.
+# Device types with kernels. Tensors on "meta" have no data; they use the fake implementations.
 _DEVICES = frozenset(
     ({"cpu", "meta"} if _cpu.problem is None else set()) | ({"cuda"} if _cuda.problem is None else set())
 )
@@ -128,7 +128,7 @@ def loaded() -> bool:
 
 
 def operator(name: str) -> Any:
-    """The operator of that name, looked up once: the way through ``torch.ops`` costs as much as a small kernel."""
+    """The operator of that name. Look it up once: ``torch.ops`` takes as long as a small kernel."""
     if not loaded():
         return None
     if not hasattr(torch.ops.ganops, name):
@@ -137,23 +137,27 @@ def operator(name: str) -> Any:
 
 
 def _refused_bytes(device_type: str) -> int:
-    """What that device's library was refused last in this thread, 0 if nothing; asking resets it."""
+    """The size of that device's last failed allocation in this thread, or 0. The call resets it to 0."""
     ask = (_cuda if device_type == "cuda" else _cpu).handle.ganops_refused_bytes
     ask.restype = ctypes.c_int64
     return ask()
 
 
 def texts(function: str) -> dict[Path, str | None]:
-    """What each loaded library says by a function without arguments, by the library's path; None: nothing."""
+    """The text that ``function`` returns, or None if it does not exist, for each loaded library's path."""
     return {library.path: library.text(function) for library in (_cpu, _cuda) if library.handle is not None}
 
 
 def has_kernel(function: str, tensor: Tensor, *others: Tensor) -> bool:
-    """Whether there are kernels for these tensors, which are on one device. If not, warns once per cause."""
+    """Whether there are kernels for these tensors, which are on one device. If not, warns once per cause.
+
+    Returns False without a warning in forward mode, and in transforms of ``torch.func`` under ``torch.compile`` or
+    ``torch.vmap``.
+    """
     if dual_level():
-        return False  # tangents go through PyTorch's own operators; inside torch.func.jvp too
-    # torch.compile differentiates an autograd Function inside torch.func.grad by its forward, not by its backward (seen
-    # in torch 2.13), which fails on an operator. The compiler fuses the reference there.
+        return False  # forward-mode tangents need PyTorch operations, also inside torch.func.jvp
+    # Inside torch.func.grad, torch.compile differentiates the forward of an autograd Function instead of calling its
+    # backward (as of torch 2.13), which fails for a custom operator. The reference is used, and the compiler fuses it.
     if transforms_active() and (is_compiling() or vectorizing()):
         return False
     device = "cpu" if tensor.is_cpu else tensor.device.type
@@ -199,19 +203,20 @@ def _driver_and_card() -> str:
 
 
 def _architectures(path: Path) -> list[str]:
-    """What a CUDA library was compiled for, read out of the file: it may be here without a torch that can load it."""
+    """The architectures of a CUDA library, read from the file, since the installed torch may be unable to load it."""
     found = re.search(rb"ganops architectures: ([^;]*);", path.read_bytes()) if path.exists() else None
     return found[1].decode().split(",") if found else []
 
 
 def build_info() -> dict[str, Any]:
-    """What was built, for which hardware, and what this machine uses.
+    """Returns which kernels were built, for which hardware, and which of them this machine uses.
 
     Returns:
-        A dictionary of plain values: ``version``, ``torch``, ``backend`` (the setting of ``GANOPS_BACKEND``), and for
-        ``cpu`` and ``cuda`` whether kernels are ``used``, why not (``problem``), the ``library``, and what is its own:
-        the ``instruction_set`` chosen for this CPU and the ``compiler``; the ``architectures`` compiled for and the
-        ``device`` found.
+        A dictionary of plain values: ``version``, ``torch``, ``backend`` (the setting of ``GANOPS_BACKEND``),
+        ``stable_abi``, and a dictionary each for ``cpu`` and ``cuda``. Both have ``used`` (whether kernels are used),
+        ``problem`` (why not, or None) and ``library`` (the path). ``cpu`` also has the ``instruction_set`` chosen for
+        this CPU, the ``compiler``, the number of ``threads`` and the ``machine`` type. ``cuda`` also has the
+        ``architectures`` that were compiled and the ``device`` names, or why none is usable.
     """
     from ganops import __version__
 

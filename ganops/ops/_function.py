@@ -1,4 +1,4 @@
-"""How an operator and the definition of its derivative become an autograd Function."""
+"""Builds autograd Functions from compiled operators and the definitions of their derivatives."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ganops._transforms import batching_gradients, dual_level, is_compiling, tra
 def autograd_op(operator: Any, formula: Callable[..., Any] | None = None) -> Callable[[type[Function]], type[Function]]:
     """Makes ``operator`` the forward of the decorated Function, which defines ``setup_context`` and ``backward``.
 
-    Torch wants two forms of it. The class itself has a forward without context, for ``torch.func`` and
-    ``torch.compile``. Its attribute ``recording`` is the same Function with ``forward(ctx, …)``, for ordinary calls,
-    which torch applies in half the time. :func:`apply` chooses.
+    The Function exists in two forms. The class itself has a forward without context, as ``torch.func`` and
+    ``torch.compile`` require. Its attribute ``recording`` is the same Function with ``forward(ctx, …)``, for ordinary
+    calls; torch applies it in half the time. :func:`apply` chooses between them.
 
-    ``formula`` is the same function in PyTorch's own operations, for a backward under ``torch.vmap``
-    (``is_grads_batched``, ``jacrev``): the operator would run once for each member, and lose the graph there.
+    ``formula`` computes the same values with PyTorch operations. It is used for a backward under ``torch.vmap``
+    (``is_grads_batched``, ``jacrev``), where the operator would run once per batch element and lose the graph.
     """
 
     def decorate(function: type[Function]) -> type[Function]:
@@ -37,7 +37,7 @@ def autograd_op(operator: Any, formula: Callable[..., Any] | None = None) -> Cal
             return output
 
         function.forward = staticmethod(forward)
-        function.generate_vmap_rule = True  # for torch without the question that `vectorizing` asks
+        function.generate_vmap_rule = True  # for versions of torch in which `vectorizing` cannot detect vmap
         function.operator = staticmethod(operator)
         function.formula = staticmethod(formula) if formula is not None else None
         body = {"forward": staticmethod(recording_forward), "backward": staticmethod(function.backward)}
@@ -48,23 +48,22 @@ def autograd_op(operator: Any, formula: Callable[..., Any] | None = None) -> Cal
 
 
 def apply(function: Any, *arguments: Any) -> Any:
-    """Calls the operator of a Function made by :func:`autograd_op`, and records it if a gradient is needed."""
+    """Calls the operator of a Function made by :func:`autograd_op`, and records the call if a gradient is needed."""
     recorded = False
     if torch.is_grad_enabled():
         for x in arguments:
             recorded = recorded or (isinstance(x, Tensor) and x.requires_grad)
     if is_compiling():
         return function.apply(*_dealias(arguments)) if recorded else function.operator(*arguments)
-    if (
-        transforms_active() or batching_gradients() or dual_level()
-    ):  # where a tangent reaches a kernel, torch then raises an error
+    # With forward-mode derivatives torch raises an error if a tangent reaches a kernel.
+    if transforms_active() or batching_gradients() or dual_level():
         batched = function.formula is not None and vectorizing()
         return function.formula(*arguments) if batched else function.apply(*arguments)
     return function.recording.apply(*arguments) if recorded else function.operator(*arguments)
 
 
 def _dealias(arguments: tuple[Any, ...]) -> list[Any]:
-    """The arguments, with a view in place of a tensor's second occurrence: the compiler takes no Function of (x, x)."""
+    """Replaces a tensor that occurs twice by a view: torch.compile does not support a Function called with (x, x)."""
     seen: list[Any] = []
     for x in arguments:
         again = isinstance(x, Tensor) and any(x is y for y in seen)
@@ -73,6 +72,8 @@ def _dealias(arguments: tuple[Any, ...]) -> list[Any]:
 
 
 def needs_formula() -> bool:
-    """Whether a second-order backward must consist of PyTorch's own operations: a graph of it is recorded, tangents
-    pass through it, or it runs under ``torch.vmap``."""
+    """Whether a second-order backward must use PyTorch operations.
+
+    It must if its graph is recorded, if tangents pass through it, or if it runs under ``torch.vmap``.
+    """
     return torch.is_grad_enabled() or dual_level() or (not is_compiling() and vectorizing())

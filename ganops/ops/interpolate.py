@@ -1,4 +1,4 @@
-"""Random interpolation between real and fake samples: one pass forward, one backward."""
+"""Random interpolation between real and fake samples, in one pass forward and one backward."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def interpolate(
         fake: Generated samples, the same shape, dtype and device. Under ``torch.autocast`` the dtypes may differ: the
             result has the wider one.
         weight: One weight per sample, shape (N,), (N, 1) or (N, 1, …), any floating dtype. ``None`` draws U[0, 1).
-        generator: The random generator to draw with; excludes ``weight``.
+        generator: Random generator for the weights. Cannot be combined with ``weight``.
 
     Returns:
-        A tensor like ``real``. Differentiable to any order in all three tensors.
+        A tensor like ``real``. Differentiable to any order with respect to ``real``, ``fake`` and ``weight``.
 
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted.
@@ -44,12 +44,12 @@ def interpolate(
 
 
 def _by_sample(values: Tensor, like: Tensor) -> Tensor:
-    """One value per sample, to be multiplied with samples like these."""
+    """Reshapes one value per sample so that it broadcasts over samples like ``like``."""
     return values.view(-1, *(1 for _ in like.shape[1:]))
 
 
 def _parts(grad: Tensor, weight: Tensor, real: bool, fake: bool) -> tuple[Tensor, Tensor]:
-    """The operator ``interpolate_backward`` in PyTorch's own operations."""
+    """The operator ``interpolate_backward`` in PyTorch operations."""
     weight = _by_sample(weight, grad)
     nothing = grad.new_zeros(0)
     return (
@@ -59,7 +59,7 @@ def _parts(grad: Tensor, weight: Tensor, real: bool, fake: bool) -> tuple[Tensor
 
 
 def _along(grad: Tensor, real: Tensor, fake: Tensor) -> Tensor:
-    """The operator ``interpolate_weight_backward`` in PyTorch's own operations."""
+    """The operator ``interpolate_weight_backward`` in PyTorch operations."""
     product = grad * (real - fake)
     return product.reshape(len(grad), -1).sum(1, dtype=accumulate_dtype(grad.dtype))
 
@@ -69,7 +69,7 @@ class _Interpolate(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         real, fake, weight = inputs
-        # The samples matter to the weight's gradient alone; without it they need not be kept alive.
+        # Only the gradient of the weight depends on the samples, so they are saved only for it.
         ctx.save_for_backward(weight, *((real, fake) if ctx.needs_input_grad[2] else ()))
 
     @staticmethod
@@ -86,7 +86,7 @@ class _Interpolate(Function):
 
 @autograd_op(_library.operator("interpolate_backward"), _parts)
 class _InterpolateBackward(Function):
-    """(weight·grad, (1 − weight)·grad): the adjoint of interpolation, which is therefore its own backward."""
+    """(weight·grad, (1 − weight)·grad), the adjoint of interpolation. Its backward is therefore interpolation."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
@@ -121,7 +121,7 @@ class _WeightBackward(Function):
 
 
 def _register_fakes() -> None:
-    """Shapes without data, for torch.compile and meta tensors."""
+    """Registers the fake implementations, for torch.compile and meta tensors."""
     fake_of = torch.library.register_fake
 
     @fake_of("ganops::interpolate")

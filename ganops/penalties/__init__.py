@@ -1,8 +1,8 @@
-"""Whole gradient penalties: the gradient of a critic at some points, and the penalty on its norm.
+"""Gradient penalties that call the critic: its gradient at some points, and the penalty on the norm of the gradient.
 
-:class:`Penalties` holds them over two functions, ``interpolate`` and ``gradient_norm_penalty``: :mod:`ganops.ops` makes
-it of the fused ones, :mod:`ganops.reference` of those in plain PyTorch. ``critics`` calls a user's critic, ``slopes``
-differentiates it, ``whole`` has the penalties.
+:class:`Penalties` is parametrised by two functions, ``interpolate`` and ``gradient_norm_penalty``. :mod:`ganops.ops`
+uses the fused ones, and :mod:`ganops.reference` those in plain PyTorch. ``critics`` calls the user's critic, ``slopes``
+computes its gradients, and ``whole`` has the penalties.
 """
 
 from ganops.penalties.whole import Penalties

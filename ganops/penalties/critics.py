@@ -1,4 +1,4 @@
-"""How a penalty calls a critic: under conditions in which its derivatives exist, and with checks of what it returns."""
+"""Calls a critic for a penalty, with settings under which its derivatives exist, and checks its output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RANDOM = (
     nn.FeatureAlphaDropout,
     nn.RReLU,
 )
-#: For which uses, (inside, twice), each critic's modules have been inspected. Keys are `Critic._identity`.
+#: The uses (inside, twice) for which the modules of a critic have been inspected. Keys are `Critic._identity`.
 _inspected: weakref.WeakKeyDictionary[Any, set[tuple[bool, bool]]] = weakref.WeakKeyDictionary()
 _warned: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 _PACKAGE = os.path.dirname(os.path.dirname(__file__))
@@ -39,7 +39,7 @@ class Critic:
     """A user's critic as a function from points (N, …) to scores.
 
     Args:
-        function: The public function for which the errors speak.
+        function: The name of the public function, for error messages.
         critic: The user's callable.
         select: Chooses the scores from what ``critic`` returns; None if it returns them.
     """
@@ -64,12 +64,13 @@ class Critic:
 
         Args:
             points: (N, …).
-            inside: The penalty will differentiate the scores itself. Otherwise it compares them with another call's.
-            twice: The derivative will be differentiated again. Attention then runs in operations that have second
-                derivatives, and what is compiled runs eagerly.
+            inside: Whether the penalty differentiates the scores itself. Otherwise it compares them with those of
+                another call.
+            twice: Whether the derivative will be differentiated again. Attention then uses operations that have second
+                derivatives, and compiled functions run eagerly.
         """
         math = sdpa_kernel(SDPBackend.MATH) if twice else contextlib.nullcontext()
-        if torch.compiler.is_compiling():  # traces through compiled critics, and through no hooks
+        if torch.compiler.is_compiling():  # compiled critics are traced through, and hooks do not work
             with math:
                 return self._scores(points)
         inspected = _inspected.setdefault(self._identity(), set())
@@ -96,18 +97,18 @@ class Critic:
         return scores
 
     def _identity(self) -> Any:
-        """What stays the same from step to step: the module, or the code of a function that is made anew each time."""
+        """A key that is the same in every step: the module, or the code of a function, which may be recreated."""
         if isinstance(self.critic, nn.Module):
             return self.critic
         return getattr(self.critic, "__code__", type(self.critic))
 
     def _inspect(self, modules: list[nn.Module], inside: bool, twice: bool) -> None:
-        """Refuses modules with which the penalty would be wrong, and warns of those with which it is doubtful."""
+        """Raises ValueError for modules that make the penalty wrong, and warns of modules that make it unreliable."""
         for module in modules:
             if inside and isinstance(module, DistributedDataParallel) and module.static_graph:
                 raise ValueError(
                     f"{self.function}: the critic is a DistributedDataParallel with static_graph=True, whose gradients "
-                    "are wrong after a derivative inside of a step; use static_graph=False"
+                    "are wrong after a derivative inside a step; use static_graph=False"
                 )
             if twice and _is_sharded(module):
                 raise ValueError(
@@ -136,7 +137,7 @@ def _differs_by_call(module: nn.Module) -> bool:
 
 
 def _news(modules: Sequence[nn.Module]) -> bool:
-    """Whether there are modules that have not been warned of; notes them."""
+    """Whether there are modules without an earlier warning; marks all of them as warned."""
     new = any(module not in _warned for module in modules)
     for module in modules:
         _warned.add(module)
@@ -144,7 +145,7 @@ def _news(modules: Sequence[nn.Module]) -> bool:
 
 
 def _described(output: Any) -> str:
-    """What a critic returned, and how to choose from it."""
+    """Describes a critic's output for an error message, and how to select the scores from it."""
     if isinstance(output, Tensor):
         return str(output.dtype)
     name = type(output).__name__
@@ -159,11 +160,11 @@ def _described(output: Any) -> str:
 
 @contextlib.contextmanager
 def _called_modules() -> Iterator[list[nn.Module]]:
-    """The modules that are called inside, whatever hides them: a lambda, a method, another object."""
+    """Collects the modules that are called in the block, also through a lambda, a method or another object."""
     called: list[nn.Module] = []
     handle = register_module_forward_pre_hook(lambda module, _: called.append(module))
     try:
-        with warnings.catch_warnings():  # that a compiled module calls the hook twice does no harm
+        with warnings.catch_warnings():  # a compiled module may call the hook twice, which is harmless
             warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
             yield called
     finally:
@@ -179,7 +180,7 @@ def _is_sharded(module: nn.Module) -> bool:
 
 
 def _eagerly(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """``function(points)`` with everything eager that torch.compile has compiled: that has no second derivative."""
+    """``function(points)`` with compiled functions run eagerly, because they have no second derivatives."""
     if not compiler_imported():
         return function(points)
     return _eager_call()(function, points)
@@ -187,7 +188,7 @@ def _eagerly(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
 
 @functools.cache
 def _eager_call() -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]:
-    @torch.compiler.disable  # a stance cannot be taken inside of a compiled function that broke its graph here
+    @torch.compiler.disable  # the stance cannot be set in a compiled function, here after a graph break
     def call(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
         with torch.compiler.set_stance("force_eager"):
             return function(points)
@@ -196,7 +197,7 @@ def _eager_call() -> Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]:
 
 
 def _warn(message: str) -> None:
-    """Warns at the line outside of this package that led here."""
+    """Warns with the location of the calling line outside this package."""
     level, frame = 1, inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back

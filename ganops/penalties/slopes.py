@@ -1,4 +1,4 @@
-"""The slopes of a critic at some points: exact gradients, differences along them, differences along noise."""
+"""Gradients of a critic, and finite differences of it along the gradient or along noise."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from ganops.penalties.critics import Critic
 def gradient_at(critic: Critic, points: Tensor, scaler: torch.amp.GradScaler | None = None) -> Tensor:
     """∇ₓ Σ critic(x) at ``points`` (N, …), same shape, differentiable in the critic's parameters. One forward pass.
 
-    With a ``scaler`` the gradient passes the critic as large as that of its scaled mean does, and is divided by that
-    factor in float32; what has overflowed is then infinite or NaN.
+    With a ``scaler`` the gradient is that of the critic's scaled mean while it passes through the critic, and is
+    unscaled in float32 afterwards. Elements that overflowed are infinite or NaN.
     """
     factor, twice = _factor(scaler, points), torch.is_grad_enabled()
     if transforms_active() or torch.compiler.is_compiling():
-        # torch.compile cannot trace autograd.grad with create_graph, and torch.func's transforms allow no
-        # requires_grad_(): both can do with the functional form.
+        # torch.compile cannot trace autograd.grad with create_graph, and the transforms of torch.func do not allow
+        # requires_grad_(). Both support the functional form.
         gradient = torch.func.grad(lambda x: _total(critic(x, inside=True, twice=twice), factor))(points)
         return _unscaled(gradient, factor)
     if torch.is_inference_mode_enabled():
         raise RuntimeError(
-            f"{critic.function}: torch.inference_mode() records no gradients, and the penalty is made of one; "
+            f"{critic.function}: the penalty needs a gradient, which torch.inference_mode() does not compute; "
             "use torch.no_grad() to evaluate it"
         )
-    if points.is_inference():  # samples made in inference mode are penalised outside of it
+    if points.is_inference():  # samples that were created in inference mode
         points = points.clone()
     points.requires_grad_()
-    with torch.enable_grad():  # a copy, because the critic may begin with an operation in place
+    with torch.enable_grad():  # clone: the critic's first operation may be in place
         scores = critic(points.clone(), inside=True, twice=twice)
     gradient = _differentiate(scores, points, factor)
     if gradient is None:
@@ -49,7 +49,7 @@ def gradient_at(critic: Critic, points: Tensor, scaler: torch.amp.GradScaler | N
 def gradient_of(
     function: str, logits: Tensor, name: str, inputs: Tensor, scaler: torch.amp.GradScaler | None = None
 ) -> Tensor:
-    """∇ Σ logits at ``inputs`` (N, …), from a forward pass that has been done; the errors call the inputs ``name``."""
+    """∇ Σ logits with respect to ``inputs`` (N, …), from an earlier forward pass. Errors call the inputs ``name``."""
     if transforms_active() or torch.compiler.is_compiling():
         raise RuntimeError(
             f"{function}: logits cannot be differentiated after the forward pass under torch.compile and torch.func. "
@@ -81,8 +81,10 @@ def gradient_of(
 
 
 def _factor(scaler: torch.amp.GradScaler | None, points: Tensor) -> Tensor | None:
-    """What the scores' sum is multiplied with: the scale over N, because a scaler knows the gradients of means. From a
-    sum its usual first scale, 2¹⁶, would be infinite in float16. A tensor: get_scale() would wait for the device.
+    """The factor for the sum of the scores: the scale divided by N, because the scale is chosen for gradients of means.
+
+    With the usual initial scale, 2¹⁶, the gradient of the sum would overflow in float16. The factor is a tensor,
+    because get_scale() would synchronise with the device.
     """
     if scaler is None or not scaler.is_enabled():
         return None
@@ -99,13 +101,13 @@ def _unscaled(gradient: Tensor, factor: Tensor | None) -> Tensor:
 
 
 def _differentiate(scores: Tensor, points: Tensor, factor: Tensor | None) -> Tensor | None:
-    """∇ Σ scores at ``points``, with a graph where gradients are recorded; None if the scores do not depend on them."""
+    """∇ Σ scores with respect to ``points``, with a graph in grad mode; None if the scores do not depend on them."""
     recorded = torch.is_grad_enabled()
     with torch.enable_grad():
         total = _total(scores, factor)
     if not total.requires_grad:
         return None
-    # The graph of logits in hand is the caller's, who differentiates it again.
+    # The graph is retained, because the caller differentiates the same logits again for the adversarial loss.
     (gradient,) = torch.autograd.grad(total, points, create_graph=recorded, retain_graph=True, allow_unused=True)
     if gradient is None:
         return None
@@ -115,11 +117,11 @@ def _differentiate(scores: Tensor, points: Tensor, factor: Tensor | None) -> Ten
 
 
 class _Reaching(Function):
-    """The gradient, with the graph of the scores behind it as well, into which no gradient is sent.
+    """Returns the gradient, and connects it to the graph of the scores without sending a gradient into that graph.
 
-    DistributedDataParallel waits for every parameter that the scores depend on, and the penalty does not depend on the
-    last bias. Backward reaches it all the same, with an undefined gradient, at no cost: 0·scores.sum() would send zeros
-    through the whole critic.
+    DistributedDataParallel waits for every parameter that the scores depend on, but the penalty does not depend on the
+    last bias. With this connection backward reaches all parameters, with undefined gradients and at no cost. Adding
+    0·scores.sum() would instead propagate zeros through the whole critic.
     """
 
     @staticmethod
@@ -138,13 +140,13 @@ def difference_along_gradient(
     scaler: torch.amp.GradScaler | None = None,
     gradient: Tensor | None = None,
 ) -> Tensor:
-    """(D(x + δu) − D(x − δu)) / 2δ per sample, (N,), along u = ∇D/‖∇D‖, held fixed: ‖∇D‖ + O(δ²) with its derivative.
+    """(D(x + δu) − D(x − δu)) / 2δ per sample, (N,), along the fixed direction u = ∇D/‖∇D‖.
 
-    That u depends on the critic too changes nothing: of all unit directions it has the largest slope, so the slope does
-    not move with it (∂‖g‖/∂θ = ⟨u, ∂g/∂θ⟩). A gradient of 0 gives u = 0, and the zero subgradient. Three forward
-    passes, or two if ``gradient``, ∇D at the points, is known.
+    The value is ‖∇D‖ + O(δ²), and its derivative is that of ‖∇D‖, also up to O(δ²). The dependence of u on the critic has
+    no first-order effect, because u is the direction of largest slope (∂‖g‖/∂θ = ⟨u, ∂g/∂θ⟩). A gradient of 0 gives
+    u = 0, and the zero subgradient. Needs three forward passes, or two if ``gradient``, ∇D at the points, is given.
     """
-    if autocasts(points):  # half precision would leave two digits of the difference, or none
+    if autocasts(points):  # in half precision the difference would have at most two correct digits
         points = points.to(accumulate_dtype(points.dtype))
         with torch.autocast(points.device.type, enabled=False):
             return difference_along_gradient(critic, points, step, scaler, gradient)
@@ -163,7 +165,7 @@ def difference_along_gradient(
 def difference_along_noise(
     critic: Critic, samples: Tensor, sigma: float, noise: Tensor, logits: Tensor | None = None
 ) -> Tensor:
-    """(D(x + σn) − D(x)) / σ per sample, (N,). Two forward passes, or one if ``logits`` are D(x)."""
+    """(D(x + σn) − D(x)) / σ per sample, (N,). Needs two forward passes, or one if ``logits``, D(x), are given."""
     noisy = torch.add(samples, noise, alpha=sigma)
     with _same_weights():
         ahead = critic(noisy, inside=False)
@@ -177,17 +179,17 @@ def difference_along_noise(
 
 
 def _same_weights() -> contextlib.AbstractContextManager[None]:
-    """Spectral norm moves its estimate at every forward: both ends of a difference are to meet the same weights."""
+    """Keeps parametrised weights fixed: spectral norm would otherwise update its estimate between the two calls."""
     return contextlib.nullcontext() if torch.compiler.is_compiling() else parametrize.cached()
 
 
 def _by_sample(values: Tensor) -> Tensor:
-    """(N, …) as (N, all others)."""
+    """Flattens (N, …) to two dimensions."""
     return values.flatten(1) if values.dim() > 1 else values[:, None]
 
 
 def _change(critic: Critic, points: Tensor, ahead: Tensor, behind: Tensor) -> Tensor:
-    """How much the sum of each sample's scores differs, (N,)."""
+    """The difference between ``ahead`` and ``behind`` of the sum of each sample's scores, (N,)."""
     if ahead.shape[:1] != points.shape[:1]:
         raise ValueError(
             f"{critic.function}: for a difference the critic must return scores (N, …) for {len(points)} samples, got "

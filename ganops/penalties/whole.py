@@ -1,4 +1,4 @@
-"""The penalties themselves, over two functions that are fused or in plain PyTorch."""
+"""The penalties that call the critic. Their two basic functions are either fused or in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ganops.penalties.slopes import (
 
 
 def check_samples(function: str, **samples: Tensor) -> None:
-    """Checks the samples of a whole penalty, by name: batches of one shape, dtype and device."""
+    """Checks that all samples, given by name, are batches of the same shape, dtype and device."""
     (first_name, first), *_ = samples.items()
     for name, value in samples.items():
         checks.tensor(function, name, value)
@@ -32,14 +32,14 @@ def check_samples(function: str, **samples: Tensor) -> None:
 
 
 def dragan_points(real: Tensor, noise: Tensor | None, scale: float) -> Tensor:
-    """DRAGAN's points: ``real`` + scale · (standard deviation of all its elements) · noise; None: N(0, 1)."""
+    """DRAGAN's points: ``real`` + scale · (standard deviation of its elements) · noise. ``None`` draws N(0, 1)."""
     real = real.detach()
     noise = torch.randn_like(real) if noise is None else noise.detach()
     return real + scale * real.std(correction=0) * noise
 
 
 def _normal_like(samples: Tensor, generator: torch.Generator | None) -> Tensor:
-    """N(0, 1), drawn on the generator's device, whatever torch's default device and dtype are."""
+    """Draws N(0, 1) on the generator's device, independent of torch's default device and dtype."""
     device = samples.device if generator is None else generator.device
     draw = torch.randn(samples.shape, dtype=samples.dtype, device=device, generator=generator)
     return draw.to(samples.device)
@@ -47,7 +47,7 @@ def _normal_like(samples: Tensor, generator: torch.Generator | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Penalties:
-    """The whole penalties over ``interpolate`` and ``gradient_norm_penalty``, which are fused or in plain PyTorch."""
+    """The penalties, given fused or plain implementations of ``interpolate`` and ``gradient_norm_penalty``."""
 
     interpolate: Callable[..., Tensor]
     gradient_norm_penalty: Callable[..., Tensor]
@@ -61,7 +61,7 @@ class Penalties:
         scaler: torch.amp.GradScaler | None,
         **settings: Any,
     ) -> Tensor:
-        """The penalty at the points that ``points`` makes of ``samples``; errors name the samples by their keys.
+        """The penalty at ``points(*samples.values())``. Errors name the samples by their keys.
 
         ``settings`` are those of ``gradient_norm_penalty``.
         """
@@ -88,9 +88,9 @@ class Penalties:
         critic: Critic | None = None,
         **settings: Any,
     ) -> Tensor:
-        """The penalty at ``inputs``, called ``name`` in errors, from ``logits`` that were computed of them.
+        """The penalty at ``inputs``, called ``name`` in errors, from their ``logits``.
 
-        Finite differences need the critic too.
+        Finite differences also need ``critic``.
         """
         checks.grad_scaler(function, scaler)
         check_settings(function, settings["target"], settings["reduction"], finite_difference)
@@ -112,7 +112,7 @@ class Penalties:
         scaler: torch.amp.GradScaler | None,
         **settings: Any,
     ) -> Tensor:
-        """The penalty on the lines between real and fake samples."""
+        """The penalty at points on the lines between real and fake samples."""
 
         def points(real: Tensor, fake: Tensor) -> Tensor:
             return self.interpolate(real, fake, weight)
@@ -155,40 +155,40 @@ class Penalties:
         scaler: torch.amp.GradScaler | None = None,
         select: Callable[[Any], Tensor] | None = None,
     ) -> Tensor:
-        """The whole penalty of WGAN-GP, without its factor λ: E (‖∇ critic(x̂)‖₂ − target)² at x̂ between real and fake.
+        """The gradient penalty of WGAN-GP without its factor λ: E (‖∇ critic(x̂)‖₂ − target)² at x̂ between real and fake.
 
-        Gradients flow into the critic's parameters, and not into ``real`` or ``fake``: a generator that made ``fake``
-        receives none. Source: Gulrajani et al. 2017, equation 3.
+        Gradients flow into the critic's parameters, but not into ``real`` or ``fake``, so the generator receives none.
+        Source: Gulrajani et al. 2017, equation 3.
 
-        Costs one forward pass through the critic, its backward pass to the samples, and the backward of both.
+        Costs one forward pass through the critic, one backward pass to the samples, and the backward through both.
 
         Args:
             critic: Maps samples (N, …) to scores, at least one per sample, each of which depends on its own sample. A
-                critic with batch normalization in training mode breaks this; it is warned of once. For a conditional
-                critic pass ``lambda x: critic(x, labels)``. ``scaled_dot_product_attention`` inside of it runs in the
-                ``MATH`` backend, and what ``torch.compile`` has compiled runs eagerly: nothing else has second
-                derivatives.
+                critic with batch normalization in training mode violates this, and causes one warning. For a
+                conditional critic pass ``lambda x: critic(x, labels)``. In the critic ``scaled_dot_product_attention``
+                uses the ``MATH`` backend and compiled functions run eagerly, because their fused and compiled forms
+                have no second derivatives.
             real: Real samples (N, …); float16, bfloat16, float32 or float64.
             fake: Generated samples, the same shape, dtype and device; under ``torch.autocast`` dtypes may differ.
-            target: The wanted norm of the gradient, see :func:`ganops.gradient_norm_penalty`.
+            target: The target norm of the gradient, see :func:`ganops.gradient_norm_penalty`.
             one_sided: Penalise only norms above the target.
             weight: The coefficients of the interpolation, one per sample, (N,) or (N, 1, …). ``None`` draws U[0, 1);
                 ones gives the penalty at real samples (R1, with ``target=0``), zeros at fake ones (R2).
-            finite_difference: 0: the exact norm, by double backward. δ > 0 (say 0.01): the norm is replaced by
+            finite_difference: 0: the exact norm, by double backward. δ > 0 (e.g. 0.01): the norm is replaced by
                 (D(x̂ + δu) − D(x̂ − δu)) / 2δ along u = ∇D(x̂)/‖∇D(x̂)‖, with δ in the units of the samples. This costs
                 three forward passes and needs only first derivatives of the critic, so that fused attention and
-                compiled critics run as they are. The error is δ²/6 times D's third derivative along u, plus about
+                compiled critics work unchanged. The error is δ²/6 times D's third derivative along u, plus about
                 (rounding error of D)/δ; the same holds for the gradient to the critic's weights. The result can be
-                differentiated once, since u counts as a constant. The critic must be the same function in all three
-                calls (no dropout) and return scores (N, …). These calls run in float32 under ``torch.autocast``: in
-                half precision the difference would vanish in rounding.
+                differentiated only once, since u is treated as a constant. The critic must be the same function in all
+                three calls (no dropout) and return scores (N, …). Under ``torch.autocast`` these calls run in float32:
+                in half precision rounding would dominate the difference.
             reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
-            scaler: The ``GradScaler`` of training in float16. The gradient passes through the critic multiplied by its
-                scale, so that it does not underflow, and is unscaled in float32 before its norm is taken. If it
-                overflows, the penalty is infinite or NaN, and ``scaler.step`` skips the update. The returned penalty
-                is not scaled: add it to the loss, and pass that to ``scaler.scale``.
-            select: Chooses the scores from what the critic returns, e.g. ``lambda output: output[-1]`` of a list of
-                features and the scores.
+            scaler: The ``GradScaler`` of float16 training. The gradient is multiplied by its scale while it passes
+                through the critic, so that it does not underflow, and is unscaled in float32 before its norm is taken.
+                If it overflows, the penalty is infinite or NaN, and ``scaler.step`` skips the update. The returned
+                penalty is not scaled: add it to the loss, and pass the sum to ``scaler.scale``.
+            select: Selects the scores from the critic's output, e.g. ``lambda output: output[-1]`` for a list of
+                features followed by the scores.
 
         Returns:
             A tensor of shape (), or (N,) for ``"none"``. Half-precision samples give float32 under ``torch.autocast``
@@ -217,21 +217,21 @@ class Penalties:
         reduction: str = "mean",
         scaler: torch.amp.GradScaler | None = None,
     ) -> Tensor:
-        """The penalty on the gradient of ``logits`` at ``inputs``: E (‖∇D(x)‖₂ − target)², from a forward pass in hand.
+        """The penalty on the gradient of ``logits`` at ``inputs``, E (‖∇D(x)‖₂ − target)², from a finished forward pass.
 
-        Costs no forward pass. Gradients flow into everything that ``logits`` and ``inputs`` depend on; detach the
-        inputs before the forward pass if their maker is to receive none.
+        Needs no forward pass of its own. Gradients flow into everything that ``logits`` and ``inputs`` depend on. To
+        prevent gradients into the inputs' graph, detach the inputs before the forward pass.
 
-        The critic must have second derivatives: compute the logits with
-        ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)`` around attention, and with an uncompiled critic. Under
-        ``torch.compile`` take logits and gradient from one call of ``torch.func.grad(…, has_aux=True)``, and pass the
-        gradient to :func:`ganops.gradient_norm_penalty`.
+        The critic must have second derivatives: compute the logits with an uncompiled critic, and with attention under
+        ``torch.nn.attention.sdpa_kernel(SDPBackend.MATH)``. Under ``torch.compile`` take logits and gradient from one
+        call of ``torch.func.grad(…, has_aux=True)``, and pass the gradient to :func:`ganops.gradient_norm_penalty`.
 
         Args:
             logits: The critic's scores of ``inputs``, of any shape with at least one element per sample, each of which
-                depends on its own sample. Not yet differentiated by ``backward()``.
-            inputs: (N, …), requiring a gradient since before the forward pass; float16, bfloat16, float32 or float64.
-            target: The wanted norm: 0 for R1 and R2, 1 for WGAN-GP.
+                depends on its own sample. Call this function before ``backward()`` frees their graph.
+            inputs: (N, …), which must have required a gradient in the forward pass; float16, bfloat16, float32 or
+                float64.
+            target: The target norm: 0 for R1 and R2, 1 for WGAN-GP.
             one_sided: Penalise only norms above the target.
             reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
             scaler: A ``GradScaler``, see :func:`ganops.gradient_penalty`.
@@ -265,15 +265,15 @@ class Penalties:
     ) -> Tensor:
         """R1: E ‖∇ critic(x)‖² at real samples (Mescheder et al. 2018, arXiv:1801.04406, equation 9).
 
-        The paper's γ/2 is the factor to multiply this with.
+        Multiply the result by the paper's factor γ/2.
 
-        Costs one forward pass through the critic, or none with ``logits``; with ``finite_difference`` three, or two.
+        Costs one forward pass through the critic, or none with ``logits``; with ``finite_difference``, three or two.
 
         Args:
             critic: Maps samples (N, …) to scores, see :func:`ganops.gradient_penalty`.
             real: Real samples (N, …); float16, bfloat16, float32 or float64. No gradient flows into their maker.
             logits: The critic's scores of ``real`` if they are known, with their graph. ``real`` must be the tensor
-                that the critic was called with, a leaf that required a gradient before. See
+                that the critic was called with, a leaf that already required a gradient. See
                 :func:`ganops.input_gradient_penalty` for attention, compiled critics and ``torch.compile``.
             finite_difference: 0: exact; δ > 0: without double backward, see :func:`ganops.gradient_penalty`.
             reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
@@ -308,8 +308,8 @@ class Penalties:
     ) -> Tensor:
         """R2: E ‖∇ critic(x)‖² at generated samples (Mescheder et al. 2018, equation 10).
 
-        Arguments, cost and result are those of :func:`ganops.r1_penalty`. No gradient flows into the maker of ``fake``:
-        with ``logits`` compute them of ``fake.detach().requires_grad_()``.
+        Arguments, cost and result are those of :func:`ganops.r1_penalty`. No gradient flows into the
+        generator; logits must be those of ``fake.detach().requires_grad_()``.
         """
         called = Critic("r2_penalty", critic, select)
         return self._zero_centred(called, "fake", fake, logits, finite_difference, reduction, scaler)
@@ -326,27 +326,27 @@ class Penalties:
         reduction: str = "mean",
         select: Callable[[Any], Tensor] | None = None,
     ) -> Tensor:
-        """An estimate of R1 (or R2) from forward passes alone: E (D(x + σn) − D(x))² / σ² with n ~ N(0, 1).
+        """Estimates R1 (or R2) without double backward: E (D(x + σn) − D(x))² / σ² with n ~ N(0, 1).
 
         Its expectation is E ‖∇D(x)‖² + σ²·E(½‖H‖² + ¼(ΔD)² + ⟨∇D, ∇ΔD⟩) + O(σ⁴), where H is D's Hessian, ‖H‖ its
         Frobenius norm and ΔD its trace. The variance of one sample's term is 2‖∇D(x)‖⁴ + O(σ²), so that the mean over N
         samples with equal gradients has a relative standard error of √(2/N). Rounding adds up to about 2(ε·D/σ)², which
-        matters in half precision: under ``torch.autocast`` the critic stays in it. Source: Lin et al. 2025,
+        matters in half precision; under ``torch.autocast`` the critic runs in half precision. Source: Lin et al. 2025,
         arXiv:2501.08316, without the division by σ².
 
         It needs only first derivatives: fused attention, compiled critics, critics sharded by ``fully_shard``, and
-        recurrent layers of cuDNN run as they are. Costs two forward passes through the critic, or one with ``logits``.
+        recurrent layers of cuDNN work unchanged. Costs two forward passes through the critic, or one with ``logits``.
 
         Args:
             critic: Maps samples (N, …) to scores (N, …), which are summed for each sample before the square. It must be
                 the same function in both calls (no dropout).
             samples: (N, …); float16, bfloat16, float32 or float64. No gradient flows into their maker.
-            sigma: The standard deviation σ > 0 of the noise, in the units of the samples. Bias speaks for a small one,
-                rounding for a large one: docs/penalties.md has figures.
+            sigma: The standard deviation σ > 0 of the noise, in the units of the samples. A small σ reduces the
+                bias, a large σ the rounding error; docs/penalties.md has measurements.
             logits: The critic's scores of ``samples`` if they are known. Their graph is used if they have one. Leave
                 them out for a critic with spectral norm in training mode, whose weights change from call to call.
-            noise: Like ``samples``; None draws N(0, 1).
-            generator: Draws the noise, on its own device; excludes ``noise``.
+            noise: A tensor like ``samples``. ``None`` draws N(0, 1).
+            generator: Random generator for the noise, on its own device. Cannot be combined with ``noise``.
             reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
             select: Chooses the scores from what the critic returns.
 
@@ -397,7 +397,7 @@ class Penalties:
         """WGAN-LP's one-sided penalty: E max(‖∇ critic(x̂)‖ − target, 0)² between real and fake (Petzka et al. 2018,
         arXiv:1709.08894, equation 8).
 
-        It is :func:`ganops.gradient_penalty` with ``one_sided=True``; arguments, cost and result are described there.
+        Equivalent to :func:`ganops.gradient_penalty` with ``one_sided=True``; see there for arguments, cost and result.
         """
         called = Critic("lp_penalty", critic, select)
         settings = {"target": target, "one_sided": True, "reduction": reduction}
@@ -418,15 +418,15 @@ class Penalties:
     ) -> Tensor:
         """DRAGAN: E (‖∇ critic(x + δ)‖ − target)² at noise around real samples (Kodali et al. 2017, arXiv:1705.07215).
 
-        Costs one forward pass through the critic; with ``finite_difference`` three.
+        Costs one forward pass through the critic, or three with ``finite_difference``.
 
         Args:
             critic: As for :func:`ganops.gradient_penalty`.
             real: Real samples (N, …); float16, bfloat16, float32 or float64. No gradient flows into them.
-            noise: Like ``real``; δ is ``scale`` times the standard deviation of all of ``real``'s elements times this.
+            noise: A tensor like ``real``. δ = ``scale`` · (standard deviation of all elements of ``real``) · ``noise``.
                 ``None`` draws N(0, 1).
-            scale: At least 0.
-            target: The wanted norm of the gradient.
+            scale: Factor of the noise, at least 0.
+            target: The target norm of the gradient.
             finite_difference: 0: exact; δ > 0: without double backward, see :func:`ganops.gradient_penalty`.
             reduction: ``"mean"`` over samples, ``"sum"``, or ``"none"``.
             scaler: A ``GradScaler``, see :func:`ganops.gradient_penalty`.
