@@ -13,8 +13,8 @@ from ganops import _library
 from ganops._common import checks
 from ganops._common.dtypes import accumulate_dtype, without_autocast
 from ganops._common.loss_kinds import Setting, check_half, check_logits, check_real_logits, resolve
-from ganops._common.loss_lists import LISTS, Logits, check_scale_reduction
-from ganops._common.reduction import REDUCTIONS
+from ganops._common.loss_lists import Logits, check_scale_reduction
+from ganops._common.reduction import REDUCTIONS, SCALE_REDUCTIONS
 from ganops._transforms import is_compiling
 from ganops.ops import _layout
 from ganops.ops._function import apply, autograd_op, needs_formula
@@ -128,8 +128,9 @@ def discriminator_loss(
         ... )
     """
     setting = resolve("discriminator_loss", kind, reduction, parameters)
-    check_scale_reduction("discriminator_loss", scale_reduction)
-    if return_parts is not False or isinstance(real_logits, LISTS) or isinstance(fake_logits, LISTS):
+    if scale_reduction not in SCALE_REDUCTIONS:
+        check_scale_reduction("discriminator_loss", scale_reduction)
+    if return_parts is not False or not isinstance(real_logits, Tensor) or not isinstance(fake_logits, Tensor):
         return discriminator_losses(
             real_logits, fake_logits, setting, reduction, scale_reduction, return_parts, kind, parameters
         )
@@ -214,8 +215,9 @@ def generator_loss(
         >>> ganops.generator_loss(discriminator(generator(z)), "hinge").backward()
     """
     setting = resolve("generator_loss", kind, reduction, parameters)
-    check_scale_reduction("generator_loss", scale_reduction)
-    if isinstance(fake_logits, LISTS) or isinstance(real_logits, LISTS):
+    if scale_reduction not in SCALE_REDUCTIONS:
+        check_scale_reduction("generator_loss", scale_reduction)
+    if not isinstance(fake_logits, Tensor) or not (real_logits is None or isinstance(real_logits, Tensor)):
         return generator_losses(fake_logits, real_logits, setting, reduction, scale_reduction, kind, parameters)
     if real_logits is not None or setting.kind.paired:
         check_real_logits(setting.name, setting.kind, real_logits)
@@ -290,10 +292,11 @@ def gan_loss(
         >>> ganops.gan_loss(discriminator(fake.detach()), False, "hinge").backward()
     """
     setting = resolve("gan_loss", kind, reduction, parameters)
-    check_scale_reduction("gan_loss", scale_reduction)
+    if scale_reduction not in SCALE_REDUCTIONS:
+        check_scale_reduction("gan_loss", scale_reduction)
     check_half(setting.name, setting.kind, is_real)
     role = REAL if is_real else FAKE
-    if isinstance(logits, LISTS):
+    if not isinstance(logits, Tensor):
         return half_losses(logits, is_real, setting, reduction, scale_reduction, kind, parameters)
     checks.tensor("gan_loss", "logits", logits)
     logits = without_autocast(logits)
