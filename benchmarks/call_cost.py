@@ -20,7 +20,7 @@ from torch import Tensor
 
 import ganops
 from ganops._common.loss_kinds import KINDS
-from ganops.ops.adversarial_loss import _NUMBERS
+from ganops.ops._loss_formulas import NUMBERS as _NUMBERS
 
 Call = Callable[[], object]
 

@@ -1,6 +1,6 @@
-// Contract of the adversarial losses. A loss is a sum over at most two segments (real logits, fake logits) of a scalar
-// term, outer · base(inner·x + offset), each segment with a scale (1 or 1/n). Or over one segment whose logits are
-// paired with those of another: x is then the difference.
+// Contract of the adversarial losses. A loss is a sum over segments of logits, any number of them, of a scalar term,
+// outer · base(inner·x + offset), each segment with a scale (1, 1/n, or that over the number of discriminators). One
+// tensor is one segment, real and fake logits are two, the outputs of K discriminators K or 2K.
 #pragma once
 
 #include "common.h"
@@ -15,46 +15,58 @@ struct Term {
   double outer, inner, offset;
 };
 
+// What belongs to one tensor of logits. Paired: x is the logit less its partner's and the tangent likewise, and what is
+// written to `out` is written to `partner_out` with the other sign.
 struct LossSegment {
-  const void* logits;
   int64_t count;
-  Term term;
   double scale;
-  void* out = nullptr;            // as many elements as logits
-  const void* tangent = nullptr;  // for `second`: the gradient with respect to what `first` wrote
+  const void* logits;
+  const void* partner = nullptr;
+  void *out = nullptr, *partner_out = nullptr;  // as many elements as logits
+  // For `second`: the gradient with respect to what `first` wrote.
+  const void *tangent = nullptr, *partner_tangent = nullptr;
+  // Where the loss is one number per logit: the gradient from above, and what `second` says of it.
+  const void* above = nullptr;
+  void* above_out = nullptr;
 };
 
-constexpr int max_segments = 2;
-
-// Paired: the count is 1, and x is segment[0]'s logit less segment[1]'s, the tangent likewise; what is written to
-// segment[0] is written to segment[1] with the other sign.
-struct LossSegments {
-  LossSegment segment[max_segments];
-  int count;
-  bool paired = false;
+// Segment s has the term s mod `parts` and belongs to discriminator s / `parts`.
+struct LossTable {
+  const LossSegment* segments;
+  int64_t count;
+  Term terms[2];
+  int parts = 1;             // 2: real and fake logits in turn
+  bool paired = false;       // of all segments or of none
+  bool each = false;         // each discriminator has a value of its own
+  bool per_element = false;  // the gradient from above is one number per logit
 };
 
-// The gradient that arrives from above: one element, or one per logit (single segment).
-struct LossGradient {
-  const void* data;
-  bool per_element;
+// The loss and, each null where it is not asked for, what its one part and its other part are of it; in `each` case one
+// number a discriminator, else one. Also the gradients from above, whose sum reaches a segment.
+constexpr int loss_views = 3;
+template <class Pointer>
+struct LossViews {
+  Pointer at[loss_views];
 };
+using LossValues = LossViews<void*>;
+using LossGradients = LossViews<const void*>;
 
 struct AdversarialLossKernels {
-  // Bytes of scratch memory that `sum` and a reduced `second` need.
-  int64_t (*workspace)(const LossSegments&);
+  // Bytes of scratch memory that `sum` and a `second` that is not per element need.
+  int64_t (*workspace)(const LossTable&);
 
-  // *out = Σₛ scale Σᵢ f(xᵢ), one element of the logits' dtype.
-  void (*sum)(Stream, DType, const LossSegments&, void* out, void* workspace);
+  // Σ scale Σᵢ f(xᵢ) over the segments of each view, in the logits' dtype.
+  void (*sum)(Stream, DType, const LossTable&, const LossValues&, void* workspace);
 
-  // outᵢ = f(xᵢ), one segment; nothing is written to its partner.
-  void (*value)(Stream, DType, const LossSegments&);
+  // outᵢ = f(xᵢ); nothing is written to a partner.
+  void (*value)(Stream, DType, const LossTable&);
 
   // outᵢ = g·scale·f'(xᵢ)
-  void (*first)(Stream, DType, const LossSegments&, LossGradient);
+  void (*first)(Stream, DType, const LossTable&, const LossGradients&);
 
-  // outᵢ = tᵢ·g·scale·f''(xᵢ), and for g: Σₛ scale Σᵢ tᵢ f'(xᵢ), or the summands where g is per element.
-  void (*second)(Stream, DType, const LossSegments&, LossGradient, void* gradient_out, void* workspace);
+  // outᵢ = tᵢ·g·scale·f''(xᵢ), and for g: Σ scale Σᵢ tᵢ f'(xᵢ) over the segments of each view, or above_outᵢ = tᵢ
+  // f'(xᵢ).
+  void (*second)(Stream, DType, const LossTable&, const LossGradients&, const LossValues&, void* workspace);
 };
 
 }  // namespace ganops

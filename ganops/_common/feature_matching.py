@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ganops._common import checks
 from ganops._common.dtypes import promoted
+from ganops._common.reduction import SCALE_REDUCTIONS
 
 NAME = "feature_matching_loss"
 
-# In the order of the enums in csrc/kernels/feature_matching.h.
+# In the order of the enum in csrc/math/feature_matching.h.
 DISTANCES = ("l1", "l2")
-SCALE_REDUCTIONS = ("sum", "mean", "none")
 
 Features = Tensor | Sequence[Any]
 

@@ -3,45 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ganops import ops
 from ganops._common.loss_kinds import resolve
+from ganops._common.loss_lists import Logits, check_scale_reduction
 
 
 class _AdversarialLoss(nn.Module):
-    def __init__(self, kind: str = "non_saturating", *, reduction: str = "mean", **parameters: float) -> None:
+    def __init__(
+        self,
+        kind: str = "non_saturating",
+        *,
+        reduction: str = "mean",
+        scale_reduction: str = "sum",
+        **parameters: float,
+    ) -> None:
         super().__init__()
         kind = resolve(type(self).__name__, kind, reduction, parameters).name
-        self.kind, self.reduction, self.parameters_of_kind = kind, reduction, parameters
+        check_scale_reduction(type(self).__name__, scale_reduction)
+        self.kind, self.reduction, self.scale_reduction = kind, reduction, scale_reduction
+        self.parameters_of_kind = parameters
 
     def extra_repr(self) -> str:
-        settings = {"reduction": self.reduction, **self.parameters_of_kind}
+        settings: dict[str, str | float] = {"reduction": self.reduction}
+        if self.scale_reduction != "sum":
+            settings["scale_reduction"] = self.scale_reduction
+        settings |= self.parameters_of_kind
         return ", ".join([repr(self.kind), *(f"{name}={value!r}" for name, value in settings.items())])
 
 
 class DiscriminatorLoss(_AdversarialLoss):
     """:func:`ganops.discriminator_loss` with its settings fixed."""
 
-    def forward(self, real_logits: Tensor, fake_logits: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """The loss of logits of any shapes; see the function."""
+    def forward(self, real_logits: Logits, fake_logits: Logits) -> Any:
+        """The loss of logits of any shapes, or of lists of them; see the function."""
         return ops.discriminator_loss(
-            real_logits, fake_logits, self.kind, reduction=self.reduction, **self.parameters_of_kind
+            real_logits,
+            fake_logits,
+            self.kind,
+            reduction=self.reduction,
+            scale_reduction=self.scale_reduction,
+            **self.parameters_of_kind,
         )
 
 
 class GeneratorLoss(_AdversarialLoss):
     """:func:`ganops.generator_loss` with its settings fixed."""
 
-    def forward(self, fake_logits: Tensor, real_logits: Tensor | None = None) -> Tensor:
-        """The loss of logits of any shape, and for ``relativistic`` the real ones; see the function."""
+    def forward(self, fake_logits: Logits, real_logits: Logits | None = None) -> Any:
+        """The loss of logits of any shape, or of a list, and for ``relativistic`` the real ones; see the function."""
         return ops.generator_loss(
             fake_logits,
             self.kind,
             real_logits=real_logits,
             reduction=self.reduction,
+            scale_reduction=self.scale_reduction,
             **self.parameters_of_kind,
         )
 

@@ -2,44 +2,85 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops._common import checks, loss_kinds
+from ganops._common import checks
 from ganops._common.dtypes import accumulate_dtype, without_autocast
-from ganops._common.loss_kinds import ROLES, Setting, check_half, check_logits, check_real_logits, resolve
-from ganops._common.reduction import REDUCTIONS
+from ganops._common.loss_kinds import Setting, check_half, check_logits, check_real_logits, resolve
+from ganops._common.loss_lists import Logits, check_scale_reduction
+from ganops._common.reduction import REDUCTIONS, SCALE_REDUCTIONS
 from ganops._transforms import is_compiling
 from ganops.ops import _layout
 from ganops.ops._function import apply, autograd_op, needs_formula
+from ganops.ops._loss_formulas import FAKE, GENERATOR, NONE, NUMBERS, REAL, second_order, slope
+from ganops.ops._loss_lists import discriminator_losses, generator_losses, half_losses
 from ganops.reference import adversarial_loss as reference
-
-_REAL, _FAKE, _GENERATOR = range(len(ROLES))
-_MEAN, _NONE = map(REDUCTIONS.index, ("mean", "none"))
-
-# The numbers of kinds are those of the compiled libraries, which have to agree.
-_NUMBERS: dict[str, int] = {}
-for _path, _listing in _library.texts("ganops_loss_kinds").items():
-    _NUMBERS = loss_kinds.numbers(_listing, _path)
-_BY_NUMBER = {number: loss_kinds.KINDS[name] for name, number in _NUMBERS.items()}
 
 _adversarial_loss_double_backward_op = _library.operator("adversarial_loss_double_backward")
 _discriminator_loss_double_backward_op = _library.operator("discriminator_loss_double_backward")
 _paired_loss_double_backward_op = _library.operator("paired_loss_double_backward")
 
 
+@overload
+def discriminator_loss(
+    real_logits: Logits,
+    fake_logits: Logits,
+    kind: str = ...,
+    *,
+    reduction: Literal["mean", "sum"] = ...,
+    scale_reduction: str = ...,
+    return_parts: Literal[False] = ...,
+    **parameters: float,
+) -> Tensor: ...
+@overload
 def discriminator_loss(
     real_logits: Tensor,
     fake_logits: Tensor,
+    kind: str = ...,
+    *,
+    reduction: Literal["none"],
+    scale_reduction: str = ...,
+    return_parts: Literal[False] = ...,
+    **parameters: float,
+) -> tuple[Tensor, Tensor]: ...
+@overload
+def discriminator_loss(
+    real_logits: Logits,
+    fake_logits: Logits,
+    kind: str = ...,
+    *,
+    reduction: str = ...,
+    scale_reduction: str = ...,
+    return_parts: Literal[True],
+    **parameters: float,
+) -> tuple[Tensor, Tensor, Tensor]: ...
+@overload
+def discriminator_loss(
+    real_logits: Logits,
+    fake_logits: Logits,
+    kind: str = ...,
+    *,
+    reduction: str,
+    scale_reduction: str = ...,
+    return_parts: bool = ...,
+    **parameters: float,
+) -> Any: ...
+def discriminator_loss(
+    real_logits: Logits,
+    fake_logits: Logits,
     kind: str = "non_saturating",
     *,
     reduction: str = "mean",
+    scale_reduction: str = "sum",
+    return_parts: bool = False,
     **parameters: float,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """The loss that the discriminator (critic) minimises.
 
     With r the real and f the fake logits, σ the sigmoid and sp the softplus:
@@ -57,16 +98,23 @@ def discriminator_loss(
     Args:
         real_logits: D's raw outputs (no sigmoid) for real samples, any shape; float16, bfloat16, float32 or float64.
         fake_logits: The same for generated samples, in the same dtype, on the same device. The shape may differ, except
-            for ``relativistic``.
+            for ``relativistic``. Both may also be lists or tuples of tensors, one for each of K discriminators or
+            scales, of any shapes, in one dtype, on one device: one kernel launch then serves all of them.
         kind: A row of the table, or another name of it: ``vanilla``, ``bce``, ``ns`` (non_saturating), ``lsgan``,
             ``ls``, ``mse`` (least_squares), ``wgan`` (wasserstein), ``rpgan`` (relativistic).
         reduction: ``"mean"`` over each tensor's elements, ``"sum"``, or ``"none"``.
+        scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,). It has
+            no effect on single tensors.
+        return_parts: Return (loss, real_loss, fake_loss), all differentiable, from the same launch; the loss is the sum
+            of the other two. Not for ``relativistic``, and not with ``reduction="none"``.
         **parameters: For ``least_squares``: ``real_target`` b = 1, ``fake_target`` a = 0 (``generator_target`` is
             accepted, so that one set of parameters serves both losses). For ``hinge``: ``margin`` m = 1.
 
     Returns:
         A tensor of shape () in the logits' dtype; for ``"none"`` the pair of per-element losses, or for
-        ``relativistic`` the one loss of each pair. Half-precision logits under ``torch.autocast`` give float32.
+        ``relativistic`` the one loss of each pair. Lists with ``reduction="none"``, which needs
+        ``scale_reduction="none"`` too, give lists in place of these tensors. Half-precision logits under
+        ``torch.autocast`` give float32.
         Differentiable to any order in both arguments.
 
     Raises:
@@ -74,31 +122,62 @@ def discriminator_loss(
 
     Example:
         >>> ganops.discriminator_loss(discriminator(real), discriminator(fake.detach()), "hinge").backward()
+        >>> real_logits, fake_logits = ([d(x) for d in discriminators] for x in (real, fake.detach()))
+        >>> loss, real_loss, fake_loss = ganops.discriminator_loss(
+        ...     real_logits, fake_logits, "lsgan", scale_reduction="mean", return_parts=True
+        ... )
     """
     setting = resolve("discriminator_loss", kind, reduction, parameters)
+    if scale_reduction not in SCALE_REDUCTIONS:
+        check_scale_reduction("discriminator_loss", scale_reduction)
+    if return_parts is not False or not isinstance(real_logits, Tensor) or not isinstance(fake_logits, Tensor):
+        return discriminator_losses(
+            real_logits, fake_logits, setting, reduction, scale_reduction, return_parts, kind, parameters
+        )
     paired = setting.kind.paired
     real_logits, fake_logits = check_logits("discriminator_loss", real_logits, fake_logits, paired)
     if not _library.has_kernel("discriminator_loss", real_logits, fake_logits):
         return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction, **parameters)
-    number, how, (of_real, of_fake, _) = _NUMBERS[setting.name], REDUCTIONS.index(reduction), setting.parameters
+    number, how, (of_real, of_fake, _) = NUMBERS[setting.name], REDUCTIONS.index(reduction), setting.parameters
     if paired:
-        return _paired_loss(real_logits, fake_logits, setting, _REAL, how)
+        return _paired_loss(real_logits, fake_logits, setting, REAL, how)
     if reduction == "none":
         return (
-            apply(_Loss, real_logits, number, _REAL, how, of_real),
-            apply(_Loss, fake_logits, number, _FAKE, how, of_fake),
+            apply(_Loss, real_logits, number, REAL, how, of_real),
+            apply(_Loss, fake_logits, number, FAKE, how, of_fake),
         )
     return apply(_DiscriminatorLoss, real_logits, fake_logits, number, how, of_real, of_fake)
 
 
+@overload
 def generator_loss(
     fake_logits: Tensor,
+    kind: str = ...,
+    *,
+    real_logits: Logits | None = ...,
+    reduction: str = ...,
+    scale_reduction: str = ...,
+    **parameters: float,
+) -> Tensor: ...
+@overload
+def generator_loss(
+    fake_logits: Sequence[Tensor],
+    kind: str = ...,
+    *,
+    real_logits: Logits | None = ...,
+    reduction: str = ...,
+    scale_reduction: str = ...,
+    **parameters: float,
+) -> Any: ...
+def generator_loss(
+    fake_logits: Logits,
     kind: str = "non_saturating",
     *,
-    real_logits: Tensor | None = None,
+    real_logits: Logits | None = None,
     reduction: str = "mean",
+    scale_reduction: str = "sum",
     **parameters: float,
-) -> Tensor:
+) -> Any:
     """The loss that the generator minimises.
 
     With f the logits of generated samples, σ the sigmoid and sp the softplus:
@@ -116,14 +195,17 @@ def generator_loss(
 
     Args:
         fake_logits: D's raw outputs (no sigmoid) for generated samples, any shape; float16, bfloat16, float32, float64.
+            Or a list or tuple of them, one for each of K discriminators or scales.
         kind: A row of the table, or another name of it, see :func:`ganops.discriminator_loss`.
         real_logits: For ``relativistic``, and only for it: r, D's outputs for real samples, of the same shape.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,).
         **parameters: For ``least_squares``: ``generator_target`` c = 1. What the discriminator's loss of the same kind
             takes is accepted too.
 
     Returns:
-        A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``fake_logits``. Half-precision
+        A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``fake_logits`` (of a list with
+        ``scale_reduction="none"`` too, a list of them). Half-precision
         logits under ``torch.autocast`` give float32. Differentiable to any order, in ``real_logits`` too.
 
     Raises:
@@ -133,6 +215,10 @@ def generator_loss(
         >>> ganops.generator_loss(discriminator(generator(z)), "hinge").backward()
     """
     setting = resolve("generator_loss", kind, reduction, parameters)
+    if scale_reduction not in SCALE_REDUCTIONS:
+        check_scale_reduction("generator_loss", scale_reduction)
+    if not isinstance(fake_logits, Tensor) or not (real_logits is None or isinstance(real_logits, Tensor)):
+        return generator_losses(fake_logits, real_logits, setting, reduction, scale_reduction, kind, parameters)
     if real_logits is not None or setting.kind.paired:
         check_real_logits(setting.name, setting.kind, real_logits)
         real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
@@ -140,38 +226,62 @@ def generator_loss(
             return reference.generator_loss(
                 fake_logits, kind, real_logits=real_logits, reduction=reduction, **parameters
             )
-        return _paired_loss(fake_logits, real_logits, setting, _GENERATOR, REDUCTIONS.index(reduction))
+        return _paired_loss(fake_logits, real_logits, setting, GENERATOR, REDUCTIONS.index(reduction))
     checks.tensor("generator_loss", "fake_logits", fake_logits)
     fake_logits = without_autocast(fake_logits)
     if not _library.has_kernel("generator_loss", fake_logits):
         return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
-    parameter = setting.parameters[_GENERATOR]
-    return apply(_Loss, fake_logits, _NUMBERS[setting.name], _GENERATOR, REDUCTIONS.index(reduction), parameter)
+    parameter = setting.parameters[GENERATOR]
+    return apply(_Loss, fake_logits, NUMBERS[setting.name], GENERATOR, REDUCTIONS.index(reduction), parameter)
 
 
+@overload
 def gan_loss(
     logits: Tensor,
+    is_real: bool,
+    kind: str = ...,
+    *,
+    reduction: str = ...,
+    scale_reduction: str = ...,
+    **parameters: float,
+) -> Tensor: ...
+@overload
+def gan_loss(
+    logits: Sequence[Tensor],
+    is_real: bool,
+    kind: str = ...,
+    *,
+    reduction: str = ...,
+    scale_reduction: str = ...,
+    **parameters: float,
+) -> Any: ...
+def gan_loss(
+    logits: Logits,
     is_real: bool,
     kind: str = "non_saturating",
     *,
     reduction: str = "mean",
+    scale_reduction: str = "sum",
     **parameters: float,
-) -> Tensor:
+) -> Any:
     """One half of the discriminator's loss: what it pays for logits of real or of generated samples.
 
     ``gan_loss(real, True, kind) + gan_loss(fake, False, kind)`` is :func:`ganops.discriminator_loss` of the same kind,
     for code that has one side at a time.
 
     Args:
-        logits: D's raw outputs (no sigmoid), any shape; float16, bfloat16, float32 or float64.
+        logits: D's raw outputs (no sigmoid), any shape; float16, bfloat16, float32 or float64. Or a list or tuple of
+            them, one for each of K discriminators or scales.
         is_real: Whether they are of real samples: True for the terms of r in the table of
             :func:`ganops.discriminator_loss`, False for those of f.
         kind: A row of that table or another name of it, except ``relativistic``, which compares both sides.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
+        scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,).
         **parameters: As for :func:`ganops.discriminator_loss`.
 
     Returns:
-        A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``logits``. Half-precision
+        A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``logits`` (of a list with
+        ``scale_reduction="none"`` too, a list of them). Half-precision
         logits under ``torch.autocast`` give float32. Differentiable to any order.
 
     Raises:
@@ -182,13 +292,17 @@ def gan_loss(
         >>> ganops.gan_loss(discriminator(fake.detach()), False, "hinge").backward()
     """
     setting = resolve("gan_loss", kind, reduction, parameters)
+    if scale_reduction not in SCALE_REDUCTIONS:
+        check_scale_reduction("gan_loss", scale_reduction)
     check_half(setting.name, setting.kind, is_real)
+    role = REAL if is_real else FAKE
+    if not isinstance(logits, Tensor):
+        return half_losses(logits, is_real, setting, reduction, scale_reduction, kind, parameters)
     checks.tensor("gan_loss", "logits", logits)
     logits = without_autocast(logits)
     if not _library.has_kernel("gan_loss", logits):
         return reference.gan_loss(logits, is_real, kind, reduction=reduction, **parameters)
-    role = _REAL if is_real else _FAKE
-    return apply(_Loss, logits, _NUMBERS[setting.name], role, REDUCTIONS.index(reduction), setting.parameters[role])
+    return apply(_Loss, logits, NUMBERS[setting.name], role, REDUCTIONS.index(reduction), setting.parameters[role])
 
 
 def _paired_loss(first: Tensor, second: Tensor, setting: Setting, role: int, reduction: int) -> Tensor:
@@ -197,43 +311,21 @@ def _paired_loss(first: Tensor, second: Tensor, setting: Setting, role: int, red
         # Autograd saves no tensor of torch.inference_mode, and real logits may be one beside fake ones with a gradient.
         first = first.clone() if first.is_inference() else first
         second = second.clone() if second.is_inference() else second
-    return apply(_PairedLoss, first, second, _NUMBERS[setting.name], role, reduction, setting.parameters[role])
-
-
-def _slope(grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float) -> Tensor:
-    """The fused backward in PyTorch's own operations."""
-    wide = accumulate_dtype(logits.dtype)
-    scale = 1 / max(logits.numel(), 1) if reduction == _MEAN else 1
-    slope = _BY_NUMBER[kind].term(ROLES[role]).first(logits.to(wide), parameter)
-    return (scale * grad.to(wide) * slope).to(logits.dtype)
+    return apply(_PairedLoss, first, second, NUMBERS[setting.name], role, reduction, setting.parameters[role])
 
 
 def _slopes_of_both(
     grad: Tensor, real: Tensor, fake: Tensor, kind: int, reduction: int, of_real: float, of_fake: float
 ) -> tuple[Tensor, Tensor]:
-    return _slope(grad, real, kind, _REAL, reduction, of_real), _slope(grad, fake, kind, _FAKE, reduction, of_fake)
+    return slope(grad, real, kind, REAL, reduction, of_real), slope(grad, fake, kind, FAKE, reduction, of_fake)
 
 
 def _slopes_of_pairs(
     grad: Tensor, first: Tensor, second: Tensor, kind: int, role: int, reduction: int, parameter: float
 ) -> tuple[Tensor, Tensor]:
     wide = accumulate_dtype(first.dtype)
-    slope = _slope(grad, first.to(wide) - second.to(wide), kind, role, reduction, parameter).to(first.dtype)
-    return slope, -slope
-
-
-def _second_order(
-    tangent: Tensor, grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float
-) -> tuple[Tensor, Tensor]:
-    """The closed form of the fused double backward, which autograd differentiates again."""
-    term = _BY_NUMBER[kind].term(ROLES[role])
-    wide = accumulate_dtype(logits.dtype)
-    x, t, g = logits.to(wide), tangent.to(wide), grad.to(wide)
-    scale = 1 / max(logits.numel(), 1) if reduction == _MEAN else 1
-    grad_out = scale * t * term.first(x, parameter)
-    if reduction != _NONE:
-        grad_out = grad_out.sum()
-    return grad_out.to(grad.dtype), (scale * t * g * term.second(x, parameter)).to(logits.dtype)
+    found = slope(grad, first.to(wide) - second.to(wide), kind, role, reduction, parameter).to(first.dtype)
+    return found, -found
 
 
 @autograd_op(_library.operator("adversarial_loss"))
@@ -251,7 +343,7 @@ class _Loss(Function):
         return apply(_LossBackward, grad, logits, *ctx.choice), None, None, None, None
 
 
-@autograd_op(_library.operator("adversarial_loss_backward"), _slope)
+@autograd_op(_library.operator("adversarial_loss_backward"), slope)
 class _LossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -261,8 +353,8 @@ class _LossBackward(Function):
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, logits = ctx.saved_tensors
-        second_order = _second_order if needs_formula() else _adversarial_loss_double_backward_op
-        return *second_order(tangent, grad, logits, *ctx.choice), None, None, None, None
+        found = second_order if needs_formula() else _adversarial_loss_double_backward_op
+        return *found(tangent, grad, logits, *ctx.choice), None, None, None, None
 
 
 @autograd_op(_library.operator("discriminator_loss"))
@@ -282,9 +374,9 @@ class _DiscriminatorLoss(Function):
         if real is not None and fake is not None:
             grads = apply(_DiscriminatorLossBackward, grad, real, fake, *ctx.choice)
         elif real is not None:
-            grads = apply(_LossBackward, grad, real, kind, _REAL, reduction, of_real), None
+            grads = apply(_LossBackward, grad, real, kind, REAL, reduction, of_real), None
         else:
-            grads = None, apply(_LossBackward, grad, fake, kind, _FAKE, reduction, of_fake)
+            grads = None, apply(_LossBackward, grad, fake, kind, FAKE, reduction, of_fake)
         return *grads, None, None, None, None
 
 
@@ -300,8 +392,8 @@ class _DiscriminatorLossBackward(Function):
         grad, real, fake = ctx.saved_tensors
         if needs_formula():
             kind, reduction, of_real, of_fake = ctx.choice
-            grad_real, real_out = _second_order(tangent_real, grad, real, kind, _REAL, reduction, of_real)
-            grad_fake, fake_out = _second_order(tangent_fake, grad, fake, kind, _FAKE, reduction, of_fake)
+            grad_real, real_out = second_order(tangent_real, grad, real, kind, REAL, reduction, of_real)
+            grad_fake, fake_out = second_order(tangent_fake, grad, fake, kind, FAKE, reduction, of_fake)
             found = grad_real + grad_fake, real_out, fake_out
         else:
             found = _discriminator_loss_double_backward_op(tangent_real, tangent_fake, grad, real, fake, *ctx.choice)
@@ -335,7 +427,7 @@ class _PairedLossBackward(Function):
         if needs_formula():
             wide = accumulate_dtype(first.dtype)
             tangent, difference = tangent_first.to(wide) - tangent_second.to(wide), first.to(wide) - second.to(wide)
-            grad_out, out = _second_order(tangent, grad, difference, *ctx.choice)
+            grad_out, out = second_order(tangent, grad, difference, *ctx.choice)
             found = grad_out, out.to(first.dtype), -out.to(first.dtype)
         else:
             found = _paired_loss_double_backward_op(tangent_first, tangent_second, grad, first, second, *ctx.choice)
@@ -347,7 +439,7 @@ def _register_fakes() -> None:
     fake_of = torch.library.register_fake
 
     def loss_of(logits, reduction):
-        return _layout.empty_like(logits) if reduction == _NONE else logits.new_empty(())
+        return _layout.empty_like(logits) if reduction == NONE else logits.new_empty(())
 
     def both(first, second):
         return _layout.empty_like(first), _layout.empty_like(second)

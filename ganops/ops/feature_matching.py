@@ -10,7 +10,8 @@ from torch.autograd import Function
 
 from ganops import _library
 from ganops._common.dtypes import accumulate_dtype, autocasts
-from ganops._common.feature_matching import DISTANCES, NAME, SCALE_REDUCTIONS, Features, check
+from ganops._common.feature_matching import DISTANCES, NAME, Features, check
+from ganops._common.reduction import SCALE_REDUCTIONS
 from ganops._transforms import is_compiling, transforms_active
 from ganops.ops import _layout
 from ganops.ops._function import apply, autograd_op, needs_formula

@@ -1,45 +1,74 @@
-"""Adversarial losses in plain PyTorch: the oracle for the fused ones, and their fallback."""
+"""Adversarial losses in plain PyTorch."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor
 
 from ganops._common import checks
 from ganops._common.dtypes import without_autocast
-from ganops._common.loss_kinds import check_half, check_logits, check_real_logits, resolve
-from ganops._common.reduction import reduce
+from ganops._common.loss_kinds import Setting, check_half, check_logits, check_real_logits, resolve
+from ganops._common.loss_lists import LISTS, Logits, check_lists, check_parts, check_scale_reduction
+from ganops._common.reduction import reduce, reduce_scales
 
 
 def discriminator_loss(
-    real_logits: Tensor,
-    fake_logits: Tensor,
+    real_logits: Logits,
+    fake_logits: Logits,
     kind: str = "non_saturating",
     *,
     reduction: str = "mean",
+    scale_reduction: str = "sum",
+    return_parts: bool = False,
     **parameters: float,
-) -> Tensor | tuple[Tensor, Tensor]:
+) -> Any:
     """The same function as :func:`ganops.discriminator_loss`, in plain PyTorch."""
     setting = resolve("discriminator_loss", kind, reduction, parameters)
+    check_scale_reduction("discriminator_loss", scale_reduction)
+    check_parts("discriminator_loss", setting, reduction, return_parts)
     paired = setting.kind.paired
-    real_logits, fake_logits = check_logits("discriminator_loss", real_logits, fake_logits, paired)
-    if paired:
-        return reduce(setting.value("real", real_logits - fake_logits), reduction)
-    real = reduce(setting.value("real", real_logits), reduction)
-    fake = reduce(setting.value("fake", fake_logits), reduction)
-    return (real, fake) if reduction == "none" else real + fake
+    if isinstance(real_logits, LISTS) or isinstance(fake_logits, LISTS):
+        lists = {"real_logits": real_logits, "fake_logits": fake_logits}
+        real, fake = check_lists("discriminator_loss", lists, reduction, scale_reduction, paired)
+        if paired:
+            differences = [r - f for r, f in zip(real, fake, strict=True)]
+            return _reduce(setting, "real", differences, reduction, scale_reduction)
+        parts = [
+            _reduce(setting, "real", real, reduction, scale_reduction),
+            _reduce(setting, "fake", fake, reduction, scale_reduction),
+        ]
+    else:
+        real, fake = check_logits("discriminator_loss", real_logits, fake_logits, paired)
+        if paired:
+            return reduce(setting.value("real", real - fake), reduction)
+        parts = [reduce(setting.value("real", real), reduction), reduce(setting.value("fake", fake), reduction)]
+    if reduction == "none":
+        return tuple(parts)
+    loss = parts[0] + parts[1]
+    return (loss, *parts) if return_parts else loss
 
 
 def generator_loss(
-    fake_logits: Tensor,
+    fake_logits: Logits,
     kind: str = "non_saturating",
     *,
-    real_logits: Tensor | None = None,
+    real_logits: Logits | None = None,
     reduction: str = "mean",
+    scale_reduction: str = "sum",
     **parameters: float,
-) -> Tensor:
+) -> Any:
     """The same function as :func:`ganops.generator_loss`, in plain PyTorch."""
     setting = resolve("generator_loss", kind, reduction, parameters)
+    check_scale_reduction("generator_loss", scale_reduction)
     check_real_logits(setting.name, setting.kind, real_logits)
+    if isinstance(fake_logits, LISTS) or isinstance(real_logits, LISTS):
+        lists = {} if real_logits is None else {"real_logits": real_logits}
+        lists["fake_logits"] = fake_logits
+        *partners, fake = check_lists("generator_loss", lists, reduction, scale_reduction, setting.kind.paired)
+        if partners:
+            fake = [f - r for f, r in zip(fake, partners[0], strict=True)]
+        return _reduce(setting, "generator", fake, reduction, scale_reduction)
     if real_logits is not None:
         real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
         return reduce(setting.value("generator", fake_logits - real_logits), reduction)
@@ -48,15 +77,29 @@ def generator_loss(
 
 
 def gan_loss(
-    logits: Tensor,
+    logits: Logits,
     is_real: bool,
     kind: str = "non_saturating",
     *,
     reduction: str = "mean",
+    scale_reduction: str = "sum",
     **parameters: float,
-) -> Tensor:
+) -> Any:
     """The same function as :func:`ganops.gan_loss`, in plain PyTorch."""
     setting = resolve("gan_loss", kind, reduction, parameters)
+    check_scale_reduction("gan_loss", scale_reduction)
     check_half(setting.name, setting.kind, is_real)
+    role = "real" if is_real else "fake"
+    if isinstance(logits, LISTS):
+        (flat,) = check_lists("gan_loss", {"logits": logits}, reduction, scale_reduction)
+        return _reduce(setting, role, flat, reduction, scale_reduction)
     checks.tensor("gan_loss", "logits", logits)
-    return reduce(setting.value("real" if is_real else "fake", without_autocast(logits)), reduction)
+    return reduce(setting.value(role, without_autocast(logits)), reduction)
+
+
+def _reduce(
+    setting: Setting, role: str, logits: list[Tensor], reduction: str, scale_reduction: str
+) -> Tensor | list[Tensor]:
+    """The loss of each discriminator, reduced over its logits and over the discriminators."""
+    values = [reduce(setting.value(role, x), reduction) for x in logits]
+    return values if reduction == "none" else reduce_scales(values, scale_reduction)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ganops._common.dtypes import without_autocast
 from ganops._common.feature_matching import Features, check
+from ganops._common.reduction import reduce_scales
 
 
 def feature_matching_loss(
@@ -25,8 +26,7 @@ def feature_matching_loss(
     values = [_value(*pair, distance, normalize) for pair in zip(real, fake, strict=True)]
     if isinstance(fake_features, Tensor):
         return values[0]
-    stacked = torch.stack(values)
-    return stacked if scale_reduction == "none" else stacked.sum() if scale_reduction == "sum" else stacked.mean()
+    return reduce_scales(values, scale_reduction)
 
 
 def _value(real: Tensor, fake: Tensor, distance: str, normalize: bool) -> Tensor:

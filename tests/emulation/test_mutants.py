@@ -49,9 +49,9 @@ MUTANTS = {
     "one_too_many": Mutant("cuda/vector.cuh", r"j < end", "j <= end", "value", {"out of bounds"}),
     "without_rest": Mutant("cuda/vector.cuh", r"one\(j\);", "(void)one;", "value", {"unwritten output"}),
     "blocks_overlap": Mutant(
-        "cuda/adversarial_loss.cu",
-        r"tile\) \* tile_size<T, n>",
-        "tile) * (tile_size<T, n> - 4)",
+        "cuda/loss_table.cuh",
+        r"first_tile\(s\)\) \* tile_size<T, n>",
+        "first_tile(s)) * (tile_size<T, n> - 4)",
         "value",
         {"race on global memory"},
     ),
@@ -90,8 +90,9 @@ UNUSED = {
     "cuda/launch.cuh": {r"case DType::(?!float32)\w+:\s*return f\(\w+\{\}\);": ""},
     "math/adversarial_loss.h": {r"case Base::(?:linear|exponential|relu):\s*return f\(\w+\{\}\);": ""},
     "cuda/adversarial_loss.cu": {
-        r"segments\.paired \? f\(type, std::true_type\(\)\) :": "",
-        r"segments\.paired \? with_each\(std::true_type\(\)\) :": "",
+        r"table\.paired \? with_capacity\(std::true_type\(\)\) :": "",
+        r"table\.paired \? with_each\(std::true_type\(\)\) :": "",
+        r"integral_constant<int, many>": "integral_constant<int, few>",
     },
 }
 

@@ -22,11 +22,12 @@ std::vector<double> sum_on(std::uintptr_t first_stream, std::uintptr_t second_st
   Floats real("real", Floats::input, real_count, -3, 0.001f), fake("fake", Floats::input, fake_count + 1, 2, 0.001f);
   Floats loss("loss", Floats::output, 1), again("again", Floats::output, 1);
   const Term term{Base::softplus, 1, 1, 0};
-  const LossSegments segments{{{real.data, real_count, term, 1}, {fake.data + 1, fake_count, term, 1}}, 2};
-  Bytes workspace("workspace", Bytes::scratch, std::size_t(cuda::adversarial_loss.workspace(segments)));
+  const LossSegment segments[] = {{real_count, 1, real.data}, {fake_count, 1, fake.data + 1}};
+  const LossTable table{segments, 2, {term, term}, 2};
+  Bytes workspace("workspace", Bytes::scratch, std::size_t(cuda::adversarial_loss.workspace(table)));
   const auto stream = [](std::uintptr_t number) { return reinterpret_cast<Stream>(number); };
-  cuda::adversarial_loss.sum(stream(first_stream), DType::float32, segments, loss.data, workspace.data);
-  cuda::adversarial_loss.sum(stream(second_stream), DType::float32, segments, again.data, workspace.data);
+  cuda::adversarial_loss.sum(stream(first_stream), DType::float32, table, {{loss.data}}, workspace.data);
+  cuda::adversarial_loss.sum(stream(second_stream), DType::float32, table, {{again.data}}, workspace.data);
   return {loss.values()[0], again.values()[0]};
 }
 
@@ -47,8 +48,8 @@ std::vector<double> value() {
   const ganops_emulation::Op scope("value");
   constexpr int count = 9001;
   Floats logits("logits", Floats::input, count, -3, 0.001f), loss("loss", Floats::output, count);
-  const LossSegment segment{logits.data, count, {Base::square, 1, 1, 0}, 1, loss.data};
-  cuda::adversarial_loss.value(nullptr, DType::float32, {{segment}, 1});
+  const LossSegment segment{count, 1, logits.data, nullptr, loss.data};
+  cuda::adversarial_loss.value(nullptr, DType::float32, {&segment, 1, {{Base::square, 1, 1, 0}}});
   return loss.values();
 }
 

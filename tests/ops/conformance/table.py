@@ -42,6 +42,7 @@ class Case:
     magnitude: Function
     differentiable: tuple[int, ...]
     sums: bool = False  # each element of the gradient goes through a sum
+    cancels: bool = False  # several results depend on each input, and sums over them have terms of both signs
     linear: bool = False  # the gradient does not depend on the input, so that nothing of it is kept
     composite: bool = False  # many steps in the input's dtype, most of them not ours
     coupled: bool = False  # samples act on each other: errors are those of the largest
@@ -175,6 +176,84 @@ def _relativistic() -> Iterator[Case]:
                 (0, 1),
                 representative=reduction != "sum" and not generates,
             )
+
+
+def _in_lists() -> Iterator[Case]:
+    """Losses of three discriminators whose outputs differ in size and layout."""
+
+    def of(module, function, given):
+        def halves(x):
+            return tuple(module.gan_loss(lists(x, given), is_real, **given) for is_real in (True, False))
+
+        def generator(x):
+            return module.generator_loss(lists(x, given), **given)
+
+        def discriminator(real, fake):
+            if given["kind"] == "relativistic":
+                real, fake = paired(real, fake)
+            found = module.discriminator_loss(lists(real, given), lists(fake, given), **given)
+            return tuple(leaves(list(found))) if isinstance(found, tuple | list) else found
+
+        return {"discriminator_loss": discriminator, "generator_loss": generator}.get(function, halves)
+
+    def lists(x: Tensor, given: dict) -> list[Tensor]:
+        if given["reduction"] == "none":  # gradients that the suite gives to each would cancel in their sum
+            return [x]
+        return [x, x.flatten()[: x.numel() // 2 + 1], 2 * x]
+
+    def terms(role, given, x):
+        return [_reduce(_positive(role, given["kind"], y, {}), given["reduction"]) for y in lists(x, given)]
+
+    def over(values, given):
+        return (
+            torch.stack(values)
+            if given["scale_reduction"] == "none"
+            else _reduce(torch.stack(values), given["scale_reduction"])
+        )
+
+    def magnitude(function, given):
+        def halves(x):
+            return tuple(over(terms(role, given, x), given) for role in ("real", "fake"))
+
+        def generator(x):
+            return over(terms("generator", given, x), given)
+
+        def discriminator(real, fake):
+            if given["kind"] == "relativistic":
+                real, fake = paired(real, fake)
+                pairs = zip(lists(real, given), lists(fake, given), strict=True)
+                values = [torch.nn.functional.softplus(f - r) + r.abs() + f.abs() for r, f in pairs]
+                return over([_reduce(x, given["reduction"]) for x in values], given)
+            sides = terms("real", given, real), terms("fake", given, fake)
+            if given["reduction"] == "none":
+                return tuple(leaves([*sides]))
+            on_real, on_fake = (over(side, given) for side in sides)
+            return (on_real + on_fake, on_real, on_fake) if given.get("return_parts") else on_real + on_fake
+
+        return {"discriminator_loss": discriminator, "generator_loss": generator}.get(function, halves)
+
+    for function, kind, reduction, scale_reduction, parts in (
+        ("discriminator_loss", "non_saturating", "mean", "sum", True),
+        ("discriminator_loss", "least_squares", "mean", "none", True),
+        ("discriminator_loss", "hinge", "sum", "mean", False),
+        ("discriminator_loss", "least_squares", "none", "none", False),
+        ("discriminator_loss", "relativistic", "mean", "none", False),
+        ("generator_loss", "non_saturating", "mean", "mean", False),
+        ("gan_loss", "least_squares", "mean", "sum", False),
+    ):
+        given = {"kind": kind, "reduction": reduction, "scale_reduction": scale_reduction}
+        given |= {"return_parts": True} if parts else {}
+        yield Case(
+            "-".join([function, "list", kind, reduction, scale_reduction] + ["parts"] * parts),
+            of(ganops, function, given),
+            of(reference, function, given),
+            ("logits", "logits") if function == "discriminator_loss" else ("logits",),
+            magnitude(function, given),
+            (0, 1) if function == "discriminator_loss" else (0,),
+            sums=True,
+            cancels=parts or scale_reduction == "none",
+            representative=function == "discriminator_loss" and kind != "hinge",
+        )
 
 
 PENALTIES = {
@@ -457,6 +536,7 @@ def _resampling() -> Iterator[Case]:
 CASES = (
     *_losses(),
     *_relativistic(),
+    *_in_lists(),
     *_interpolation(),
     *_penalties(),
     *_whole_penalties(),

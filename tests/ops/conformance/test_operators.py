@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 import ganops
 from ganops import _library
 from ganops._common.dtypes import accumulate_dtype
-from ganops.ops.adversarial_loss import _NUMBERS
+from ganops.ops._loss_formulas import NUMBERS as _NUMBERS
 
 from .layouts import LAYOUTS, OVERLAPPING, SHAPE
 from .table import DTYPES, augmentation_of, group_of, images_of
@@ -60,6 +60,15 @@ def _lists(x: Tensor, *kept: bool, on_host: bool = False) -> list[list[Tensor]]:
 
 def _on_device(x: Tensor) -> tuple[bool, Tensor, Tensor, Tensor]:
     return True, *(torch.full((), value, device=x.device) for value in (0.1, 4.0, 0.0))
+
+
+def _scales(x: Tensor) -> list[Tensor]:
+    """The outputs of four discriminators, or of two for real and fake samples: in the layout of x, and few or none."""
+    return [x, x.flatten()[:3] * 2, x * 3, x.flatten()]
+
+
+def _numbers(x: Tensor, count: int) -> Tensor:
+    return torch.arange(1, count + 1, dtype=x.dtype, device=x.device)
 
 
 def _points(x: Tensor) -> Tensor:
@@ -139,6 +148,30 @@ ARGUMENTS = {
     "paired_loss_double_backward": [
         lambda x: (x + 1, x + 2, _number(x), x, x.flip(0), PAIRED, REAL, SUM, 0.0),
         lambda x: (x + 1, x + 2, x * 2, x, x.flip(0), PAIRED, GENERATOR, NONE, 0.0),
+    ],
+    "adversarial_losses": [
+        lambda x: (_scales(x), [], KIND, [REAL, FAKE], MEAN, 0, [1.0, 0.0], True),
+        lambda x: (_scales(x), [], KIND, [GENERATOR], SUM, 1, [1.0], False),
+        lambda x: (_scales(x), [], KIND, [REAL, FAKE], MEAN, 2, [1.0, 0.0], True),
+        lambda x: (_scales(x), [], KIND, [FAKE], NONE, 2, [0.25], False),
+        lambda x: (_scales(x), _scales(x.flip(0)), PAIRED, [REAL], MEAN, 2, [0.0], False),
+    ],
+    "adversarial_losses_backward": [
+        lambda x: ([_number(x), _number(x)], [0, 2], _scales(x), [], KIND, [REAL, FAKE], MEAN, 0, [1.0, 0.0]),
+        lambda x: ([_numbers(x, 4)], [0], _scales(x), [], KIND, [GENERATOR], SUM, 2, [1.0]),
+        lambda x: ([y * 2 for y in _scales(x)], [], _scales(x), [], KIND, [FAKE], NONE, 2, [0.25]),
+        lambda x: ([_number(x)], [1], _scales(x), _scales(x.flip(0)), PAIRED, [REAL], MEAN, 1, [0.0]),
+    ],
+    "adversarial_losses_double_backward": [
+        lambda x: (
+            *(_scales(x + 1), [_numbers(x, 2), _numbers(x, 2)], [1, 0], _scales(x), []),
+            *(KIND, [REAL, FAKE], MEAN, 2, [1.0, 0.0]),
+        ),
+        lambda x: (_scales(x + 1), _scales(x * 2), [], _scales(x), [], KIND, [FAKE], NONE, 2, [0.25]),
+        lambda x: (
+            *(_scales(x + 1) * 2, [_number(x)], [0], _scales(x), _scales(x.flip(0))),
+            *(PAIRED, [REAL], MEAN, 1, [0.0]),
+        ),
     ],
     "interpolate": [lambda x: (x, x * 2, _weight(x))],
     "interpolate_backward": [
@@ -325,6 +358,21 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "second grad of D": ("discriminator_loss_double_backward", (x, x, x[:0], x, x, KIND, MEAN, 0.0, 0.0)),
         "grad of pairs": ("paired_loss_backward", (half, x, x, PAIRED, REAL, NONE, 0.0)),
         "tangent of pairs": ("paired_loss_double_backward", (x, half, whole, x, x, PAIRED, REAL, MEAN, 0.0)),
+        "an odd list": ("adversarial_losses", ([x], [], KIND, [REAL, FAKE], MEAN, 0, [0.0, 0.0], False)),
+        "an empty list": ("adversarial_losses", ([], [], KIND, [REAL], MEAN, 0, [0.0], False)),
+        "partners too few": ("adversarial_losses", ([x, x], [x], PAIRED, [REAL], MEAN, 0, [0.0], False)),
+        "partner's shape": ("adversarial_losses", ([x], [half], PAIRED, [REAL], MEAN, 0, [0.0], False)),
+        "mixed list": ("adversarial_losses", ([x, x.double()], [], KIND, [REAL], MEAN, 0, [0.0], False)),
+        "scale reduction": ("adversarial_losses", ([x], [], KIND, [REAL], MEAN, 3, [0.0], False)),
+        "parameters too few": ("adversarial_losses", ([x, x], [], KIND, [REAL, FAKE], MEAN, 0, [0.0], False)),
+        "view": ("adversarial_losses_backward", ([whole], [2], [x], [], KIND, [REAL], MEAN, 0, [0.0])),
+        "view twice": ("adversarial_losses_backward", ([whole, whole], [0, 0], [x], [], KIND, [REAL], MEAN, 0, [0.0])),
+        "grad of a list": ("adversarial_losses_backward", ([whole], [0], [x, x], [], KIND, [REAL], MEAN, 2, [0.0])),
+        "grads of a list": ("adversarial_losses_backward", ([half], [], [x], [], KIND, [REAL], NONE, 2, [0.0])),
+        "tangents of a list": (
+            "adversarial_losses_double_backward",
+            ([half], [whole], [0], [x], [], KIND, [REAL], MEAN, 0, [0.0]),
+        ),
         "second grad": ("adversarial_loss_double_backward", (x, x[:0], x, KIND, REAL, MEAN, 0.0)),
         "tangent": ("adversarial_loss_double_backward", (half, whole, x, KIND, REAL, MEAN, 0.0)),
         "tangent's dtype": ("gradient_norm_penalty_double_backward", (x.half(), whole, x, _norm(x), 1.0, False, MEAN)),
