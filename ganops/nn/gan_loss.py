@@ -13,21 +13,25 @@ from ganops import ops
 from ganops._common import checks
 from ganops._common.dtypes import without_autocast
 from ganops._common.loss_kinds import KINDS, canonical
+from ganops._common.reduction import reduce_scales
 
 _SCALES = ("sum", "mean")
 
 
-def _half(logits: Tensor, is_real: bool, kind: str, label: float) -> Tensor:
-    """What D pays on average for logits of real or of generated samples. ``label`` is their target, where the kind has
-    one: for least squares, and for the logistic loss, whose formula is y·sp(−x) + (1 − y)·sp(x)."""
+def _half(
+    logits: Tensor | list[Tensor], is_real: bool, kind: str, label: float, scale_reduction: str = "sum"
+) -> Tensor:
+    """What D pays on average for logits of real or of generated samples, of one discriminator or of several. ``label``
+    is their target, where the kind has one: for least squares, and for the logistic loss, whose formula is
+    y·sp(−x) + (1 − y)·sp(x)."""
     if kind == "least_squares":
-        return ops.generator_loss(logits, kind, generator_target=label)
+        return ops.generator_loss(logits, kind, generator_target=label, scale_reduction=scale_reduction)
     if kind == "non_saturating" and label != float(is_real):
+        if isinstance(logits, list):
+            return reduce_scales([_half(x, is_real, kind, label) for x in logits], scale_reduction)
         logits = without_autocast(logits)
         return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
-    nothing = logits.new_empty(0)
-    pair = (logits, nothing) if is_real else (nothing, logits)
-    return ops.discriminator_loss(*pair, kind, reduction="none")[0 if is_real else 1].mean()
+    return ops.gan_loss(logits, is_real, kind, scale_reduction=scale_reduction)
 
 
 def _logits_of(function: str, logits: Any) -> list[Tensor]:
@@ -103,7 +107,8 @@ class GANLoss(nn.Module):
 
         Args:
             logits: D's raw outputs (no sigmoid), any shape; or a list with one entry for each discriminator or scale:
-                its logits, or a list of its features of which the last are the logits.
+                its logits, or a list of its features of which the last are the logits. The logits of a list have one
+                dtype and one device; one kernel launch serves all of them.
             target_is_real: What the logits are to be: True for real samples in D's step and for generated ones in G's.
             is_disc: True in D's step, False in G's. Needed for the kinds named above only.
         """
@@ -117,14 +122,11 @@ class GANLoss(nn.Module):
             )
         if self._sides_differ and not is_disc and not target_is_real:
             raise ValueError("GANLoss: in the generator's step (is_disc=False) target_is_real must be True, got False")
-        values = [self._value(x, target_is_real, is_disc) for x in _logits_of("GANLoss", logits)]
-        total = sum(values[1:], values[0])
-        return total / len(values) if self.scale_reduction == "mean" and len(values) > 1 else total
-
-    def _value(self, logits: Tensor, target_is_real: bool, is_disc: bool | None) -> Tensor:
+        several = logits if isinstance(logits, Tensor) else _logits_of("GANLoss", logits)
         if self._sides_differ and not is_disc:
-            return ops.generator_loss(logits, self.kind)
-        return _half(logits, target_is_real, self.kind, self.real_label_val if target_is_real else self.fake_label_val)
+            return ops.generator_loss(several, self.kind, scale_reduction=self.scale_reduction)
+        label = self.real_label_val if target_is_real else self.fake_label_val
+        return _half(several, target_is_real, self.kind, label, self.scale_reduction)
 
     def extra_repr(self) -> str:
         """The settings, for the module's text."""
