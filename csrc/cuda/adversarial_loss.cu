@@ -154,8 +154,8 @@ __device__ __forceinline__ void leave(A mine, int s, double* partial) {
 
 template <class T, bool paired, int capacity>
 __global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4)
-    sum_kernel(const __grid_constant__ Table<T, capacity> table, const Stretches stretches, const Views<T*> views,
-               const Totals totals, const Ticket ticket) {
+    sum_kernel(const __grid_constant__ Table<T, capacity> table, const Stretches stretches,
+               const __grid_constant__ Views<T*> views, const Totals totals, const Ticket ticket) {
   using A = Accumulate<T>;
   constexpr int n = together<1 + paired>;
   A mine = 0;
@@ -189,7 +189,7 @@ __global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4)
 }
 
 template <class T, bool paired, int capacity>
-__global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4)
+__global__ void GANOPS_BOUNDS(is_double<T> ? 3 - paired : 4)
     value_kernel(const __grid_constant__ Table<T, capacity> table, const Stretches stretches) {
   constexpr int n = together<1 + paired>;
   for_tiles<n>(
@@ -224,7 +224,7 @@ __global__ void GANOPS_BOUNDS(is_double<T>     ? 2
                               : paired || each ? 3
                                                : 4)
     first_kernel(const __grid_constant__ Table<T, capacity> table, const Stretches stretches,
-                 const Views<const T*> gradient) {
+                 const __grid_constant__ Views<const T*> gradient) {
   using A = Accumulate<T>;
   constexpr int n = first_together;
   for_tiles<n>(
@@ -273,7 +273,8 @@ __global__ void GANOPS_BOUNDS(is_double<T>     ? 2
 template <class T, bool paired, bool each, int capacity>
 __global__ void GANOPS_BOUNDS(is_double<T> ? 2 : 3)
     second_kernel(const __grid_constant__ Table<T, capacity> table, const Stretches stretches,
-                  const Views<const T*> gradient, const Views<T*> views, const Totals totals, const Ticket ticket) {
+                  const __grid_constant__ Views<const T*> gradient, const __grid_constant__ Views<T*> views,
+                  const Totals totals, const Ticket ticket) {
   using A = Accumulate<T>;
   constexpr int n = together<2 * (1 + paired) + each>;
   A mine = 0;
