@@ -207,6 +207,13 @@ def _no_arguments(command: str, arguments: list[str]) -> None:
         raise ValueError(f"{command} takes no arguments, got {' '.join(arguments)}")
 
 
+def _doctor(arguments: list[str]) -> int:
+    """List what one step of your own training function computes and does not use."""
+    from ganops import doctor
+
+    return doctor.main(arguments)
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "train": _train,
     "recipes": _recipes,
@@ -216,6 +223,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "card": _card,
     "figure": _figure,
     "bench": _bench,
+    "doctor": _doctor,
     "info": _info,
 }
 

@@ -151,11 +151,21 @@ def discriminator_loss(
 
 @overload
 def generator_loss(
+    fake_logits: Logits,
+    kind: str = ...,
+    *,
+    real_logits: Logits | None = ...,
+    reduction: Literal["mean", "sum"] = ...,
+    scale_reduction: str = ...,
+    **parameters: float,
+) -> Tensor: ...
+@overload
+def generator_loss(
     fake_logits: Tensor,
     kind: str = ...,
     *,
     real_logits: Logits | None = ...,
-    reduction: str = ...,
+    reduction: Literal["none"],
     scale_reduction: str = ...,
     **parameters: float,
 ) -> Tensor: ...
@@ -165,7 +175,17 @@ def generator_loss(
     kind: str = ...,
     *,
     real_logits: Logits | None = ...,
-    reduction: str = ...,
+    reduction: Literal["none"],
+    scale_reduction: str = ...,
+    **parameters: float,
+) -> list[Tensor]: ...
+@overload
+def generator_loss(
+    fake_logits: Logits,
+    kind: str = ...,
+    *,
+    real_logits: Logits | None = ...,
+    reduction: str,
     scale_reduction: str = ...,
     **parameters: float,
 ) -> Any: ...
@@ -237,11 +257,21 @@ def generator_loss(
 
 @overload
 def gan_loss(
+    logits: Logits,
+    is_real: bool,
+    kind: str = ...,
+    *,
+    reduction: Literal["mean", "sum"] = ...,
+    scale_reduction: str = ...,
+    **parameters: float,
+) -> Tensor: ...
+@overload
+def gan_loss(
     logits: Tensor,
     is_real: bool,
     kind: str = ...,
     *,
-    reduction: str = ...,
+    reduction: Literal["none"],
     scale_reduction: str = ...,
     **parameters: float,
 ) -> Tensor: ...
@@ -251,7 +281,17 @@ def gan_loss(
     is_real: bool,
     kind: str = ...,
     *,
-    reduction: str = ...,
+    reduction: Literal["none"],
+    scale_reduction: str = ...,
+    **parameters: float,
+) -> list[Tensor]: ...
+@overload
+def gan_loss(
+    logits: Logits,
+    is_real: bool,
+    kind: str = ...,
+    *,
+    reduction: str,
     scale_reduction: str = ...,
     **parameters: float,
 ) -> Any: ...

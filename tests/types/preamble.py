@@ -1,4 +1,6 @@
 # The names that the pages' code uses and does not define.
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -13,5 +15,7 @@ real: Tensor = torch.randn(8, 2)
 fake: Tensor = torch.randn(8, 2)
 samples: Tensor = real
 features: Tensor = real
+spectrum: Tensor = real
 batches: list[tuple[Tensor, Tensor]] = [(real, fake)]
 loader: DataLoader[tuple[Tensor, ...]] = DataLoader(TensorDataset(real), 4)
+step: Callable[[Tensor], None] = print
