@@ -128,20 +128,17 @@ __device__ __forceinline__ void finish(const Table<T, capacity>& table, const St
   for (int64_t place = threadIdx.x; place < places; place += block_size) {
     const int64_t begin = table.each ? place << (table.parts - 1) : 0,
                   end = table.each ? begin + table.parts : totals.segments;
-    double found[loss_views] = {};
+    double loss = 0, first = 0, second = 0;
     for (int64_t s = begin; s < end; ++s) {
       const double value = totals.values[s];
-      found[0] += value;
-      if (table.part(static_cast<int>(s)) == 0) {
-        found[1] += value;
-      } else {
-        found[2] += value;
-      }
+      const bool later = table.part(static_cast<int>(s)) != 0;
+      loss += value;
+      first += later ? 0. : value;
+      second += later ? value : 0.;
     }
-#pragma unroll
-    for (int view = 0; view < loss_views; ++view) {
-      if (views.at[view] != nullptr) views.at[view][place] = narrow<T>(static_cast<A>(found[view]));
-    }
+    if (views.at[0] != nullptr) views.at[0][place] = narrow<T>(static_cast<A>(loss));
+    if (views.at[1] != nullptr) views.at[1][place] = narrow<T>(static_cast<A>(first));
+    if (views.at[2] != nullptr) views.at[2][place] = narrow<T>(static_cast<A>(second));
   }
 }
 
@@ -189,7 +186,9 @@ __global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4)
 }
 
 template <class T, bool paired, int capacity>
-__global__ void GANOPS_BOUNDS(is_double<T> ? 3 - paired : 4)
+__global__ void GANOPS_BOUNDS(!is_double<T> ? 4
+                              : paired      ? 2
+                                            : 3)
     value_kernel(const __grid_constant__ Table<T, capacity> table, const Stretches stretches) {
   constexpr int n = together<1 + paired>;
   for_tiles<n>(

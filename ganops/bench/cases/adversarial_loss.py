@@ -27,6 +27,7 @@ from ganops.bench.case import (
     generator,
     size_of,
 )
+from ganops.bench.cases.feature_matching import vocoder_features
 
 Formula = Callable[..., Tensor]
 
@@ -244,6 +245,47 @@ def _generator(kind: str, shape: tuple[int, ...], phases: dict[str, Suite]) -> C
     )
 
 
+def _in_a_loop(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    return torch.stack([_least_squares_d(r, f) for r, f in zip(real, fake, strict=True)]).sum()
+
+
+def _added_up(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    loss = torch.zeros((), device=real[0].device)
+    for r, f in zip(real, fake, strict=True):
+        loss = loss + _least_squares_d(r, f)
+    return loss
+
+
+def _several(batch: int, phases: dict[str, Suite]) -> Case:
+    """The logits of HiFi-GAN's eight discriminators of 8192 samples of sound."""
+    shapes = [shape for shape in vocoder_features(batch) if shape[1] == 1]
+
+    def inputs(device: torch.device, differentiable: bool, seed: int) -> Inputs:
+        random = generator(device, seed)
+        real, fake = (
+            [torch.randn(x, device=device, generator=random).requires_grad_(differentiable) for x in shapes]
+            for _ in range(2)
+        )
+        return Inputs((real, fake), (*real, *fake))
+
+    count = sum(torch.Size(shape).numel() for shape in shapes)
+    return Case(
+        op="discriminator_loss",
+        variant="least_squares of several",
+        size=f"{count} in {len(shapes)}",
+        ours=lambda real, fake: ganops.discriminator_loss(real, fake, "least_squares"),
+        rivals=(
+            Rival("loop", POPULAR, "for r, f in pairs: loss += ((r - 1) ** 2).mean() + (f ** 2).mean()", _added_up),
+            Rival("stack", EAGER, "stack([((r - 1) ** 2).mean() + (f ** 2).mean() for …]).sum()", _in_a_loop),
+            Rival("compile", COMPILE, "torch.compile of the loop", _added_up, compiled=True),
+        ),
+        inputs=inputs,
+        phases=phases,
+        traffic=_traffic(2 * count * 4, 4 * count * 4),
+        bounds=call_bound(2 * count),
+    )
+
+
 VECTOR, PATCHES, MAPS, LARGE, HUGE = (64, 1), (64, 1, 30, 30), (64, 1, 128, 128), (64, 1, 512, 512), (1024, 1, 256, 256)
 
 FLOORS = (
@@ -272,6 +314,7 @@ def cases() -> Iterator[Case]:
     yield _discriminator("non_saturating", HUGE, {BOTH: full})
     yield _discriminator("hinge", MAPS, {BOTH: full}, torch.bfloat16)
     yield _discriminator("non_saturating", MAPS, {BOTH: full}, torch.bfloat16)
+    yield _several(16, {FORWARD: full, BACKWARD: full, BOTH: quick})
     for kind in _G:
         some = default if kind in ("hinge", "non_saturating", "least_squares") else full
         yield _generator(kind, VECTOR, {BOTH: some})
