@@ -142,9 +142,9 @@ def difference_along_gradient(
 ) -> Tensor:
     """(D(x + δu) − D(x − δu)) / 2δ per sample, (N,), along the fixed direction u = ∇D/‖∇D‖.
 
-    The value is ‖∇D‖ + O(δ²), and its derivative is that of ‖∇D‖, also up to O(δ²). The dependence of u on the critic has
-    no first-order effect, because u is the direction of largest slope (∂‖g‖/∂θ = ⟨u, ∂g/∂θ⟩). A gradient of 0 gives
-    u = 0, and the zero subgradient. Needs three forward passes, or two if ``gradient``, ∇D at the points, is given.
+    The value and its derivative are those of ‖∇D‖ up to O(δ²). The dependence of u on the critic has no first-order
+    effect, because u is the direction of largest slope (∂‖g‖/∂θ = ⟨u, ∂g/∂θ⟩). A gradient of 0 gives u = 0, and the
+    zero subgradient. Needs three forward passes, or two if ``gradient``, ∇D at the points, is given.
     """
     if autocasts(points):  # in half precision the difference would have at most two correct digits
         points = points.to(accumulate_dtype(points.dtype))

@@ -155,7 +155,7 @@ class Penalties:
         scaler: torch.amp.GradScaler | None = None,
         select: Callable[[Any], Tensor] | None = None,
     ) -> Tensor:
-        """The gradient penalty of WGAN-GP without its factor λ: E (‖∇ critic(x̂)‖₂ − target)² at x̂ between real and fake.
+        """WGAN-GP's gradient penalty, without its factor λ: E (‖∇ critic(x̂)‖₂ − target)² at x̂ between real and fake.
 
         Gradients flow into the critic's parameters, but not into ``real`` or ``fake``, so the generator receives none.
         Source: Gulrajani et al. 2017, equation 3.
@@ -217,7 +217,7 @@ class Penalties:
         reduction: str = "mean",
         scaler: torch.amp.GradScaler | None = None,
     ) -> Tensor:
-        """The penalty on the gradient of ``logits`` at ``inputs``, E (‖∇D(x)‖₂ − target)², from a finished forward pass.
+        """The penalty on the gradient of ``logits`` at ``inputs``, E (‖∇D(x)‖₂ − target)², from an existing graph.
 
         Needs no forward pass of its own. Gradients flow into everything that ``logits`` and ``inputs`` depend on. To
         prevent gradients into the inputs' graph, detach the inputs before the forward pass.
