@@ -56,7 +56,7 @@ class Objective:
     """The losses of both networks under a config. Only `observe` changes the state of this object.
 
     The methods take the discriminator as an argument, because the generator of an unrolled GAN uses a different one
-    than the discriminator being trained. To train with another objective, override them and pass the class to `Trainer`:
+    than the discriminator being trained. To use another objective, override them and pass the class to `Trainer`:
 
     >>> class Regularized(Objective):
     ...     def generator_loss(self, critic, fake, condition=None, real=None, *, noise):
