@@ -1,4 +1,4 @@
-"""The settings of a training run, as plain data. The command line shows them and checkpoints store them."""
+"""The settings of a training run. The command line reads them, and checkpoints store them."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def with_defaults(saved: dict[str, Any], config: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How the two networks are trained. The defaults train; a recipe is a set of other values."""
+    """Settings of training. The defaults are usable; a recipe is a set of other values."""
 
     steps: int = 5000
     """Generator steps; each comes after n_critic discriminator steps."""
     minutes: float = 0.0
-    """Finish the run after this long even if steps remain; 0: no limit."""
+    """Time limit in minutes, after which the run finishes even if steps remain; 0: no limit."""
     batch_size: int = 64
     """Samples per step, real and fake each."""
     loss: Loss = "non_saturating"
@@ -58,8 +58,8 @@ class TrainingConfig:
     beta2: float = 0.999
     """Adam's decay of the mean squared gradient."""
     lr_decay: float = 0.0
-    """Share of the steps, at the end, over which both learning rates fall linearly to zero; 0: constant. A run that
-    is continued to more steps follows the new line from there on."""
+    """Share of the steps, at the end, over which both learning rates fall linearly to zero; 0: constant. A
+    run that is resumed with more steps follows the new schedule from there on."""
     clip: float = 0.0
     """After each discriminator step clamp its weights to [-clip, clip]; 0: off."""
     penalty: float = 0.0
@@ -71,19 +71,19 @@ class TrainingConfig:
     penalty_target: float = 1.0
     """Target of the gradient norm, of gradient, one-sided and dragan."""
     penalty_every: int = 1
-    """Lazy regularisation (StyleGAN2): the penalty every k discriminator steps only, as an update of its own with k
-    times the weight. Learning rate and decays of the discriminator's optimiser are rescaled for the added updates."""
+    """Lazy regularisation (StyleGAN2): the penalty only every k discriminator steps, as a separate update with k times
+    the weight. The discriminator's learning rate and decays are rescaled for the additional updates."""
     penalty_difference: float = 0.0
-    """Step, in the units of the data, of a finite difference in place of the exact gradient norm (say 0.01; see
+    """Step, in the units of the data, of a finite difference that replaces the exact gradient norm (e.g. 0.01; see
     ganops.gradient_penalty for its error). It needs no double backward. 0: exact."""
     pack: int = 1
     """Samples per pack, which the discriminator sees as one (PacGAN); 1: no packing."""
     unroll: int = 0
     """Discriminator steps that the generator looks ahead and differentiates through (unrolled GAN); 0: none. With loss
-    minimax the generator descends the whole value of the game, as in the paper, since its real half depends on G
-    through D's steps."""
+    minimax the generator minimises the whole value of the game, as in the paper, since D's loss on real samples depends
+    on G through D's steps."""
     conditional: bool = False
-    """Both networks take the sample's class, or for paired data the image that it is made from, as an input."""
+    """Whether both networks take the sample's class, or for paired data its source image, as an input."""
     l1_weight: float = 0.0
     """Weight of the mean absolute difference to the paired target in the generator's loss (pix2pix: 100)."""
     adversarial_weight: float = 1.0
@@ -91,10 +91,10 @@ class TrainingConfig:
     augment: str = ""
     """DiffAugment of the discriminator's input: any of color,translation,cutout; empty: off."""
     augment_target: float = 0.0
-    """Adapt the probability of the augmentation to this mean sign of the discriminator's real logits (ADA: 0.6): above
-    it the probability rises, below it falls. 0: every image is augmented."""
+    """Target mean sign of the discriminator's real logits (ADA: 0.6). The probability of augmentation rises while the
+    mean is above it and falls while it is below. 0: every image is augmented."""
     augment_ramp: int = 50_000
-    """Real images over which the adapted probability can go from 0 to 1."""
+    """Number of real images in which the adapted probability can rise from 0 to 1."""
     ema: float = 0.999
     """Decay per step of the generator's moving average, from which samples are drawn; 0: off."""
     latent_dim: int = 64
@@ -109,11 +109,11 @@ class TrainingConfig:
     log_every: int = 20
     """Steps between records in the history (each the mean over the steps since the last) and checks for NaN."""
     checkpoint_every: int = 1000
-    """Steps between checkpoints; another is written at the end and on Ctrl-C. 0: only those."""
+    """Steps between checkpoints. One is also written at the end and on Ctrl-C. 0: only these."""
     evaluate_every: int = 500
     """Steps between evaluations; best.pt is the best state so far. 0: only at the end."""
     monitor_every: int = 250
-    """Steps between checks for collapse, saturation and a discriminator that wins; 0: off."""
+    """Steps between checks for mode collapse, saturation and a discriminator that is too strong; 0: off."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -150,7 +150,7 @@ class TrainingConfig:
         combinations.check(self)
 
     def torch_device(self) -> torch.device:
-        """The device; raises a `ValueError` if this machine, or this build of torch, does not have it."""
+        """The device. Raises ValueError if it is not available on this machine or in this build of torch."""
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -171,7 +171,7 @@ def _require(config: Any, name: str, holds: bool, wanted: str) -> None:
 
 
 def _typed(name: str, kind: str, value: Any) -> Any:
-    """`value` as a field of type `kind`, NumPy's scalars as Python's. Raises TypeError, or ValueError for its range."""
+    """`value` converted to the field type `kind`. Raises TypeError for a wrong type, ValueError for a wrong range."""
     optional = kind.endswith(" | None")
     kind = kind.removesuffix(" | None")
     if optional and value is None:

@@ -1,6 +1,6 @@
-"""What the discriminator and the generator descend: losses, penalties, augmentation and packing.
+"""The losses of the discriminator and the generator, with penalties, augmentation and packing.
 
-Nothing here knows optimisers, data or files. A training loop of your own can use it:
+This module does not use optimisers, data or files, so it also works in your own training loop:
 
 >>> objective = Objective(TrainingConfig(loss="wasserstein", penalty=10.0))
 >>> noise = torch.Generator().manual_seed(0)
@@ -47,16 +47,16 @@ class Update(NamedTuple):
 
     @property
     def loss(self) -> Tensor:
-        """The sum to descend."""
+        """The sum of the terms, to be minimised."""
         terms = [term for term in (self.adversarial, self.penalty) if term is not None]
         return sum(terms[1:], terms[0])
 
 
 class Objective:
-    """What both networks descend under a config. Calls change nothing, except `observe`.
+    """The losses of both networks under a config. Only `observe` changes the state of this object.
 
-    The methods take the discriminator as an argument, since an unrolled GAN's generator meets another one than the
-    discriminator being trained. Override them to train with another objective, and pass the class to `Trainer`:
+    The methods take the discriminator as an argument, because the generator of an unrolled GAN uses a different one
+    than the discriminator being trained. To use another objective, override them and pass the class to `Trainer`:
 
     >>> class Regularized(Objective):
     ...     def generator_loss(self, critic, fake, condition=None, real=None, *, noise):
@@ -64,11 +64,11 @@ class Objective:
     >>> trainer = Trainer(generator, critic, loader, config, objective=Regularized)            # doctest: +SKIP
 
     Args:
-        config: loss, penalty, packing, augmentation and precision are taken from it.
+        config: sets the losses, the penalty, packing, augmentation and precision.
 
     Attributes:
         config: the config.
-        augmentation: the augmentation, with its present probability; None if the config has none.
+        augmentation: the augmentation, with its current probability; None if the config has none.
     """
 
     def __init__(self, config: TrainingConfig) -> None:
@@ -81,7 +81,7 @@ class Objective:
             )
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """The autocast region of the config's ``amp``; it does nothing if ``amp`` is off."""
+        """A context manager for autocast according to the config's ``amp``; it has no effect if ``amp`` is off."""
         dtype = torch.float16 if self.config.amp == "fp16" else torch.bfloat16
         return torch.autocast(device.type, dtype=dtype, enabled=self.config.amp != "off")
 
@@ -92,7 +92,7 @@ class Objective:
         return samples if self.config.pack == 1 else ganops.pack(samples, self.config.pack)
 
     def score_fn(self, critic: Callable[..., Tensor], condition: Tensor | None) -> Callable[[Tensor], Tensor]:
-        """`critic` as a function of packed samples alone, with the conditions (N, …) of the unpacked ones bound."""
+        """`critic` as a function of packed samples only, with the packed ``condition`` (N, …) bound to it."""
         if condition is None:
             return critic
         if self.config.pack > 1:
@@ -109,7 +109,7 @@ class Objective:
 
     @property
     def _descends_value(self) -> bool:
-        # Without unrolling the real half does not depend on G.
+        # Without unrolling, the loss on real samples does not depend on G.
         config = self.config
         return descends_game_value(config.loss) and config.adversarial_weight != 0 and config.unroll > 0
 
@@ -124,18 +124,18 @@ class Objective:
         noise: torch.Generator,
         scaler: torch.amp.GradScaler | None = None,
     ) -> Iterator[Update]:
-        """The updates of discriminator step `number`. Take an optimiser step on each before asking for the next.
+        """Yields the updates of discriminator step `number`. Take an optimiser step on each before the next.
 
         There is one update, or two if a lazy penalty (``penalty_every``) is due in this step.
 
         Args:
-            critic: maps what `augment_and_pack` returns, and the packed conditions if any, to raw logits.
+            critic: maps the output of `augment_and_pack`, and the packed conditions if any, to raw logits.
             real: (N, *shape).
-            fake: the same shape and conditions.
+            fake: generated samples of the same shape and with the same conditions.
             condition: (N, …); None in a run without conditions.
-            number: of the step, counted from 0; a lazy penalty is due if it is a multiple of ``penalty_every``.
-            noise: generator, on the CPU, of all random numbers.
-            scaler: the gradient scaler of a run in float16.
+            number: index of the step, from 0; a lazy penalty is due if it is a multiple of ``penalty_every``.
+            noise: random generator on the CPU.
+            scaler: the gradient scaler of a float16 run.
         """
         config = self.config
         score = self.score_fn(critic, condition)
@@ -162,7 +162,7 @@ class Objective:
         noise: torch.Generator,
         scaler: torch.amp.GradScaler | None = None,
     ) -> Tensor:
-        """The weighted gradient penalty, (), of a critic at its inputs; see `ganops.training.penalties`."""
+        """The weighted gradient penalty of a critic, (); see `ganops.training.penalties`."""
         config = self.config
         row = PENALTIES[config.penalty_kind]
         options = {"finite_difference": config.penalty_difference, "scaler": scaler}
@@ -182,11 +182,11 @@ class Objective:
         Args:
             critic: as for `discriminator_updates`. In an unrolled run it depends on the generator.
             fake: the generator's samples (N, *shape), with their graph.
-            condition: (N, …) of each; None in a run without conditions.
-            real: as many real samples under the same conditions. Needed for an ``l1_weight``, for a paired loss, and
-                for the value of an unrolled ``minimax`` game, whose real half depends on G through D's steps (Metz et
+            condition: one for each sample, (N, …); None in a run without conditions.
+            real: as many real samples with the same conditions. Required for an ``l1_weight``, for a paired loss, and
+                for an unrolled ``minimax`` game, where D's loss on real samples depends on G through D's steps (Metz et
                 al. 2017, eq. 7).
-            noise: generator, on the CPU, of all random numbers.
+            noise: random generator on the CPU.
         """
         config = self.config
         if real is None and self.needs_real():
@@ -217,11 +217,11 @@ class Objective:
             return -ganops.discriminator_loss(score(self.augment_and_pack(real, noise)), logits, loss)
         if not self._pairs:
             return ganops.generator_loss(logits, loss)
-        with torch.set_grad_enabled(self.config.unroll > 0):  # only an unrolled D makes these depend on G
+        with torch.set_grad_enabled(self.config.unroll > 0):  # these logits depend on G only through an unrolled D
             real_logits = score(self.augment_and_pack(real, noise))
         return ganops.generator_loss(logits, loss, real_logits=real_logits)
 
     def observe(self, real_logits: Tensor, count: int) -> None:
-        """Adapt the augmentation's probability to D's logits on `count` real samples, if the config asks for it."""
+        """Adapt the augmentation's probability to D's logits on `count` real samples, if ``augment_target`` is set."""
         if self.augmentation is not None:
             self.augmentation.observe(real_logits, count)

@@ -34,7 +34,7 @@ __all__ = ["Stepper"]
 
 
 class Stepper:
-    """Two networks, their optimisers and data, trained step by step. `Trainer` adds the run around the steps.
+    """Trains two networks step by step. `Trainer` adds checkpoints, evaluations and the loop around the steps.
 
     Args:
         generator, discriminator, data, config, objective: as for `Trainer`.
@@ -57,7 +57,7 @@ class Stepper:
         self.device = config.torch_device()
         self._data = data
         self.batches, self.held_out = open_data(data, config, self.device)
-        self._last: Batch | None = None  # what the networks were trained on last
+        self._last: Batch | None = None  # the most recent batch
         self.generator = generator.to(self.device)
         self.discriminator = discriminator.to(self.device)
         self.ema = MovingAverage(self.generator, config.ema) if config.ema else None
@@ -67,13 +67,13 @@ class Stepper:
         self.discriminator_optimizer = optimizers.discriminator_optimizer(
             config, trainable(discriminator, "discriminator"), self.clipped
         )
-        # One for each network, since their gradients differ in size. Without float16 they do nothing.
+        # One scaler for each network, since their gradients differ in size. They are disabled without float16.
         self.scalers = {
             name: torch.amp.GradScaler(self.device.type, enabled=config.amp == "fp16")
             for name in ("generator", "discriminator")
         }
         self.objective = objective(config)
-        # Noise is drawn on the CPU: the same on every device, and a checkpoint may move between devices.
+        # Noise is drawn on the CPU, so that it is the same on every device and a checkpoint can move between devices.
         self.noise = cpu_generator(config.seed + 1)
         self.step_count = 0
         self._discriminator_steps = 0
@@ -102,14 +102,14 @@ class Stepper:
         return samples.float() if self.config.amp != "off" else samples
 
     def discriminator_step(self, real: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Train the discriminator on a real batch and as many fresh fakes under the same conditions.
+        """Train the discriminator on a real batch and as many new fakes with the same conditions.
 
         This is one update, or two if a lazy penalty (``penalty_every``) is due.
 
         Returns:
-            (2,): the adversarial loss, and the weighted penalty that was added to it.
+            (2,): the adversarial loss and the weighted penalty.
         """
-        with torch.no_grad(), self.objective.autocast(self.device):  # no gradient reaches the generator
+        with torch.no_grad(), self.objective.autocast(self.device):  # this step does not train the generator
             fake = self.generate(self.latent(len(real)), condition)
         check_batch(real, fake)
         scaler = self.scalers["discriminator"]
@@ -119,7 +119,7 @@ class Stepper:
             scaler.scale(update.loss).backward()
             scaler.step(self.discriminator_optimizer)
             scaler.update()
-            # After the update: the generator must meet the clipped critic.
+            # Clip after the update, so that the generator step uses the clipped critic.
             if self.clipped and not optimizers.clips(self.discriminator_optimizer):
                 ganops.clip_weights_(self.clipped, self.config.clip)
             if update.real_logits is not None:
@@ -143,7 +143,7 @@ class Stepper:
             raise TypeError(reason) from error
 
     def _look_ahead(self) -> LookAhead:
-        """D after `unroll` further steps, as a function of G. Each step has a real batch and fakes of its own."""
+        """D after `unroll` further steps, as a function of G. Each step uses a new real batch and new fakes."""
         ahead = LookAhead(self.discriminator, self.discriminator_optimizer, self.config.clip, self.clipped)
         for i in range(self.config.unroll):
             real, condition = self.batches.next()
@@ -153,16 +153,16 @@ class Stepper:
         return ahead
 
     def generator_step(self, count: int, condition: Tensor | None = None, real: Tensor | None = None) -> Tensor:
-        """Update the generator through the discriminator, on `count` fresh fakes.
+        """Update the generator through the discriminator, with `count` new fakes.
 
         Args:
             count: number of fakes.
-            condition: of each, in a conditional run.
-            real: as many real samples under the same conditions, if the loss depends on them; see
+            condition: one for each fake, in a conditional run.
+            real: as many real samples with the same conditions, if the loss depends on them; see
                 `Objective.generator_loss`.
 
         Returns:
-            Its loss, ().
+            The generator's loss, ().
         """
         scaler = self.scalers["generator"]
         with self.objective.autocast(self.device):
@@ -171,14 +171,14 @@ class Stepper:
             critic = self._look_ahead() if unrolls else self.discriminator
             loss = self.objective.generator_loss(critic, fake, condition, real, noise=self.noise)
         self.generator_optimizer.zero_grad(set_to_none=True)
-        # `inputs` omits the gradients of D's weights, a third of D's backward pass.
+        # With `inputs` backward omits the gradients of D's weights, a third of D's backward pass.
         scaler.scale(loss).backward(inputs=self._generator_parameters)
         scaler.step(self.generator_optimizer)
         scaler.update()
         return loss.detach()
 
     def step(self) -> Tensor:
-        """`n_critic` discriminator steps, one generator step, and the moving average.
+        """`n_critic` discriminator steps, one generator step, and an update of the moving average.
 
         Returns:
             (3,): the discriminator's loss and penalty (means over its steps) and the generator's loss.
@@ -199,7 +199,7 @@ class Stepper:
         return torch.cat([torch.stack(losses).mean(dim=0), generator_loss.reshape(1)])
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """All state that the next step depends on."""
         augmentation = self.objective.augmentation
         return {
             "config": asdict(self.config),
@@ -219,15 +219,18 @@ class Stepper:
         }
 
     def load_state_dict(self, state: dict[str, Any], *, allow_changes: bool = False) -> None:
-        """Continue where `state_dict` was taken, under the same settings, except how long, where and how often to look.
+        """Restore a state from `state_dict`.
+
+        The settings must be the same, except the length of the run, the device and the intervals of logs, checkpoints,
+        evaluations and checks.
 
         Args:
-            state: from `load_checkpoint`, which has checked its structure.
-            allow_changes: accept other data, and other settings that leave the meaning of the state (batch size,
-                learning rates, penalty, …), with a warning. The run continues, but not as it would have.
+            state: a state from `load_checkpoint`.
+            allow_changes: accept, with a warning, other data and other settings under which the state is still valid
+                (batch size, learning rates, penalty, …). The result then differs from an uninterrupted run.
 
         Raises:
-            ValueError: other settings, data or networks, or a state that fits none; nothing is changed then.
+            ValueError: the settings, data or networks differ, or the state is invalid. Nothing is changed then.
         """
         schema.check(state, schema.CHECKPOINT, "")
         check_settings(state["config"], self.config, allow_changes)
@@ -264,7 +267,7 @@ class Stepper:
             self.objective.augmentation.probability = state["augmentation"].to(self.device)
         self.noise.set_state(state["noise"])
         self.batches.load_state_dict(state["batches"])
-        set_global_rng_state(state["rng"])  # last: skipping a loader's used batches draws from it
+        set_global_rng_state(state["rng"])  # last, because skipping a loader's used batches draws from it
 
     @functools.cached_property
     def fingerprint(self) -> dict[str, Any]:

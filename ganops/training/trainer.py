@@ -1,4 +1,4 @@
-"""A run: training steps with a folder, checkpoints, evaluations, warnings and an end."""
+"""The training loop, with its output folder, checkpoints, evaluations and warnings."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Trainer(Stepper):
             (N/m, m).
         data: real samples: a `ganops.data.Dataset` (which is needed for metrics), a tensor (N, *shape), or an iterable
             of batches that can be iterated again, such as a `torch.utils.data.DataLoader`. A batch is a tensor, or
-            begins with the samples and, if needed, their conditions; ``batch_size`` is then ignored. Of a data set
-            with images as conditions every tenth pair is held out for metrics and pictures.
-        config: how to train.
+            is a sequence that begins with the samples and, if needed, their conditions; ``batch_size`` is then ignored.
+            If the conditions of a data set are images, every tenth pair is held out for metrics and pictures.
+        config: the settings.
         out: folder for ``metrics.json``, ``samples.png``, ``curves.png``, ``history.csv``, ``config.json``,
-            ``checkpoint.pt`` (the last state) and ``best.pt``, which replace those of an earlier run there, but no file
-            that a run did not write; None: nothing is written.
+            ``checkpoint.pt`` (the last state) and ``best.pt``. They replace those of an earlier run, but never files
+            that a run did not write. None: nothing is written.
         extra: plain data to store in checkpoints beside the state.
-        objective: what both networks descend, a function of the config; see `Objective` for how to change it.
+        objective: creates the `Objective` from the config; see there for how to change it.
 
     The networks are moved to the config's device and trained in place. The attributes `generator`, `discriminator`,
     `ema` (None if off), `step_count` and `history` can be read at any time.
@@ -96,9 +96,9 @@ class Trainer(Stepper):
     # -- callbacks ---------------------------------------------------------------------------------------------------
 
     def on_step(self, callback: Callback) -> Callback:
-        """Call ``callback(trainer, losses)`` after every step, with what `step` returns. Usable as a decorator.
+        """Call ``callback(trainer, losses)`` after every step, with the result of `step`. Usable as a decorator.
 
-        Callbacks run in the order of registration. One that draws from the global random generators changes the run.
+        Callbacks run in the order of registration. A callback that uses the global random generators changes the run.
 
         >>> @trainer.on_step                                                                    # doctest: +SKIP
         ... def show(trainer, losses):
@@ -130,7 +130,7 @@ class Trainer(Stepper):
     # -- a run -------------------------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
-        """Train until `config.steps` steps are done or `config.minutes` are over, then write the run's folder.
+        """Train for `config.steps` steps or `config.minutes` minutes, whichever is less, then write the run's folder.
 
         Returns:
             The content of ``metrics.json``: status, steps, seconds, last losses, and the metrics of the data set.
@@ -139,7 +139,7 @@ class Trainer(Stepper):
             TrainingDiverged: a loss became NaN or infinite. The state is in ``diverged.pt``; ``checkpoint.pt`` is the
                 last good one.
             TrainingInterrupted: Ctrl-C, SIGTERM or SIGHUP. The step was finished and ``checkpoint.pt`` written.
-            ValueError: the folder is in use, or holds files that are not ours.
+            ValueError: another run uses the folder, or it has files of these names that no run wrote.
         """
         config = self.config
         with contextlib.ExitStack() as stack:
@@ -152,10 +152,10 @@ class Trainer(Stepper):
             out_of_time = self._train(received, began)
             if self.step_count < config.steps and not out_of_time:
                 self._interrupted(received[0])
-            return self._finish("finished")  # a first signal from now on does not stop the metrics
+            return self._finish("finished")  # the first signal does not interrupt the metrics
 
     def _train(self, received: list[int], began: float) -> bool:
-        """Train until the last step, the end of the minutes or a signal; returns whether the minutes ended it."""
+        """Train until the last step, the time limit or a signal. Returns whether the time limit was reached."""
         config = self.config
         out_of_time = False
         with Progress(self.step_count, config.steps) as progress:
@@ -176,9 +176,9 @@ class Trainer(Stepper):
                     self._check_losses()
                     self._evaluate()
                 if last or (config.checkpoint_every and self.step_count % config.checkpoint_every == 0):
-                    self._check_losses()  # a checkpoint never holds a state that has diverged
+                    self._check_losses()  # never save a diverged state as a checkpoint
                     self.save()
-                if last:  # after saving: a longer run would not have recorded here, and resuming continues that one
+                if last:  # after saving, because a resumed longer run has no record at this step
                     self._record()
                 if self.losses.pending:
                     progress.advance(self.step_count)
@@ -191,7 +191,7 @@ class Trainer(Stepper):
     def _check_losses(self) -> None:
         """Raise `TrainingDiverged` if one of the losses since the last record is not finite."""
         if self.config.amp == "fp16" and min(scaler.get_scale() for scaler in self.scalers.values()) >= 1:
-            self.losses.drop_skipped()  # a real divergence overflows at every scale, and ends below 1
+            self.losses.drop_skipped()  # a real divergence overflows at every scale, until the scale is below 1
             return
         found = self.losses.find_divergence(self.step_count)
         if found is None:
@@ -245,7 +245,7 @@ class Trainer(Stepper):
                     self.folder / "samples.png", lambda count, condition: self.sample(count, condition=condition)
                 )
         if status == "finished":
-            if self.folder is not None:  # measuring can take a minute; this stays if the process is killed meanwhile
+            if self.folder is not None:  # leave a note in case the process is killed while measuring
                 missing = "the metrics; continue with --resume"
                 self.folder.write_metrics(summary | {"status": "measuring", "missing": missing, "best": self.best})
             summary |= self._evaluate(last=True)
@@ -255,20 +255,20 @@ class Trainer(Stepper):
             self.folder.write_metrics(summary)
         return summary
 
-    # -- looking at the state ----------------------------------------------------------------------------------------
+    # -- evaluation --------------------------------------------------------------------------------------------------
 
     def measure(self, *, last: bool = False) -> dict[str, Any]:
-        """The metrics of the present samples; empty unless the data is a `ganops.data.Dataset`.
+        """The metrics of current samples; empty unless the data is a `ganops.data.Dataset`.
 
         Args:
-            last: whether this is the end of the run, where more samples are drawn.
+            last: whether this is the end of the run, for which more samples are drawn.
         """
         return self.examples.measure(lambda count, condition: self.sample(count, condition=condition), last=last)
 
     def _evaluate(self, *, last: bool = False) -> dict[str, Any]:
-        """`measure`, leaving all random states as they were, and save ``best.pt`` if the score is the best so far.
+        """Call `measure` without changing random states, and save ``best.pt`` if the score is the best so far.
 
-        The result is appended to `evaluations` unless it is the `last`: a longer run would not have measured here.
+        The result is appended to `evaluations`, except the `last`, because a longer run has no evaluation at that step.
         """
         before = global_rng_state()
         metrics = self.measure(last=last)
@@ -288,8 +288,8 @@ class Trainer(Stepper):
     def observe(self, count: int = 256, real: Tensor | None = None) -> Observation:
         """Up to `count` real and as many fake samples, and D's logits on them, for `CollapseMonitor.check`.
 
-        Nothing changes: the networks run in training mode (batch norm with the statistics of this batch) on copies of
-        their buffers, and all random numbers come from generators that are seeded by the step.
+        No state changes: the networks run in training mode (batch norm with the statistics of this batch) on copies of
+        their buffers, and all random numbers come from generators seeded with the step.
 
         Args:
             count: how many.
@@ -323,8 +323,8 @@ class Trainer(Stepper):
 
         Args:
             count: how many.
-            seed: of z: the same seed gives the same z at every stage of the training.
-            ema: from the moving average of the generator, if there is one.
+            seed: seed of z; the same seed gives the same z at every stage of training.
+            ema: whether to use the generator's moving average, if there is one.
             condition: (count, …), in a conditional run; None: every class in turn, the held-out images in turn, or
                 those of the last batch.
         """
@@ -335,7 +335,7 @@ class Trainer(Stepper):
     # -- state -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on, and the history."""
+        """All state that the next step depends on, and the history."""
         return super().state_dict() | {
             "seconds": self.seconds,
             "evaluations": self.evaluations,
@@ -366,7 +366,7 @@ class Trainer(Stepper):
         """Continue from a checkpoint file or a run's folder; None: from this trainer's own `out`.
 
         Args:
-            path: of the file or folder.
+            path: path of the file or folder.
             allow_changes: see `load_state_dict`.
         """
         if path is None and self.out is None:
