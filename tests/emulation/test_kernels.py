@@ -247,6 +247,7 @@ def huge(count: int, dtype: torch.dtype = torch.float16) -> Tensor:
 HUGE = (1 << 31) + 12_345
 
 
+@pytest.mark.large
 @pytest.mark.parametrize("aligned", [True, False])
 def test_indices_beyond_32_bits(emulator: ModuleType, aligned: bool) -> None:
     """The first and last blocks of grids over 2³¹ elements: no access outside its tensor, right values at the end."""
