@@ -271,13 +271,16 @@ def test_ctrl_c_saves_and_says_so(tmp_path):
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    deadline = time.monotonic() + 60
-    while not (out / "checkpoint.pt").exists():
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while not (out / "checkpoint.pt").exists():
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()  # or a failure here would leave it training
     assert process.returncode == 130
     assert "Ctrl-C: stopped after step" in error
     assert f"saved to {out / 'checkpoint.pt'}" in error
