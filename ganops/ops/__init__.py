@@ -1,5 +1,14 @@
 """The public functions: fused kernels under autograd Functions, and the reference where no kernel takes a tensor."""
 
+from ganops.ops._penalties import (
+    approximate_r1_penalty,
+    dragan_penalty,
+    gradient_penalty,
+    input_gradient_penalty,
+    lp_penalty,
+    r1_penalty,
+    r2_penalty,
+)
 from ganops.ops.adversarial_loss import discriminator_loss, generator_loss
 from ganops.ops.clip_weights import clip_weights_
 from ganops.ops.diff_augment import diff_augment
@@ -10,16 +19,6 @@ from ganops.ops.minibatch_discrimination import minibatch_discrimination
 from ganops.ops.minibatch_stddev import minibatch_stddev
 from ganops.ops.pack import pack
 from ganops.ops.upfirdn import downsample2d, filter2d, setup_filter, upfirdn1d, upfirdn2d, upsample2d
-from ganops.penalties import Penalties
-
-_penalties = Penalties(interpolate, gradient_norm_penalty)
-approximate_r1_penalty = _penalties.approximate_r1_penalty
-dragan_penalty = _penalties.dragan_penalty
-gradient_penalty = _penalties.gradient_penalty
-input_gradient_penalty = _penalties.input_gradient_penalty
-lp_penalty = _penalties.lp_penalty
-r1_penalty = _penalties.r1_penalty
-r2_penalty = _penalties.r2_penalty
 
 __all__ = [
     "approximate_r1_penalty",

@@ -1,8 +1,16 @@
 """Every op in plain PyTorch, under the same name and signature: the tests' oracle and the fallback at run time."""
 
 from ganops._common.upfirdn import setup_filter
-from ganops.penalties import Penalties
 from ganops.reference import optimizers
+from ganops.reference._penalties import (
+    approximate_r1_penalty,
+    dragan_penalty,
+    gradient_penalty,
+    input_gradient_penalty,
+    lp_penalty,
+    r1_penalty,
+    r2_penalty,
+)
 from ganops.reference.adversarial_loss import discriminator_loss, generator_loss
 from ganops.reference.clip_weights import clip_weights_
 from ganops.reference.diff_augment import diff_augment
@@ -13,15 +21,6 @@ from ganops.reference.minibatch_discrimination import minibatch_discrimination
 from ganops.reference.minibatch_stddev import minibatch_stddev
 from ganops.reference.pack import pack
 from ganops.reference.upfirdn import downsample2d, filter2d, upfirdn1d, upfirdn2d, upsample2d
-
-_penalties = Penalties(interpolate, gradient_norm_penalty)
-approximate_r1_penalty = _penalties.approximate_r1_penalty
-dragan_penalty = _penalties.dragan_penalty
-gradient_penalty = _penalties.gradient_penalty
-input_gradient_penalty = _penalties.input_gradient_penalty
-lp_penalty = _penalties.lp_penalty
-r1_penalty = _penalties.r1_penalty
-r2_penalty = _penalties.r2_penalty
 
 __all__ = [
     "approximate_r1_penalty",

@@ -3,6 +3,7 @@
     python tests/types/check.py [FILE ...]
 
 The code blocks of a page are one program, after the names of ``preamble.py``. Errors are reported with the page's line.
+Without files it also checks that the stubs (``ganops/**/*.pyi``) have the functions' present arguments.
 """
 
 from __future__ import annotations
@@ -73,6 +74,14 @@ def pyright(files: list[Path]) -> list[str]:
     ]
 
 
+def stubs() -> list[str]:
+    """What mypy's stubtest finds to differ between the stubs and the modules."""
+    names = [str(path.relative_to(ROOT).with_suffix("")).replace("/", ".") for path in (ROOT / "ganops").rglob("*.pyi")]
+    command = [sys.executable, "-m", "mypy.stubtest", "--mypy-config-file", "pyproject.toml", "--concise", *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return [] if done.returncode == 0 else (done.stdout + done.stderr).splitlines()
+
+
 def main(arguments: list[str]) -> int:
     """Check the files named, or all; print the errors. Returns 1 if there are any."""
     files = [Path(name).resolve() for name in arguments]
@@ -80,6 +89,7 @@ def main(arguments: list[str]) -> int:
         files = written([ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))])
         files += [*sorted((ROOT / "examples").glob("*.py")), ROOT / "tests/types/users.py"]
     errors = [f"mypy: {line}" for line in mypy(files)] + [f"pyright: {line}" for line in pyright(files)]
+    errors += [] if arguments else [f"stubtest: {line}" for line in stubs()]
     print("\n".join(errors) or f"{len(files)} files: no errors")
     return bool(errors)
 

@@ -13,5 +13,6 @@ real: Tensor = torch.randn(8, 2)
 fake: Tensor = torch.randn(8, 2)
 samples: Tensor = real
 features: Tensor = real
+spectrum: Tensor = real
 batches: list[tuple[Tensor, Tensor]] = [(real, fake)]
 loader: DataLoader[tuple[Tensor, ...]] = DataLoader(TensorDataset(real), 4)
