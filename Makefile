@@ -17,7 +17,7 @@ endif
 TORCH := $(or $(TORCH),torch==2.13.0)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := $(shell find csrc tools -type f -name "*.*" -not -name "*.pyc") setup.py pyproject.toml
+SOURCES := $(shell find csrc tools -type f -name "*.*" -not -name "*.pyc") setup.py pyproject.toml constraints.txt
 
 # Builds on this machine are for its own card; wheels are for all (setup.py).
 ifneq ($(MAKECMDGOALS),wheel)
@@ -117,12 +117,12 @@ ifeq ($(TORCH),system)
 	    || $(BIN)/pip install -q "setuptools>=77" ninja
 else
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q "$(TORCH)" "setuptools>=77" ninja numpy
+	$(BIN)/pip install -q "$(TORCH)" "setuptools>=77" ninja numpy -c constraints.txt
 endif
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch $(SOURCES)
-	$(BIN)/pip install -q $(if $(filter system,$(TORCH)),--retries 1) --no-build-isolation -e ".[test]" || ( test "$(TORCH)" = system \
+	$(BIN)/pip install -q $(if $(filter system,$(TORCH)),--retries 1) --no-build-isolation -c constraints.txt -e ".[test]" || ( test "$(TORCH)" = system \
 	    && echo "Some packages could not be fetched: what needs them will say so." \
 	    && $(BIN)/pip install -q --no-build-isolation --no-deps -e . )
 	touch $@
