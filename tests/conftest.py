@@ -35,6 +35,10 @@ pytest_plugins = ["emulation.plugin"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts background jobs with these signals ignored, and the processes that tests start inherit that.
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:  # side by side: each with its share of the cores
         torch.set_num_threads(max(1, torch.get_num_threads() // workers))
