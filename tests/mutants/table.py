@@ -206,8 +206,8 @@ CPU = (
     Mutant(
         "a mean is a sum",
         "csrc/cpu/adversarial_loss.cpp",
-        "result += segments.segment[s].scale * sum.value();",
-        "result += sum.value();",
+        "const double value = segment.scale * sum.value();",
+        "const double value = sum.value();",
         LOSS,
     ),
     Mutant(
