@@ -1,5 +1,9 @@
 #include "isa.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 
@@ -26,7 +30,19 @@ Isa detect() {
 #endif
 }
 
+int64_t last_level_cache() {
+  if (const char* wanted = std::getenv("GANOPS_CPU_CACHE")) return std::strtoll(wanted, nullptr, 10);
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  const int64_t reported = sysconf(_SC_LEVEL3_CACHE_SIZE);  // 0 or -1 if the kernel does not know
+#else
+  const int64_t reported = 0;
+#endif
+  return std::max<int64_t>(reported, 8 << 20);
+}
+
 }  // namespace
+
+extern const int64_t past_cache = last_level_cache();
 
 Isa isa() {
   static const Isa chosen = detect();

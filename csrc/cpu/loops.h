@@ -21,6 +21,11 @@ namespace ganops::cpu {
 // torch's own thread pool; defined in csrc/torch/parallel.cpp.
 void parallel_for(int64_t begin, int64_t end, int64_t grain, void (*body)(int64_t, int64_t, void*), void* context);
 
+// Results of at least this many bytes, the size of the last-level cache, are written with non-temporal stores: the next
+// reader will not find them in the cache anyway, and the lines are not read before they are written. A smaller result
+// stays in the cache, since the next operator reads it. Defined in isa.cpp.
+extern const int64_t past_cache;
+
 namespace GANOPS_ISA {
 namespace {
 
@@ -29,10 +34,6 @@ constexpr int64_t chunk = 4096;
 
 // Below this many elements (weighted by `cost`, the work at one of them) a second thread costs more than it saves.
 constexpr int64_t serial = 32768;
-
-// From this many bytes on, what a call writes will hardly be found in a cache by whoever reads it next. It is then
-// stored past the caches, which spares reading each line before it is written: a third of the traffic of a pass.
-constexpr int64_t past_cache = 8 << 20;
 
 // Stores past the caches wait in buffers of the core; after this they are visible to other threads.
 GANOPS_INLINE void finish_stores() {

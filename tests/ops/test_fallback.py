@@ -193,6 +193,38 @@ def test_instruction_sets_agree():
             assert numbers == pytest.approx(found["baseline"][dtype], rel=8 * eps, abs=8 * eps), (other, dtype)
 
 
+# A checksum of what every op that can write past the caches writes: odd rows, rows longer than a buffer, both layouts.
+RESULTS = """
+import hashlib, json, torch, ganops
+torch.manual_seed(0)
+found = []
+def note(*tensors):
+    flat = (t.detach().contiguous().flatten().view(torch.uint8) for t in tensors)
+    found.extend(hashlib.sha256(t.numpy()).hexdigest() for t in flat)
+def both_ways(y, *inputs):
+    note(y, *torch.autograd.grad(y, inputs, torch.randn(y.shape).to(y)))
+for dtype in (torch.float16, torch.float32, torch.float64):
+    for shape in ((5, 3, 41, 37), (2, 3, 5, 3001), (8, 16, 16, 16)):
+        for layout in (torch.contiguous_format, torch.channels_last):
+            real, fake = (torch.randn(shape).to(dtype, memory_format=layout).requires_grad_() for _ in range(2))
+            both_ways(ganops.interpolate(real, fake, torch.linspace(0, 1, shape[0])), real, fake)
+            both_ways(torch.stack(ganops.discriminator_loss(real, fake, "hinge", reduction="none")), real, fake)
+            both_ways(ganops.feature_matching_loss([real], [fake], detach_real=False), real, fake)
+            for policy in ("translation,cutout", "color,translation,cutout"):
+                both_ways(ganops.diff_augment(real, policy, parameters=torch.rand(shape[0], 7)), real)
+            both_ways(ganops.minibatch_stddev(real, shape[0]), real)
+            both_ways(ganops.upsample2d(real, ganops.setup_filter([1, 3, 3, 1]).to(dtype)), real)
+            both_ways(ganops.downsample2d(real, ganops.setup_filter([1, 3, 3, 1]).to(dtype)), real)
+print(json.dumps(found))
+"""
+
+
+def test_results_do_not_depend_on_the_size_of_the_cache():
+    past, inside = (json.loads(_output(RESULTS, GANOPS_CPU_CACHE=size)) for size in ("0", str(1 << 40)))
+    assert len(inside) > 200
+    assert past == inside
+
+
 # --------------------------------------------------------------------------------------------- in this interpreter
 
 
