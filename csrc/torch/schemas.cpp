@@ -62,22 +62,27 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "float target, bool one_sided, int reduction) -> (Tensor, Tensor)");
 
   m.def("clip_weights_(Tensor(a!)[] tensors, float limit) -> ()");
+  // Returns false, and clips nothing, unless the tensors are dense and of one dtype and device. Not for torch.compile,
+  // which takes no number from an operator that writes.
+  m.def("try_clip_weights_(Tensor(a!)[] tensors, float limit) -> bool");
 
   // `policy` has a bit for each of colour, translation and cutout; `form`: 0 the images, 1 the linear part, 2 its
   // adjoint.
   m.def("diff_augment(Tensor images, Tensor parameters, int policy, int form) -> Tensor");
 
-  // With steps_on_device the steps are tensors on the weights' device; else on the host, wherever the weights are.
+  // They return false, and do nothing, unless weights, gradients and state are of one dtype and device and the kernels
+  // can count in the steps' dtype. With steps_on_device the steps are tensors on the weights' device; else on the host,
+  // wherever the weights are.
   m.def(
       "adam_(Tensor(a!)[] weights, Tensor(b!)[] gradients, Tensor(c!)[] means, Tensor(d!)[] squares, "
       "Tensor(e!)[] largest, Tensor(f!)[] steps, float lr, float beta1, float beta2, float eps, float weight_decay, "
       "bool decoupled, bool maximize, float? clip, bool steps_on_device, Tensor? lr_tensor=None, "
-      "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()");
+      "Tensor? grad_scale=None, Tensor? found_inf=None) -> bool");
   m.def(
       "rmsprop_(Tensor(a!)[] weights, Tensor(b!)[] gradients, Tensor(c!)[] squares, Tensor(d!)[] averages, "
       "Tensor(e!)[] momenta, Tensor(f!)[] steps, float lr, float alpha, float eps, float weight_decay, "
       "float momentum, bool maximize, float? clip, bool steps_on_device, Tensor? lr_tensor=None, "
-      "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()");
+      "Tensor? grad_scale=None, Tensor? found_inf=None) -> bool");
 
   m.def("minibatch_discrimination(Tensor m, Tensor? tangents=None) -> Tensor");
   m.def("minibatch_discrimination_backward(Tensor grad, Tensor m, Tensor? tangents=None) -> Tensor");

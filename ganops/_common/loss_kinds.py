@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganops._common import checks
-from ganops._common.dtypes import without_autocast
+from ganops._common.dtypes import HALVES, without_autocast
 from ganops._common.reduction import REDUCTIONS
 
 
@@ -235,12 +235,20 @@ def check_logits(function: str, real_logits: Tensor, fake_logits: Tensor, paired
     if not ordinary:
         checks.tensor(function, "real_logits", real_logits)
         checks.tensor(function, "fake_logits", fake_logits)
-    real_logits, fake_logits = without_autocast(real_logits), without_autocast(fake_logits)
+    if not ordinary or real_logits.dtype in HALVES:
+        real_logits, fake_logits = without_autocast(real_logits), without_autocast(fake_logits)
     if not ordinary:
         checks.same_kind(function, "real_logits", real_logits, "fake_logits", fake_logits)
     if paired:
         checks.same_shape(function, "real_logits", real_logits, "fake_logits", fake_logits)
     return real_logits, fake_logits
+
+
+def check_one(function: str, name: str, logits: Tensor) -> Tensor:
+    """The logits, widened under autocast; raises TypeError unless they are a dense floating-point tensor."""
+    if not checks.alike(logits):
+        checks.tensor(function, name, logits)
+    return without_autocast(logits) if logits.dtype in HALVES else logits
 
 
 def check_real_logits(name: str, kind: Kind, real_logits: Tensor | None) -> None:

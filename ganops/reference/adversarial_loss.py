@@ -6,9 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ganops._common import checks
-from ganops._common.dtypes import without_autocast
-from ganops._common.loss_kinds import Setting, check_half, check_logits, check_real_logits, resolve
+from ganops._common.loss_kinds import Setting, check_half, check_logits, check_one, check_real_logits, resolve
 from ganops._common.loss_lists import LISTS, Logits, check_lists, check_parts, check_scale_reduction
 from ganops._common.reduction import reduce, reduce_scales
 
@@ -72,8 +70,8 @@ def generator_loss(
     if real_logits is not None:
         real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
         return reduce(setting.value("generator", fake_logits - real_logits), reduction)
-    checks.tensor("generator_loss", "fake_logits", fake_logits)
-    return reduce(setting.value("generator", without_autocast(fake_logits)), reduction)
+    fake_logits = check_one("generator_loss", "fake_logits", fake_logits)
+    return reduce(setting.value("generator", fake_logits), reduction)
 
 
 def gan_loss(
@@ -93,8 +91,8 @@ def gan_loss(
     if isinstance(logits, LISTS):
         (flat,) = check_lists("gan_loss", {"logits": logits}, reduction, scale_reduction)
         return _reduce(setting, role, flat, reduction, scale_reduction)
-    checks.tensor("gan_loss", "logits", logits)
-    return reduce(setting.value(role, without_autocast(logits)), reduction)
+    logits = check_one("gan_loss", "logits", logits)
+    return reduce(setting.value(role, logits), reduction)
 
 
 def _reduce(

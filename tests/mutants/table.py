@@ -352,8 +352,8 @@ OPS = (
     Mutant(
         "autograd does not learn of clipped weights",
         "ganops/ops/clip_weights.py",
-        "                torch.autograd.graph.increment_version(group)",
-        "                pass",
+        "        torch.autograd.graph.increment_version(tensors)",
+        "        pass",
         CLIP,
     ),
     Mutant(
@@ -366,7 +366,7 @@ OPS = (
     Mutant(
         "a step with infinite gradients is taken",
         "ganops/ops/optimizers.py",
-        "if found_inf is not None and found_inf.item():\n                return",
+        "if found_inf is not None and found_inf.item():\n                return True",
         "if found_inf is not None and found_inf.item():\n                pass",
         OPTIMIZERS,
     ),
