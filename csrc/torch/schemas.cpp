@@ -37,17 +37,19 @@ STABLE_TORCH_LIBRARY(ganops, m) {
   // The same of several discriminators at once. `logits` are theirs in turn, for each of `roles` (one or two) in turn;
   // `partners` are none, or one for each. `scale_reduction`: the sum over them, the mean, or a value of each. The
   // result is the loss, with `parts` the part of each role beside it; or per element one for each tensor of logits.
+  // `sample_weight`, (N), for one role: what each tensor's element of sample n adds is taken times the n-th weight.
   m.def(
       "adversarial_losses(Tensor[] logits, Tensor[] partners, int kind, int[] roles, int reduction, "
-      "int scale_reduction, float[] parameters, bool parts) -> Tensor[]");
+      "int scale_reduction, float[] parameters, bool parts, Tensor? sample_weight=None) -> Tensor[]");
   // `given`: which of the results `grads` belong to, 0 the loss, 1 and 2 its parts; of no matter per element.
   m.def(
       "adversarial_losses_backward(Tensor[] grads, int[] given, Tensor[] logits, Tensor[] partners, int kind, "
-      "int[] roles, int reduction, int scale_reduction, float[] parameters) -> Tensor[]");
+      "int[] roles, int reduction, int scale_reduction, float[] parameters, Tensor? sample_weight=None) -> Tensor[]");
   // The derivatives by grads, by logits and by partners, one after the other.
   m.def(
       "adversarial_losses_double_backward(Tensor[] tangents, Tensor[] grads, int[] given, Tensor[] logits, "
-      "Tensor[] partners, int kind, int[] roles, int reduction, int scale_reduction, float[] parameters) -> Tensor[]");
+      "Tensor[] partners, int kind, int[] roles, int reduction, int scale_reduction, float[] parameters, "
+      "Tensor? sample_weight=None) -> Tensor[]");
 
   m.def("interpolate(Tensor real, Tensor fake, Tensor weight) -> Tensor");
   m.def("interpolate_backward(Tensor grad, Tensor weight, bool real, bool fake) -> (Tensor, Tensor)");

@@ -87,6 +87,36 @@ def check_lists(
     return found
 
 
+def check_sample_weight(function: str, sample_weight: Tensor | None, logits: Sequence[Tensor]) -> Tensor | None:
+    """The weights in the logits' dtype; raises unless there is one for each sample of every tensor."""
+    if sample_weight is None:
+        return None
+    if not isinstance(sample_weight, Tensor) or sample_weight.is_complex():
+        kind = sample_weight.dtype if isinstance(sample_weight, Tensor) else type(sample_weight).__name__
+        raise TypeError(f"{function}: sample_weight must be a tensor of real numbers, got {kind}")
+    if sample_weight.dim() != 1 or any(x.dim() == 0 or x.shape[0] != sample_weight.shape[0] for x in logits):
+        shapes = ", ".join(str(tuple(x.shape)) for x in logits)
+        raise ValueError(
+            f"{function}: sample_weight must have the shape (N,), one weight for each sample, got "
+            f"{tuple(sample_weight.shape)} for logits of shape {shapes}"
+        )
+    if sample_weight.device != logits[0].device:
+        raise ValueError(
+            f"{function}: sample_weight ({sample_weight.device}) and the logits ({logits[0].device}) must be on the "
+            f"same device; move it, e.g. sample_weight.to({str(logits[0].device)!r})"
+        )
+    if sample_weight.requires_grad:
+        raise ValueError(f"{function}: sample_weight gets no gradient; pass sample_weight.detach()")
+    return sample_weight.to(logits[0].dtype)
+
+
+def weighted(values: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """Values of each logit, times the weight of their sample."""
+    if sample_weight is None:
+        return values
+    return values * sample_weight.reshape(-1, *(1,) * (values.dim() - 1))
+
+
 def _entries(lists: dict[str, Any], found: list[list[Tensor]], single: bool) -> list[tuple[str, Tensor]]:
     """All tensors, each with the name that a message gives it."""
     return [

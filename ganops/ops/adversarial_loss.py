@@ -103,7 +103,10 @@ def discriminator_loss(
         return_parts: Return (loss, real_loss, fake_loss), all differentiable, from the same launch; the loss is the sum
             of the other two. Not for ``relativistic``, and not with ``reduction="none"``.
         **parameters: For ``least_squares``: ``real_target`` b = 1, ``fake_target`` a = 0 (``generator_target`` is
-            accepted, so that one set of parameters serves both losses). For ``hinge``: ``margin`` m = 1.
+            accepted, so that one set of parameters serves both losses). For ``hinge``: ``margin`` m = 1. For
+            ``minimax``, ``non_saturating``, ``kl`` and ``mle``: the labels ``real_target`` = 1 and ``fake_target`` = 0;
+            a label t makes of sp(−r) or sp(f) the cross-entropy t·sp(−x) + (1 − t)·sp(x) (label smoothing, Salimans et
+            al. 2016: ``real_target=0.9``).
 
     Returns:
         A tensor of shape () in the logits' dtype; for ``"none"`` the pair of per-element losses, or for
@@ -152,6 +155,7 @@ def generator_loss(
     real_logits: Logits | None = ...,
     reduction: Literal["mean", "sum"] = ...,
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Tensor: ...
 @overload
@@ -162,6 +166,7 @@ def generator_loss(
     real_logits: Logits | None = ...,
     reduction: Literal["none"],
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Tensor: ...
 @overload
@@ -172,6 +177,7 @@ def generator_loss(
     real_logits: Logits | None = ...,
     reduction: Literal["none"],
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> list[Tensor]: ...
 @overload
@@ -182,6 +188,7 @@ def generator_loss(
     real_logits: Logits | None = ...,
     reduction: str,
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Any: ...
 def generator_loss(
@@ -191,6 +198,7 @@ def generator_loss(
     real_logits: Logits | None = None,
     reduction: str = "mean",
     scale_reduction: str = "sum",
+    sample_weight: Tensor | None = None,
     **parameters: float,
 ) -> Any:
     """The loss that the generator minimises.
@@ -215,8 +223,12 @@ def generator_loss(
         real_logits: For ``relativistic``, and only for it: r, D's outputs for real samples, of the same shape.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,).
-        **parameters: For ``least_squares``: ``generator_target`` c = 1. What the discriminator's loss of the same kind
-            takes is accepted too.
+        sample_weight: (N,), a weight for each sample: entry n of dimension 0 of the logits (of every tensor of a list).
+            What each of the sample's logits adds is multiplied by it; the mean still divides by the number of logits.
+            It gets no gradient.
+        **parameters: For ``least_squares``: ``generator_target`` c = 1. For ``non_saturating``: the label
+            ``generator_target`` t = 1; the loss is the cross-entropy, mean t·sp(−f) + (1 − t)·sp(f). What the
+            discriminator's loss of the same kind takes is accepted too.
 
     Returns:
         A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``fake_logits`` (of a list with
@@ -232,8 +244,11 @@ def generator_loss(
     setting = resolve("generator_loss", kind, reduction, parameters)
     if scale_reduction not in SCALE_REDUCTIONS:
         check_scale_reduction("generator_loss", scale_reduction)
-    if not isinstance(fake_logits, Tensor) or not (real_logits is None or isinstance(real_logits, Tensor)):
-        return generator_losses(fake_logits, real_logits, setting, reduction, scale_reduction, kind, parameters)
+    single = isinstance(fake_logits, Tensor) and (real_logits is None or isinstance(real_logits, Tensor))
+    if not single or sample_weight is not None:
+        return generator_losses(
+            fake_logits, real_logits, setting, reduction, scale_reduction, sample_weight, kind, parameters
+        )
     if real_logits is not None or setting.kind.paired:
         check_real_logits(setting.name, setting.kind, real_logits)
         real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
@@ -256,6 +271,7 @@ def gan_loss(
     *,
     reduction: Literal["mean", "sum"] = ...,
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Tensor: ...
 @overload
@@ -266,6 +282,7 @@ def gan_loss(
     *,
     reduction: Literal["none"],
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Tensor: ...
 @overload
@@ -276,6 +293,7 @@ def gan_loss(
     *,
     reduction: Literal["none"],
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> list[Tensor]: ...
 @overload
@@ -286,6 +304,7 @@ def gan_loss(
     *,
     reduction: str,
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Any: ...
 def gan_loss(
@@ -295,6 +314,7 @@ def gan_loss(
     *,
     reduction: str = "mean",
     scale_reduction: str = "sum",
+    sample_weight: Tensor | None = None,
     **parameters: float,
 ) -> Any:
     """One half of the discriminator's loss: what it pays for logits of real or of generated samples.
@@ -310,6 +330,7 @@ def gan_loss(
         kind: A row of that table or another name of it, except ``relativistic``, which compares both sides.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,).
+        sample_weight: (N,), as for :func:`ganops.generator_loss`.
         **parameters: As for :func:`ganops.discriminator_loss`.
 
     Returns:
@@ -329,8 +350,8 @@ def gan_loss(
         check_scale_reduction("gan_loss", scale_reduction)
     check_half(setting.name, setting.kind, is_real)
     role = REAL if is_real else FAKE
-    if not isinstance(logits, Tensor):
-        return half_losses(logits, is_real, setting, reduction, scale_reduction, kind, parameters)
+    if sample_weight is not None or not isinstance(logits, Tensor):
+        return half_losses(logits, is_real, setting, reduction, scale_reduction, sample_weight, kind, parameters)
     logits = check_one("gan_loss", "logits", logits)
     if not _library.has_kernel("gan_loss", logits):
         return reference.gan_loss(logits, is_real, kind, reduction=reduction, **parameters)

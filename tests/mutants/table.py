@@ -82,10 +82,17 @@ MATH = (
         LOSS,
     ),
     Mutant(
+        "a label does not reach the gradient",
+        "csrc/math/adversarial_loss.h",
+        "return Softplus::first(u) + tilt;",
+        "return Softplus::first(u);",
+        LOSS,
+    ),
+    Mutant(
         "kl and minimax have each other's generator",
         "csrc/math/adversarial_loss.h",
-        '{"kl", false, softplus_minus, softplus_plus, minus},',
-        '{"kl", false, softplus_minus, softplus_plus, minus_softplus},',
+        '{"kl", false, labelled_one, labelled_zero, minus},',
+        '{"kl", false, labelled_one, labelled_zero, minus_softplus},',
         LOSS,
     ),
     Mutant(

@@ -155,12 +155,14 @@ ARGUMENTS = {
         lambda x: (_scales(x), [], KIND, [REAL, FAKE], MEAN, 2, [1.0, 0.0], True),
         lambda x: (_scales(x), [], KIND, [FAKE], NONE, 2, [0.25], False),
         lambda x: (_scales(x), _scales(x.flip(0)), PAIRED, [REAL], MEAN, 2, [0.0], False),
+        lambda x: ([x, 2 * x], [], KIND, [GENERATOR], MEAN, 0, [1.0], False, _vector(x)),
     ],
     "adversarial_losses_backward": [
         lambda x: ([_number(x), _number(x)], [0, 2], _scales(x), [], KIND, [REAL, FAKE], MEAN, 0, [1.0, 0.0]),
         lambda x: ([_numbers(x, 4)], [0], _scales(x), [], KIND, [GENERATOR], SUM, 2, [1.0]),
         lambda x: ([y * 2 for y in _scales(x)], [], _scales(x), [], KIND, [FAKE], NONE, 2, [0.25]),
         lambda x: ([_number(x)], [1], _scales(x), _scales(x.flip(0)), PAIRED, [REAL], MEAN, 1, [0.0]),
+        lambda x: ([_number(x)], [0], [x, 2 * x], [], KIND, [GENERATOR], MEAN, 0, [1.0], _vector(x)),
     ],
     "adversarial_losses_double_backward": [
         lambda x: (
@@ -172,6 +174,7 @@ ARGUMENTS = {
             *(_scales(x + 1) * 2, [_number(x)], [0], _scales(x), _scales(x.flip(0))),
             *(PAIRED, [REAL], MEAN, 1, [0.0]),
         ),
+        lambda x: ([x + 1], [x * 2], [], [x], [], KIND, [FAKE], NONE, 0, [0.25], _vector(x)),
     ],
     "interpolate": [lambda x: (x, x * 2, _weight(x))],
     "interpolate_backward": [
@@ -368,6 +371,12 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "partners too few": ("adversarial_losses", ([x, x], [x], PAIRED, [REAL], MEAN, 0, [0.0], False)),
         "partner's shape": ("adversarial_losses", ([x], [half], PAIRED, [REAL], MEAN, 0, [0.0], False)),
         "mixed list": ("adversarial_losses", ([x, x.double()], [], KIND, [REAL], MEAN, 0, [0.0], False)),
+        "weights of a list": ("adversarial_losses", ([x], [], KIND, [REAL], MEAN, 0, [0.0], False, _vector(half))),
+        "weights of two roles": (
+            "adversarial_losses",
+            ([x, x], [], KIND, [REAL, FAKE], MEAN, 0, [0.0, 0.0], False, _vector(x)),
+        ),
+        "weights' dtype": ("adversarial_losses", ([x], [], KIND, [REAL], MEAN, 0, [0.0], False, _vector(x).double())),
         "scale reduction": ("adversarial_losses", ([x], [], KIND, [REAL], MEAN, 3, [0.0], False)),
         "parameters too few": ("adversarial_losses", ([x, x], [], KIND, [REAL, FAKE], MEAN, 0, [0.0], False)),
         "view": ("adversarial_losses_backward", ([whole], [2], [x], [], KIND, [REAL], MEAN, 0, [0.0])),
