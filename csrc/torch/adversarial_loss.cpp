@@ -72,7 +72,7 @@ struct Table {
   LossTable table;
 
   Table(const LossSegment& only, const Term& term, bool paired = false)
-      : segment{only}, table{segment, 1, {term}, 1, paired} {}
+      : segment{only}, table{segment, 1, {term}, 1, 1, paired} {}
   Table(const LossSegment& real, const Term& real_term, const LossSegment& fake, const Term& fake_term)
       : segment{real, fake}, table{segment, 2, {real_term, fake_term}, 2} {}
   Table(const Table&) = delete;
