@@ -148,8 +148,8 @@ def texts(function: str) -> dict[Path, str | None]:
     return {library.path: library.text(function) for library in (_cpu, _cuda) if library.handle is not None}
 
 
-def has_kernel(function: str, tensor: Tensor, *others: Tensor) -> bool:
-    """Whether there are kernels for these tensors, which are on one device. If not, warns once per cause.
+def has_kernel(function: str, *tensors: Tensor) -> bool:
+    """Whether there are kernels for these tensors, of one dtype and device. If not, warns once per cause.
 
     Returns False without a warning in forward mode, and in transforms of ``torch.func`` under ``torch.compile`` or
     ``torch.vmap``.
@@ -160,16 +160,17 @@ def has_kernel(function: str, tensor: Tensor, *others: Tensor) -> bool:
     # backward (as of torch 2.13), which fails for a custom operator. The reference is used, and the compiler fuses it.
     if transforms_active() and (is_compiling() or vectorizing()):
         return False
-    device = "cpu" if tensor.is_cpu else tensor.device.type
-    if device in _DEVICES and tensor.dtype in _DTYPES and _is_plain(tensor) and all(map(_is_plain, others)):
-        return True
+    first = tensors[0]
+    for tensor in tensors:
+        if type(tensor) not in OPERATOR_TYPES or tensor.is_nested:
+            break
+    else:
+        tensor = first
+        if ("cpu" if first.is_cpu else first.device.type) in _DEVICES and first.dtype in _DTYPES:
+            return True
     if BACKEND != "reference":
-        _explain(function, next((x for x in (tensor, *others) if not _is_plain(x)), tensor))
+        _explain(function, tensor)
     return False
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    return type(tensor) in OPERATOR_TYPES and not tensor.is_nested
 
 
 def _explain(function: str, tensor: Tensor) -> None:

@@ -20,6 +20,7 @@ from torch.optim import optimizer
 __all__ = [
     "BATCH_NORM",
     "OPERATOR_TYPES",
+    "PLAIN_TYPES",
     "batching_gradients",
     "check_capture",
     "compiler_imported",
@@ -90,9 +91,12 @@ def _tracing_types() -> frozenset[type]:
     return frozenset(found - {None})
 
 
+#: The types of tensor that are their elements in memory.
+PLAIN_TYPES: frozenset[type] = frozenset({Tensor, Parameter})
+
 #: The types of tensor that operators take: plain ones, and those that stand for them while torch traces. Any other
 #: subclass (DTensor, MaskedTensor, a nested tensor) means something else by its elements.
-OPERATOR_TYPES = frozenset({Tensor, Parameter}) | _tracing_types()
+OPERATOR_TYPES = PLAIN_TYPES | _tracing_types()
 
 #: The base class of batch and instance normalisation.
 BATCH_NORM = getattr(nn.modules.batchnorm, "_NormBase", nn.modules.batchnorm.BatchNorm1d)

@@ -108,7 +108,12 @@ void for_chunks(const LossTable& table, const Body& body) {
 const Term& term_of(const LossTable& table, int64_t s) { return table.terms[s % table.parts]; }
 
 // The element of a view that segment s takes part in.
-int64_t place_of(const LossTable& table, int64_t s) { return table.each ? s / table.parts : 0; }
+int64_t place_of(const LossTable& table, int64_t s) { return table.each ? s / (table.parts * table.samples) : 0; }
+
+template <class T>
+Accumulate<T> weight_of(const LossSegment& segment) {
+  return segment.weight ? widen(*static_cast<const T*>(segment.weight)) : Accumulate<T>(1);
+}
 
 // The views that segment s takes part in: the loss, and its part.
 template <class Pointer, class F>
@@ -172,12 +177,12 @@ GANOPS_INLINE double sum_of(Softplus base, int64_t count, const Argument& argume
 template <class T>
 void combine(const LossTable& table, const double* partial, const LossValues& views) {
   double found[loss_views] = {};
-  const int64_t at_once = table.each ? table.parts : table.count;
+  const int64_t at_once = table.each ? table.parts * table.samples : table.count;
   for (int64_t s = 0; s < table.count; ++s) {
     const LossSegment& segment = table.segments[s];
     LongSum sum;
     for (int64_t i = 0; i < chunks_of(segment.count); ++i) sum.add(*partial++);
-    const double value = segment.scale * sum.value();
+    const double value = segment.scale * weight_of<T>(segment) * sum.value();
     found[0] += value;
     found[1 + s % table.parts] += value;
     if ((s + 1) % at_once != 0) continue;
@@ -201,7 +206,7 @@ void sum(Stream, DType dtype, const LossTable& table, const LossValues& out, voi
         const Term& term = term_of(table, s);
         const A inner = term.inner, offset = term.offset;
         with_numbers<paired(), T>(segment.logits, segment.partner, begin, [&](auto x) {
-          with_base(term.base, [&](auto base) {
+          with_base(term.base, A(term.tilt), [&](auto base) {
             partial[index] = term.outer * sum_of<A>(base, length, [=](int64_t i) { return inner * x(i) + offset; });
           });
         });
@@ -220,9 +225,9 @@ void value(Stream, DType dtype, const LossTable& table) {
       for_chunks(table, [&](const LossSegment& segment, int64_t s, int64_t begin, int64_t length, int64_t) {
         const Term& term = term_of(table, s);
         T* out = static_cast<T*>(segment.out) + begin;
-        const A outer = term.outer, inner = term.inner, offset = term.offset;
+        const A outer = term.outer * weight_of<T>(segment), inner = term.inner, offset = term.offset;
         with_numbers<paired(), T>(segment.logits, segment.partner, begin, [&](auto x) {
-          with_base(term.base, [&](auto base) {
+          with_base(term.base, A(term.tilt), [&](auto base) {
             store(out, length, written, [=](int64_t i) { return outer * base.value(inner * x(i) + offset); });
           });
         });
@@ -240,9 +245,9 @@ void first(Stream, DType dtype, const LossTable& table, const LossGradients& gra
       for_chunks(table, [&](const LossSegment& segment, int64_t s, int64_t begin, int64_t length, int64_t) {
         const Term& term = term_of(table, s);
         const A inner = term.inner, offset = term.offset;
-        const A factor = segment.scale * term.outer * term.inner;
+        const A factor = segment.scale * weight_of<T>(segment) * term.outer * term.inner;
         with_numbers<paired(), T>(segment.logits, segment.partner, begin, [&](auto x) {
-          with_base(term.base, [&](auto base) {
+          with_base(term.base, A(term.tilt), [&](auto base) {
             const auto slope = [=](int64_t i) { return base.first(inner * x(i) + offset); };
             if (table.per_element) {
               const T* g = static_cast<const T*>(segment.above) + begin;
@@ -270,10 +275,10 @@ void second(Stream, DType dtype, const LossTable& table, const LossGradients& gr
       for_chunks(table, [&](const LossSegment& segment, int64_t s, int64_t begin, int64_t length, int64_t index) {
         const Term& term = term_of(table, s);
         const A inner = term.inner, offset = term.offset;
-        const A once = term.outer * term.inner;
-        const A twice = segment.scale * once * inner;
+        const A weight = weight_of<T>(segment), once = term.outer * term.inner;
+        const A twice = segment.scale * weight * once * inner;
         const auto with = [&](auto x, auto t) {
-          with_base(term.base, [&](auto base) {
+          with_base(term.base, A(term.tilt), [&](auto base) {
             const auto slope = [=](int64_t i) { return base.first(inner * x(i) + offset); };
             const auto curvature = [=](int64_t i) { return base.second(inner * x(i) + offset); };
             if (table.per_element) {
@@ -284,7 +289,7 @@ void second(Stream, DType dtype, const LossTable& table, const LossGradients& gr
               for (int64_t i = 0; i < length; ++i) {
                 const A tangent = t(i);
                 const A y = twice * tangent * A(widen(g[i])) * curvature(i);
-                summand[i] = narrow<T>(once * tangent * slope(i));
+                summand[i] = narrow<T>(weight * once * tangent * slope(i));
                 out[i] = narrow<T>(y);
                 if constexpr (paired()) opposite[i] = narrow<T>(-y);
               }

@@ -120,14 +120,16 @@ __device__ __forceinline__ void finish(const Table<T, capacity>& table, const St
     }
     sum = warp_sum(sum);
     // The mean of no logits: ∞·0 = NaN, as torch has it.
-    if (lane == 0) totals.values[table.before + s] = double(table.segment[s].scale) * sum;
+    if (lane == 0) {
+      totals.values[table.before + s] = double(table.segment[s].scale) * table.segment[s].weight_or_one() * sum;
+    }
   }
   if (!totals.last) return;
   __syncthreads();
-  const int64_t places = table.each ? totals.segments >> (table.parts - 1) : 1;
+  const int64_t places = table.each ? totals.segments / table.together : 1;
   for (int64_t place = threadIdx.x; place < places; place += block_size) {
-    const int64_t begin = table.each ? place << (table.parts - 1) : 0,
-                  end = table.each ? begin + table.parts : totals.segments;
+    const int64_t begin = table.each ? place * table.together : 0,
+                  end = table.each ? begin + table.together : totals.segments;
     double loss = 0, first = 0, second = 0;
     for (int64_t s = begin; s < end; ++s) {
       const double value = totals.values[s];
@@ -162,7 +164,7 @@ __global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4)
         const Segment<T>& s = table.segment[number];
         const Function<T>& f = table.function[table.part(number)];
         const T *logits = s.logits, *partner = s.partner;
-        with_base<paired>(f.base, [&](auto base) {
+        with_base<paired>(f.base, f.tilt, [&](auto base) {
           const auto term = [&](T x, T y) { return base.value(f.inner * number_at<paired>(x, y) + f.offset); };
           A sum = 0;
           visit_tile<T, n>(
@@ -198,9 +200,10 @@ __global__ void GANOPS_BOUNDS(!is_double<T> ? 4
         const Function<T>& f = table.function[table.part(number)];
         const T *logits = s.logits, *partner = s.partner;
         T* out = s.out;
-        with_base<paired>(f.base, [&](auto base) {
+        const auto outer = f.outer * s.weight_or_one();
+        with_base<paired>(f.base, f.tilt, [&](auto base) {
           const auto term = [&](T x, T y) {
-            return narrow<T>(f.outer * base.value(f.inner * number_at<paired>(x, y) + f.offset));
+            return narrow<T>(outer * base.value(f.inner * number_at<paired>(x, y) + f.offset));
           };
           visit_tile<T, n>(
               begin, s.count, s.vectors,
@@ -233,8 +236,9 @@ __global__ void GANOPS_BOUNDS(is_double<T>     ? 2
         const Function<T>& f = table.function[table.part(number)];
         const T *logits = s.logits, *partner = s.partner, *gradients = s.above;
         T *out = s.out, *partner_out = s.partner_out;
-        const A factor = (each ? A(1) : gradient_at(table, gradient, number)) * (s.scale * f.outer * f.inner);
-        with_base<paired>(f.base, [&](auto base) {
+        const A factor =
+            (each ? A(1) : gradient_at(table, gradient, number)) * (s.scale * s.weight_or_one() * f.outer * f.inner);
+        with_base<paired>(f.base, f.tilt, [&](auto base) {
           const auto slope = [&](T x, T y) {
             return factor * base.first(f.inner * number_at<paired>(x, y) + f.offset);
           };
@@ -285,9 +289,10 @@ __global__ void GANOPS_BOUNDS(is_double<T> ? 2 : 3)
         const T *logits = s.logits, *partner = s.partner, *tangent = s.tangent, *partner_tangent = s.partner_tangent,
                 *gradients = s.above;
         T *out = s.out, *partner_out = s.partner_out, *above_out = s.above_out;
-        const A once = f.outer * f.inner;
-        const A twice = (each ? A(1) : gradient_at(table, gradient, number)) * s.scale * once * f.inner;
-        with_base<paired>(f.base, [&](auto base) {
+        // Of a sum the weight is taken at its end.
+        const A weight = s.weight_or_one(), once = (each ? weight : A(1)) * f.outer * f.inner;
+        const A twice = (each ? A(1) : gradient_at(table, gradient, number) * weight) * s.scale * once * f.inner;
+        with_base<paired>(f.base, f.tilt, [&](auto base) {
           A sum = 0;
           const auto at = [&](A x, A t, T above, T& summand) {
             const A u = f.inner * x + f.offset;

@@ -9,35 +9,40 @@ namespace {
 
 // A longer list takes several launches. The larger table is under the 32,764 bytes that a launch may pass, the smaller
 // one costs a launch of one or two segments nothing that can be measured. Both are even: real and fake stay together.
-constexpr int few = 16, many = 320;
+constexpr int few = 16, many = 288;
 
 // A segment as the kernels see it.
 template <class T>
 struct Segment {
-  const T *logits, *partner, *tangent, *partner_tangent, *above;
+  const T *logits, *partner, *tangent, *partner_tangent, *above, *weight;
   T *out, *partner_out, *above_out;
   int64_t count, end;  // its elements; the tiles up to and with it
   Accumulate<T> scale;
   bool vectors;
+
+  __device__ __forceinline__ Accumulate<T> weight_or_one() const {
+    return weight != nullptr ? Accumulate<T>(widen(*weight)) : Accumulate<T>(1);
+  }
 };
 
 template <class T>
 struct Function {
   Base base;
-  Accumulate<T> outer, inner, offset;
+  Accumulate<T> outer, inner, offset, tilt;
 };
 
 template <class T, int capacity>
 struct Table {
   Segment<T> segment[capacity];
   Function<T> function[2];
-  int64_t before;  // segments of the launches before this one
+  int64_t before;    // segments of the launches before this one
+  int64_t together;  // segments of a discriminator
   int segments, parts;
   bool each;
 
   __device__ __forceinline__ int64_t first_tile(int s) const { return s > 0 ? segment[s - 1].end : 0; }
   __device__ __forceinline__ int part(int s) const { return s & (parts - 1); }
-  __device__ __forceinline__ int64_t place(int64_t s) const { return each ? (before + s) >> (parts - 1) : 0; }
+  __device__ __forceinline__ int64_t place(int64_t s) const { return each ? (before + s) / together : 0; }
 
   __device__ __forceinline__ int segment_of(int64_t tile) const {
     int low = 0, high = segments - 1;
@@ -97,9 +102,10 @@ void for_tables(const LossTable& from, int64_t tile, const Launch& launch_one) {
   for (int i = 0; i < 2; ++i) {
     const Term& term = from.terms[i];
     table.function[i] = {term.base, static_cast<Accumulate<T>>(term.outer), static_cast<Accumulate<T>>(term.inner),
-                         static_cast<Accumulate<T>>(term.offset)};
+                         static_cast<Accumulate<T>>(term.offset), static_cast<Accumulate<T>>(term.tilt)};
   }
   table.parts = from.parts;
+  table.together = from.parts * from.samples;
   table.each = from.each;
   for (int64_t before = 0; before < from.count; before += capacity) {
     table.before = before;
@@ -114,6 +120,7 @@ void for_tables(const LossTable& from, int64_t tile, const Launch& launch_one) {
           static_cast<const T*>(f.tangent),
           static_cast<const T*>(f.partner_tangent),
           static_cast<const T*>(f.above),
+          static_cast<const T*>(f.weight),
           static_cast<T*>(f.out),
           static_cast<T*>(f.partner_out),
           static_cast<T*>(f.above_out),

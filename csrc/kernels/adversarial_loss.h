@@ -1,6 +1,6 @@
 // Contract of the adversarial losses. A loss is a sum over segments of logits, any number of them, of a scalar term,
-// outer · base(inner·x + offset), each segment with a scale (1, 1/n, or that over the number of discriminators). One
-// tensor is one segment, real and fake logits are two, the outputs of K discriminators K or 2K.
+// outer · (base(u) + tilt·u) with u = inner·x + offset, each segment with a scale (1, 1/n, or that over the number of
+// discriminators). One tensor is one segment, real and fake logits are two, the outputs of K discriminators K or 2K.
 #pragma once
 
 #include "common.h"
@@ -12,16 +12,17 @@ constexpr const char* base_names[] = {"softplus", "linear", "exponential", "squa
 
 struct Term {
   Base base;
-  double outer, inner, offset;
+  double outer, inner, offset, tilt = 0;  // of the bases only the softplus is tilted
 };
 
-// What belongs to one tensor of logits. Paired: x is the logit less its partner's and the tangent likewise, and what is
-// written to `out` is written to `partner_out` with the other sign.
+// What belongs to one tensor of logits, or where samples have weights to one sample of it. Paired: x is the logit less
+// its partner's and the tangent likewise, and what is written to `out` is written to `partner_out` with the other sign.
 struct LossSegment {
   int64_t count;
   double scale;
   const void* logits;
   const void* partner = nullptr;
+  const void* weight = nullptr;                 // a number in the logits' dtype, times which the term is taken; null: 1
   void *out = nullptr, *partner_out = nullptr;  // as many elements as logits
   // For `second`: the gradient with respect to what `first` wrote.
   const void *tangent = nullptr, *partner_tangent = nullptr;
@@ -30,12 +31,14 @@ struct LossSegment {
   void* above_out = nullptr;
 };
 
-// Segment s has the term s mod `parts` and belongs to discriminator s / `parts`.
+// A discriminator has `samples` · `parts` segments, one after the other. Segment s has the term s mod `parts`; where
+// samples are apart, parts is 1.
 struct LossTable {
   const LossSegment* segments;
   int64_t count;
   Term terms[2];
-  int parts = 1;             // 2: real and fake logits in turn
+  int parts = 1;  // 2: real and fake logits in turn
+  int64_t samples = 1;
   bool paired = false;       // of all segments or of none
   bool each = false;         // each discriminator has a value of its own
   bool per_element = false;  // the gradient from above is one number per logit

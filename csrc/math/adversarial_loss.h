@@ -1,7 +1,8 @@
 // The adversarial losses at one logit.
 //
 // `kinds` is the table of kinds: what D minimises on a real and on a fake logit, what G minimises on a fake one. Each
-// is outer · base(inner·x + offset) with one of the five bases below. A new kind is a new row and needs no new kernel.
+// is outer · (base(u) + tilt·u), u = inner·x + offset, with one of the five bases below. A new kind is a new row and
+// needs no new kernel.
 #pragma once
 
 #include "../kernels/adversarial_loss.h"
@@ -42,6 +43,16 @@ struct Softplus {
     const A s = reciprocal_unit(1 + e);
     return e * s * s;
   }
+};
+
+// With labels: the cross-entropy with a target t is t·sp(−x) + (1 − t)·sp(x) = sp(−x) − (1 − t)·(−x) = sp(x) − t·x.
+template <class A>
+struct TiltedSoftplus {
+  A tilt;
+
+  GANOPS_INLINE A value(A u) const { return Softplus::value(u) + tilt * u; }
+  GANOPS_INLINE A first(A u) const { return Softplus::first(u) + tilt; }
+  GANOPS_INLINE A second(A u) const { return Softplus::second(u); }
 };
 
 struct Linear {
@@ -106,11 +117,11 @@ struct Relu {
 };
 
 // Calls f with the base's functions, so that the choice is made once and not at every element.
-template <class F>
-GANOPS_INLINE void with_base(Base base, F&& f) {
+template <class A, class F>
+GANOPS_INLINE void with_base(Base base, A tilt, F&& f) {
   switch (base) {
     case Base::softplus:
-      return f(Softplus{});
+      return tilt == 0 ? f(Softplus{}) : f(TiltedSoftplus<A>{tilt});
     case Base::linear:
       return f(Linear{});
     case Base::exponential:
@@ -123,18 +134,18 @@ GANOPS_INLINE void with_base(Base base, F&& f) {
 }
 
 // The same for kernels that know at compile time whether their logits are paired: every base serves both.
-template <bool paired, class F>
-GANOPS_INLINE void with_base(Base base, F&& f) {
-  with_base(base, f);
+template <bool paired, class A, class F>
+GANOPS_INLINE void with_base(Base base, A tilt, F&& f) {
+  with_base(base, tilt, f);
 }
 
 enum class Role : int { real, fake, generator, count };
 
-// The formula of one role, outer · base(inner·x + shift·p), where p is the parameter that the role takes (a target, a
-// margin). A role with shift = 0 takes none.
+// The formula of one role, outer · (base(u) + tilt·(p − label)·u) with u = inner·x + shift·p, where p is the parameter
+// that the role takes (a target, a margin, a label). A role with shift = tilt = 0 takes none.
 struct Formula {
   Base base;
-  double outer, inner, shift;
+  double outer, inner, shift, tilt = 0, label = 0;
 };
 
 // One row of the table. Paired: the formulas are of differences of logits, real's of r − f and the generator's of f −
@@ -146,7 +157,8 @@ struct Kind {
 };
 
 constexpr Formula minus{Base::linear, -1, 1, 0}, plus{Base::linear, 1, 1, 0};
-constexpr Formula softplus_minus{Base::softplus, 1, -1, 0}, softplus_plus{Base::softplus, 1, 1, 0};
+constexpr Formula softplus_minus{Base::softplus, 1, -1, 0}, labelled_one{Base::softplus, 1, -1, 0, 1, 1};
+constexpr Formula labelled_zero{Base::softplus, 1, 1, 0, -1, 0};
 constexpr Formula minus_softplus{Base::softplus, -1, 1, 0}, minus_exponential{Base::exponential, -1, 1, 0};
 constexpr Formula squared_distance{Base::square, 1, 1, -1};
 constexpr Formula below_margin{Base::relu, 1, -1, 1}, above_margin{Base::relu, 1, 1, 1};
@@ -154,10 +166,10 @@ constexpr Formula below_margin{Base::relu, 1, -1, 1}, above_margin{Base::relu, 1
 // The table of kinds. A new kind is one row here and one in ganops/_common/loss_kinds.py, anywhere in either: Python
 // asks the library for the rows (ganops_loss_kinds) and refuses a library whose formulas differ from its own.
 constexpr Kind kinds[] = {
-    {"minimax", false, softplus_minus, softplus_plus, minus_softplus},
-    {"non_saturating", false, softplus_minus, softplus_plus, softplus_minus},
-    {"kl", false, softplus_minus, softplus_plus, minus},
-    {"mle", false, softplus_minus, softplus_plus, minus_exponential},
+    {"minimax", false, labelled_one, labelled_zero, minus_softplus},
+    {"non_saturating", false, labelled_one, labelled_zero, labelled_one},
+    {"kl", false, labelled_one, labelled_zero, minus},
+    {"mle", false, labelled_one, labelled_zero, minus_exponential},
     {"least_squares", false, squared_distance, squared_distance, squared_distance},
     {"hinge", false, below_margin, above_margin, minus},
     {"wasserstein", false, minus, plus, minus},
@@ -171,7 +183,7 @@ inline const Formula& formula(const Kind& kind, Role role) {
 
 inline Term term(const Kind& kind, Role role, double p) {
   const Formula& f = formula(kind, role);
-  return {f.base, f.outer, f.inner, f.shift * p};
+  return {f.base, f.outer, f.inner, f.shift * p, f.tilt * (p - f.label)};
 }
 
 }  // namespace GANOPS_ISA

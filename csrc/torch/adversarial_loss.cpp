@@ -6,7 +6,7 @@
 #include "tensors.h"
 
 // What the table of kinds holds, for Python: how reductions and roles are numbered, then one line a kind, in the order
-// of their numbers, with its pairing and the base, outer, inner and shift of each role's formula.
+// of their numbers, with its pairing and the base, outer, inner, shift, tilt and label of each role's formula.
 extern "C" __attribute__((visibility("default"))) const char* ganops_loss_kinds() {
   using namespace ganops;
   static const std::string text = [] {
@@ -15,7 +15,8 @@ extern "C" __attribute__((visibility("default"))) const char* ganops_loss_kinds(
     for (const Kind& kind : kinds) {
       out << kind.name << (kind.paired ? " paired" : " unpaired");
       for (const Formula& f : {kind.real, kind.fake, kind.generator}) {
-        out << ' ' << base_names[static_cast<int>(f.base)] << ' ' << f.outer << ' ' << f.inner << ' ' << f.shift;
+        out << ' ' << base_names[static_cast<int>(f.base)] << ' ' << f.outer << ' ' << f.inner << ' ' << f.shift << ' '
+            << f.tilt << ' ' << f.label;
       }
       out << '\n';
     }
@@ -71,7 +72,7 @@ struct Table {
   LossTable table;
 
   Table(const LossSegment& only, const Term& term, bool paired = false)
-      : segment{only}, table{segment, 1, {term}, 1, paired} {}
+      : segment{only}, table{segment, 1, {term}, 1, 1, paired} {}
   Table(const LossSegment& real, const Term& real_term, const LossSegment& fake, const Term& fake_term)
       : segment{real, fake}, table{segment, 2, {real_term, fake_term}, 2} {}
   Table(const Table&) = delete;
@@ -302,15 +303,18 @@ std::tuple<Tensor, Tensor, Tensor> paired_loss_double_backward(const Tensor& tan
 using Tensors = std::vector<Tensor>;
 using Numbers = std::vector<int64_t>;
 
-// The logits of K discriminators, for `roles` of a kind in turn: K or 2K tensors, or K and K partners.
+// The logits of K discriminators, for `roles` of a kind in turn: K or 2K tensors, or K and K partners. With weights,
+// one for each sample of every tensor, each sample is a segment.
 struct Lists {
   const Choice choice;
   Tensors logits, partners;  // dense
+  std::optional<Tensor> weights;
+  int64_t samples = 1;  // segments of a tensor
   std::vector<LossSegment> segments;
   LossTable table{};
 
   Lists(const Tensors& x, const Tensors& y, int64_t kind, const Numbers& roles, int64_t reduction,
-        int64_t scale_reduction, const std::vector<double>& parameters)
+        int64_t scale_reduction, const std::vector<double>& parameters, const std::optional<Tensor>& sample_weight)
       : choice(kind, reduction) {
     STD_TORCH_CHECK(!x.empty() && !roles.empty() && roles.size() <= 2 && x.size() % roles.size() == 0 &&
                         parameters.size() == roles.size(),
@@ -321,19 +325,35 @@ struct Lists {
                     "ganops: no scale reduction has this number");
     const int64_t count = x.size(), discriminators = count / static_cast<int64_t>(roles.size());
     const auto how = static_cast<ScaleReduction>(scale_reduction);
+    if (sample_weight) {
+      check_place(*sample_weight, x[0]);
+      STD_TORCH_CHECK(roles.size() == 1 && sample_weight->dim() == 1,
+                      "ganops: the losses of one role take weights (N)");
+      weights = as_contiguous(*sample_weight);
+      samples = std::max<int64_t>(weights->numel(), 1);
+    }
     for (int64_t k = 0; k < count; ++k) {
       check_place(x[k], x[0]);
-      logits.push_back(dense(x[k]));
+      STD_TORCH_CHECK(!weights || (x[k].dim() > 0 && x[k].sizes()[0] == weights->numel()),
+                      "ganops: there must be a weight for each sample");
+      logits.push_back(weights ? dense_by_sample(x[k]) : dense(x[k]));
       if (!y.empty()) {
         check_place(y[k], x[0]);
         check_same(y[k], x[k]);
         partners.push_back(laid_out_as(y[k], logits[k]));
       }
-      segments.push_back(choice.segment(logits[k], y.empty() ? nullptr : &partners[k],
-                                        how == ScaleReduction::mean ? discriminators : 1));
+      LossSegment segment = choice.segment(logits[k], y.empty() ? nullptr : &partners[k],
+                                           how == ScaleReduction::mean ? discriminators : 1);
+      segment.count /= samples;
+      const void *first = segment.logits, *partner = segment.partner;
+      segments.insert(segments.end(), samples, segment);
+      set(k, &LossSegment::logits, first);
+      if (partner != nullptr) set(k, &LossSegment::partner, partner);
+      if (weights && weights->numel() > 0) set_weights(k);
     }
     table.segments = segments.data();
-    table.count = count;
+    table.count = segments.size();
+    table.samples = samples;
     table.parts = static_cast<int>(roles.size());
     table.paired = !y.empty();
     table.each = how == ScaleReduction::none;
@@ -345,7 +365,22 @@ struct Lists {
   Lists& operator=(const Lists&) = delete;
 
   const Tensor& like() const { return logits[0]; }
-  int64_t discriminators() const { return table.count / table.parts; }
+  int64_t discriminators() const { return table.count / (table.parts * samples); }
+
+  // Where the segments of tensor k find what begins there and lies in memory as the tensor.
+  template <class Pointer>
+  void set(int64_t k, Pointer LossSegment::* member, Pointer begin) {
+    for (int64_t n = 0; n < samples; ++n) {
+      LossSegment& segment = segments[k * samples + n];
+      const auto address = reinterpret_cast<uintptr_t>(begin) + n * segment.count * logits[k].element_size();
+      segment.*member = reinterpret_cast<Pointer>(address);
+    }
+  }
+
+  void set_weights(int64_t k) {
+    const char* begin = static_cast<const char*>(input(*weights, "sample_weight"));
+    for (int64_t n = 0; n < samples; ++n) segments[k * samples + n].weight = begin + n * weights->element_size();
+  }
 
   static void check_place(const Tensor& tensor, const Tensor& first) {
     check_same(tensor, first, false);
@@ -367,7 +402,7 @@ struct Lists {
         check_place(grads[k], like());
         check_same(grads[k], logits[k]);
         kept.push_back(laid_out_as(grads[k], logits[k]));
-        segments[k].above = input(kept.back(), "grad");
+        set(k, &LossSegment::above, input(kept.back(), "grad"));
       }
       return views;
     }
@@ -389,11 +424,11 @@ struct Lists {
     Tensors found;
     for (size_t k = 0; k < logits.size(); ++k) {
       found.push_back(empty_as(logits[k]));
-      segments[k].out = output(found.back(), "grad_logits");
+      set(k, &LossSegment::out, output(found.back(), "grad_logits"));
     }
     for (size_t k = 0; k < partners.size(); ++k) {
       found.push_back(empty_as(logits[k]));
-      segments[k].partner_out = output(found.back(), "grad_partner");
+      set(k, &LossSegment::partner_out, output(found.back(), "grad_partner"));
     }
     return found;
   }
@@ -402,16 +437,16 @@ struct Lists {
 // The loss, and with `parts` the part of each role; or a loss for each tensor of logits.
 Tensors adversarial_losses(const Tensors& x, const Tensors& partners, int64_t kind, const Numbers& roles,
                            int64_t reduction, int64_t scale_reduction, const std::vector<double>& parameters,
-                           bool parts) {
+                           bool parts, std::optional<Tensor> sample_weight) {
   STD_TORCH_CHECK(!x.empty(), "ganops: there must be logits");
   const Target target("adversarial_losses", x[0].get_device_index());
-  Lists lists(x, partners, kind, roles, reduction, scale_reduction, parameters);
+  Lists lists(x, partners, kind, roles, reduction, scale_reduction, parameters, sample_weight);
   const auto& kernels = GANOPS_KERNELS(adversarial_loss);
   Tensors found;
   if (lists.choice.per_element()) {
     for (size_t k = 0; k < x.size(); ++k) {
       found.push_back(empty_as(lists.logits[k]));
-      lists.segments[k].out = output(found.back(), "loss");
+      lists.set(k, &LossSegment::out, output(found.back(), "loss"));
     }
     kernels.value(target.stream(), dtype_of(lists.like()), lists.table);
     return found;
@@ -428,10 +463,11 @@ Tensors adversarial_losses(const Tensors& x, const Tensors& partners, int64_t ki
 
 Tensors adversarial_losses_backward(const Tensors& grads, const Numbers& given, const Tensors& x,
                                     const Tensors& partners, int64_t kind, const Numbers& roles, int64_t reduction,
-                                    int64_t scale_reduction, const std::vector<double>& parameters) {
+                                    int64_t scale_reduction, const std::vector<double>& parameters,
+                                    std::optional<Tensor> sample_weight) {
   STD_TORCH_CHECK(!x.empty(), "ganops: there must be logits");
   const Target target("adversarial_losses_backward", x[0].get_device_index());
-  Lists lists(x, partners, kind, roles, reduction, scale_reduction, parameters);
+  Lists lists(x, partners, kind, roles, reduction, scale_reduction, parameters, sample_weight);
   Tensors kept;
   const LossGradients above = lists.above(grads, given, kept);
   const Tensors found = lists.make_gradients();
@@ -443,11 +479,11 @@ Tensors adversarial_losses_backward(const Tensors& grads, const Numbers& given, 
 Tensors adversarial_losses_double_backward(const Tensors& tangents, const Tensors& grads, const Numbers& given,
                                            const Tensors& x, const Tensors& partners, int64_t kind,
                                            const Numbers& roles, int64_t reduction, int64_t scale_reduction,
-                                           const std::vector<double>& parameters) {
+                                           const std::vector<double>& parameters, std::optional<Tensor> sample_weight) {
   STD_TORCH_CHECK(!x.empty() && tangents.size() == x.size() + partners.size(),
                   "ganops: there must be a tangent for each tensor of logits");
   const Target target("adversarial_losses_double_backward", x[0].get_device_index());
-  Lists lists(x, partners, kind, roles, reduction, scale_reduction, parameters);
+  Lists lists(x, partners, kind, roles, reduction, scale_reduction, parameters, sample_weight);
   Tensors kept, found;
   const LossGradients above = lists.above(grads, given, kept);
   for (size_t k = 0; k < tangents.size(); ++k) {
@@ -455,14 +491,14 @@ Tensors adversarial_losses_double_backward(const Tensors& tangents, const Tensor
     Lists::check_place(tangents[k], lists.like());
     check_same(tangents[k], lists.logits[s]);
     kept.push_back(laid_out_as(tangents[k], lists.logits[s]));
-    (k < x.size() ? lists.segments[s].tangent : lists.segments[s].partner_tangent) = input(kept.back(), "tangent");
+    lists.set(s, k < x.size() ? &LossSegment::tangent : &LossSegment::partner_tangent, input(kept.back(), "tangent"));
   }
   leave_out_empty(lists.segments.data(), lists.table.count);
   LossValues out{};
   for (size_t i = 0; i < grads.size(); ++i) {
     if (lists.choice.per_element()) {
       found.push_back(empty_as(lists.logits[i]));
-      lists.segments[i].above_out = output(found.back(), "grad_grad");
+      lists.set(i, &LossSegment::above_out, output(found.back(), "grad_grad"));
     } else {
       found.push_back(lists.view());
       out.at[given[i]] = output(found.back(), "grad_grad");

@@ -8,9 +8,9 @@ struct Stretch {
   char *begin, *end;
 };
 
-// All tensors of a call share dtype and device and are dense; that is checked before anything is written.
-void clip_weights_(const std::vector<Tensor>& tensors, double limit) {
-  if (tensors.empty()) return;
+// Returns false, and writes nothing, unless the tensors share dtype and device and are dense.
+bool try_clip_weights_(const std::vector<Tensor>& tensors, double limit) {
+  if (tensors.empty()) return true;
   const int32_t dtype = raw_dtype(tensors[0]), device = tensors[0].get_device_index();
   const DType type = dtype_of(tensors[0]);
   const Target target("clip_weights_", device);
@@ -18,8 +18,7 @@ void clip_weights_(const std::vector<Tensor>& tensors, double limit) {
   std::vector<Stretch> stretches;
   stretches.reserve(tensors.size());
   for (const Tensor& tensor : tensors) {
-    STD_TORCH_CHECK(raw_dtype(tensor) == dtype && tensor.get_device_index() == device && is_dense(tensor),
-                    "ganops: weights to clip must be dense and have one dtype and one device");
+    if (raw_dtype(tensor) != dtype || tensor.get_device_index() != device || !is_dense(tensor)) return false;
     const int64_t bytes = tensor.numel() * size;
     if (bytes == 0) continue;
     char* begin = static_cast<char*>(in_place(tensor, "weights"));
@@ -43,10 +42,27 @@ void clip_weights_(const std::vector<Tensor>& tensors, double limit) {
     }
   }
   GANOPS_KERNELS(clip_weights).clip(target.stream(), type, data.data(), count.data(), data.size(), limit);
+  return true;
 }
+
+void clip_weights_(const std::vector<Tensor>& tensors, double limit) {
+  STD_TORCH_CHECK(try_clip_weights_(tensors, limit),
+                  "ganops: weights to clip must be dense and have one dtype and one device");
+}
+
+// For a list with a tensor whose elements are not in memory as they are to be read: sparse ones, and negated views.
+[[maybe_unused]] bool refuse(const std::vector<Tensor>&, double) { return false; }
 
 }  // namespace
 
-GANOPS_REGISTER(m) { m.impl("clip_weights_", TORCH_BOX(&clip_weights_)); }
+GANOPS_REGISTER(m) {
+  m.impl("clip_weights_", TORCH_BOX(&clip_weights_));
+  m.impl("try_clip_weights_", TORCH_BOX(&try_clip_weights_));
+}
+
+#if !defined(GANOPS_BACKEND_CUDA) || defined(GANOPS_EMULATED)
+STABLE_TORCH_LIBRARY_IMPL(ganops, CompositeExplicitAutograd, m) { m.impl("try_clip_weights_", TORCH_BOX(&refuse)); }
+STABLE_TORCH_LIBRARY_IMPL(ganops, Negative, m) { m.impl("try_clip_weights_", TORCH_BOX(&refuse)); }
+#endif
 
 }  // namespace ganops

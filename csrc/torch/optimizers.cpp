@@ -87,24 +87,37 @@ double host_step(const Tensor& step) {
                                                  : *static_cast<const double*>(step.const_data_ptr());
 }
 
-// The step of one group. Everything is checked before anything is written.
-void update(const char* op, const Tensors& weights, const Tensors& gradients, const Tensors* const (&states)[3],
+bool of_kind(const Tensors& list, int32_t dtype, int32_t device, bool cpu) {
+  return std::all_of(list.begin(), list.end(), [&](const Tensor& tensor) {
+    return raw_dtype(tensor) == dtype && tensor.get_device_index() == device && tensor.is_cpu() == cpu;
+  });
+}
+
+// The step of one group. Everything is checked before anything is written. Returns false, and does nothing, if weights,
+// gradients and state are not all of one dtype and device, or if a number of steps is of a kind that kernels do not
+// count in.
+bool update(const char* op, const Tensors& weights, const Tensors& gradients, const Tensors* const (&states)[3],
             const Tensors& steps, OptimizerSettings settings, const std::optional<Tensor>& lr,
             const std::optional<Tensor>& grad_scale, const std::optional<Tensor>& found_inf, bool steps_on_device) {
-  if (weights.empty()) return;
+  if (weights.empty()) return true;
   const size_t count = weights.size();
   const Tensor& like = weights[0];
   const int32_t dtype = raw_dtype(like), device = like.get_device_index();
   const bool host = !(has_device_steps && steps_on_device);
+  for (const Tensors* list : {&weights, &gradients, states[0], states[1], states[2]}) {
+    if (list != nullptr && !of_kind(*list, dtype, device, like.is_cpu())) return false;
+  }
+  for (const Tensor& step : steps) {
+    const auto kind = step.scalar_type();
+    if (kind != ScalarType::Float && !(host && kind == ScalarType::Double)) return false;
+    if (host ? !step.is_cpu() : step.get_device_index() != device || step.is_cpu() != like.is_cpu()) return false;
+  }
   const DType type = dtype_of(like);
   const Target target(op, device);
 
   const auto check_list = [&](const Tensors& list) {
     STD_TORCH_CHECK(list.size() == count, "ganops: an optimiser's lists must have one length");
     for (size_t i = 0; i < count; ++i) {
-      STD_TORCH_CHECK(
-          raw_dtype(list[i]) == dtype && list[i].get_device_index() == device && list[i].is_cpu() == like.is_cpu(),
-          "ganops: weights, gradients and state must have one dtype and one device");
       STD_TORCH_CHECK(list[i].dim() == weights[i].dim() &&
                           std::equal(list[i].sizes().begin(), list[i].sizes().end(), weights[i].sizes().begin()),
                       "ganops: weights, gradients and state must have one shape");
@@ -128,10 +141,7 @@ void update(const char* op, const Tensors& weights, const Tensors& gradients, co
   }
   STD_TORCH_CHECK(steps.size() == count, "ganops: an optimiser's lists must have one length");
   for (const Tensor& step : steps) {
-    const auto kind = step.scalar_type();
-    STD_TORCH_CHECK(step.numel() == 1 && (kind == ScalarType::Float || (host && kind == ScalarType::Double)) &&
-                        (host ? step.is_cpu() : step.get_device_index() == device && step.is_cpu() == like.is_cpu()),
-                    "ganops: numbers of steps must be float32, on the host or, where said so, on the weights' device");
+    STD_TORCH_CHECK(step.numel() == 1, "ganops: a number of steps must have one element");
   }
   check_numbers(lr, like);
   check_numbers(grad_scale, like);
@@ -150,11 +160,11 @@ void update(const char* op, const Tensors& weights, const Tensors& gradients, co
       update(op, {weights[i]}, {gradients[i]}, {state[0], state[1], state[2]}, {steps[i]}, settings, lr, grad_scale,
              found_inf, steps_on_device);
     }
-    return;
+    return true;
   }
 
   if constexpr (!has_device_steps) {
-    if (found_inf && *static_cast<const float*>(found_inf->const_data_ptr()) != 0) return;
+    if (found_inf && *static_cast<const float*>(found_inf->const_data_ptr()) != 0) return true;
   }
   settings.lr_at = number_at(lr, "lr");
   settings.grad_scale = number_at(grad_scale, "grad_scale");
@@ -176,7 +186,7 @@ void update(const char* op, const Tensors& weights, const Tensors& gradients, co
   }
   GANOPS_KERNELS(optimizers).update(target.stream(), type, entries.data(), entries.size(), settings);
   laid.write_back();
-  if (!host) return;
+  if (!host) return true;
   for (size_t i = 0; i < count; ++i) {
     void* data = steps[i].mutable_data_ptr();
     if (steps[i].scalar_type() == ScalarType::Float) {
@@ -185,13 +195,14 @@ void update(const char* op, const Tensors& weights, const Tensors& gradients, co
       *static_cast<double*>(data) = entries[i].step;
     }
   }
+  return true;
 }
 
 double limit_of(std::optional<double> clip) { return clip ? *clip : std::numeric_limits<double>::infinity(); }
 
 const Tensors* if_any(const Tensors& list) { return list.empty() ? nullptr : &list; }
 
-void adam_(const Tensors& weights, const Tensors& gradients, const Tensors& means, const Tensors& squares,
+bool adam_(const Tensors& weights, const Tensors& gradients, const Tensors& means, const Tensors& squares,
            const Tensors& largest, const Tensors& steps, double lr, double beta1, double beta2, double eps,
            double weight_decay, bool decoupled, bool maximize, std::optional<double> clip, bool steps_on_device,
            std::optional<Tensor> lr_tensor, std::optional<Tensor> grad_scale, std::optional<Tensor> found_inf) {
@@ -205,11 +216,11 @@ void adam_(const Tensors& weights, const Tensors& gradients, const Tensors& mean
   settings.limit = limit_of(clip);
   settings.maximize = maximize;
   settings.decoupled = decoupled;
-  update("adam_", weights, gradients, {&means, &squares, if_any(largest)}, steps, settings, lr_tensor, grad_scale,
-         found_inf, steps_on_device);
+  return update("adam_", weights, gradients, {&means, &squares, if_any(largest)}, steps, settings, lr_tensor,
+                grad_scale, found_inf, steps_on_device);
 }
 
-void rmsprop_(const Tensors& weights, const Tensors& gradients, const Tensors& squares, const Tensors& averages,
+bool rmsprop_(const Tensors& weights, const Tensors& gradients, const Tensors& squares, const Tensors& averages,
               const Tensors& momenta, const Tensors& steps, double lr, double alpha, double eps, double weight_decay,
               double momentum, bool maximize, std::optional<double> clip, bool steps_on_device,
               std::optional<Tensor> lr_tensor, std::optional<Tensor> grad_scale, std::optional<Tensor> found_inf) {
@@ -222,8 +233,8 @@ void rmsprop_(const Tensors& weights, const Tensors& gradients, const Tensors& s
   settings.momentum = momentum;
   settings.limit = limit_of(clip);
   settings.maximize = maximize;
-  update("rmsprop_", weights, gradients, {&squares, if_any(averages), if_any(momenta)}, steps, settings, lr_tensor,
-         grad_scale, found_inf, steps_on_device);
+  return update("rmsprop_", weights, gradients, {&squares, if_any(averages), if_any(momenta)}, steps, settings,
+                lr_tensor, grad_scale, found_inf, steps_on_device);
 }
 
 }  // namespace

@@ -37,17 +37,19 @@ STABLE_TORCH_LIBRARY(ganops, m) {
   // The same of several discriminators at once. `logits` are theirs in turn, for each of `roles` (one or two) in turn;
   // `partners` are none, or one for each. `scale_reduction`: the sum over them, the mean, or a value of each. The
   // result is the loss, with `parts` the part of each role beside it; or per element one for each tensor of logits.
+  // `sample_weight`, (N), for one role: what each tensor's element of sample n adds is taken times the n-th weight.
   m.def(
       "adversarial_losses(Tensor[] logits, Tensor[] partners, int kind, int[] roles, int reduction, "
-      "int scale_reduction, float[] parameters, bool parts) -> Tensor[]");
+      "int scale_reduction, float[] parameters, bool parts, Tensor? sample_weight=None) -> Tensor[]");
   // `given`: which of the results `grads` belong to, 0 the loss, 1 and 2 its parts; of no matter per element.
   m.def(
       "adversarial_losses_backward(Tensor[] grads, int[] given, Tensor[] logits, Tensor[] partners, int kind, "
-      "int[] roles, int reduction, int scale_reduction, float[] parameters) -> Tensor[]");
+      "int[] roles, int reduction, int scale_reduction, float[] parameters, Tensor? sample_weight=None) -> Tensor[]");
   // The derivatives by grads, by logits and by partners, one after the other.
   m.def(
       "adversarial_losses_double_backward(Tensor[] tangents, Tensor[] grads, int[] given, Tensor[] logits, "
-      "Tensor[] partners, int kind, int[] roles, int reduction, int scale_reduction, float[] parameters) -> Tensor[]");
+      "Tensor[] partners, int kind, int[] roles, int reduction, int scale_reduction, float[] parameters, "
+      "Tensor? sample_weight=None) -> Tensor[]");
 
   m.def("interpolate(Tensor real, Tensor fake, Tensor weight) -> Tensor");
   m.def("interpolate_backward(Tensor grad, Tensor weight, bool real, bool fake) -> (Tensor, Tensor)");
@@ -62,22 +64,27 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "float target, bool one_sided, int reduction) -> (Tensor, Tensor)");
 
   m.def("clip_weights_(Tensor(a!)[] tensors, float limit) -> ()");
+  // Returns false, and clips nothing, unless the tensors are dense and of one dtype and device. Not for torch.compile,
+  // which takes no number from an operator that writes.
+  m.def("try_clip_weights_(Tensor(a!)[] tensors, float limit) -> bool");
 
   // `policy` has a bit for each of colour, translation and cutout; `form`: 0 the images, 1 the linear part, 2 its
   // adjoint.
   m.def("diff_augment(Tensor images, Tensor parameters, int policy, int form) -> Tensor");
 
-  // With steps_on_device the steps are tensors on the weights' device; else on the host, wherever the weights are.
+  // They return false, and do nothing, unless weights, gradients and state are of one dtype and device and the kernels
+  // can count in the steps' dtype. With steps_on_device the steps are tensors on the weights' device; else on the host,
+  // wherever the weights are.
   m.def(
       "adam_(Tensor(a!)[] weights, Tensor(b!)[] gradients, Tensor(c!)[] means, Tensor(d!)[] squares, "
       "Tensor(e!)[] largest, Tensor(f!)[] steps, float lr, float beta1, float beta2, float eps, float weight_decay, "
       "bool decoupled, bool maximize, float? clip, bool steps_on_device, Tensor? lr_tensor=None, "
-      "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()");
+      "Tensor? grad_scale=None, Tensor? found_inf=None) -> bool");
   m.def(
       "rmsprop_(Tensor(a!)[] weights, Tensor(b!)[] gradients, Tensor(c!)[] squares, Tensor(d!)[] averages, "
       "Tensor(e!)[] momenta, Tensor(f!)[] steps, float lr, float alpha, float eps, float weight_decay, "
       "float momentum, bool maximize, float? clip, bool steps_on_device, Tensor? lr_tensor=None, "
-      "Tensor? grad_scale=None, Tensor? found_inf=None) -> ()");
+      "Tensor? grad_scale=None, Tensor? found_inf=None) -> bool");
 
   m.def("minibatch_discrimination(Tensor m, Tensor? tangents=None) -> Tensor");
   m.def("minibatch_discrimination_backward(Tensor grad, Tensor m, Tensor? tangents=None) -> Tensor");

@@ -15,21 +15,21 @@ import torch
 from torch import Tensor
 
 _FLOATS = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
+_STRIDED = torch.strided
 
 
 def alike(first: object, *others: object) -> bool:
     """Whether all are dense floating-point tensors of one dtype and device. The ordinary case, found out cheaply: only
     where it fails need the checks below find out what to say."""
-    if not isinstance(first, Tensor) or first.dtype not in _FLOATS or first.layout != torch.strided:
+    if not isinstance(first, Tensor) or first.layout is not _STRIDED:
         return False
-    dtype, device = first.dtype, first.device
+    dtype = first.dtype
+    if dtype not in _FLOATS:
+        return False
     for value in others:
-        if (
-            not isinstance(value, Tensor)
-            or value.dtype != dtype
-            or value.device != device
-            or value.layout != torch.strided
-        ):
+        if not isinstance(value, Tensor) or value.dtype is not dtype or value.layout is not _STRIDED:
+            return False
+        if not (value.is_cpu and first.is_cpu) and value.device != first.device:
             return False
     return True
 

@@ -7,7 +7,8 @@ import functools
 import torch
 from torch import Tensor
 
-_HALVES = (torch.float16, torch.bfloat16)
+#: The dtypes that ``torch.autocast`` widens in losses.
+HALVES = frozenset({torch.float16, torch.bfloat16})
 
 
 def accumulate_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -23,7 +24,7 @@ def autocasts(value: Tensor) -> bool:
 
 def without_autocast(value: Tensor) -> Tensor:
     """Under ``torch.autocast`` half-precision input becomes float32, as in torch's own losses; otherwise unchanged."""
-    return value.float() if value.dtype in _HALVES and autocasts(value) else value
+    return value.float() if value.dtype in HALVES and autocasts(value) else value
 
 
 def promoted(*values: Tensor) -> tuple[Tensor, ...]:

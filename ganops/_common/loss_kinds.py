@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganops._common import checks
-from ganops._common.dtypes import without_autocast
+from ganops._common.dtypes import HALVES, without_autocast
 from ganops._common.reduction import REDUCTIONS
 
 
@@ -54,7 +54,10 @@ def _scaled(factor: float, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Term:
-    """One formula of the table, outer · base(inner·x + shift·p); p is the number that ``parameter`` names, if any."""
+    """One formula of the table, outer · (base(u) + tilt·(p − default)·u) with u = inner·x + shift·p.
+
+    p is the number that ``parameter`` names, if any. A tilted softplus is the cross-entropy with the label p.
+    """
 
     base: Base
     outer: float = 1
@@ -62,18 +65,24 @@ class Term:
     shift: float = 0
     parameter: str | None = None
     default: float = 0.0
+    tilt: float = 0
 
     def _argument(self, x: Tensor, p: float) -> Tensor:
         u = _scaled(self.inner, x)
-        return u if self.parameter is None else u + self.shift * p
+        return u + self.shift * p if self.shift else u
+
+    def _tilt(self, p: float) -> float:
+        return self.tilt * (p - self.default) if self.tilt else 0
 
     def value(self, x: Tensor, p: float) -> Tensor:
         """The formula at each element of ``x``."""
-        return _scaled(self.outer, self.base.value(self._argument(x, p)))
+        u, tilt = self._argument(x, p), self._tilt(p)
+        return _scaled(self.outer, self.base.value(u) + tilt * u if tilt else self.base.value(u))
 
     def first(self, x: Tensor, p: float) -> Tensor:
         """Its derivative."""
-        return _scaled(self.outer * self.inner, self.base.first(self._argument(x, p)))
+        slope, tilt = self.base.first(self._argument(x, p)), self._tilt(p)
+        return _scaled(self.outer * self.inner, slope + tilt if tilt else slope)
 
     def second(self, x: Tensor, p: float) -> Tensor:
         """Its second derivative."""
@@ -118,13 +127,23 @@ class Kind:
     def describe(self, name: str) -> str:
         """The row as the compiled library writes it (``ganops_loss_kinds`` in csrc/torch/adversarial_loss.cpp)."""
         terms = (self.real, self.fake, self.generator)
-        formulas = (f"{t.base.name} {t.outer:g} {t.inner:g} {t.shift:g}" for t in terms)
+        numbers = ((t.outer, t.inner, t.shift, t.tilt, t.default if t.tilt else 0) for t in terms)
+        formulas = (f"{t.base.name} {' '.join(f'{x:g}' for x in row)}" for t, row in zip(terms, numbers, strict=True))
         return " ".join([name, "paired" if self.paired else "unpaired", *formulas])
 
 
 ROLES = ("real", "fake", "generator")
 
-_LOGISTIC = {"real": Term(SOFTPLUS, inner=-1), "fake": Term(SOFTPLUS)}
+
+# The cross-entropy of σ(x) with a label of 1 or of 0, unless another is given.
+def _label_one(target: str) -> Term:
+    return Term(SOFTPLUS, inner=-1, tilt=1, parameter=target, default=1.0)
+
+
+_LOGISTIC = {
+    "real": _label_one("real_target"),
+    "fake": Term(SOFTPLUS, tilt=-1, parameter="fake_target", default=0.0),
+}
 
 
 def _distance(target: str, default: float) -> Term:
@@ -138,7 +157,7 @@ def _below_margin(sign: float) -> Term:
 # A new kind is one row here and one in csrc/math/adversarial_loss.h, anywhere in either; numbers come from there.
 KINDS: dict[str, Kind] = {
     "minimax": Kind(**_LOGISTIC, generator=Term(SOFTPLUS, outer=-1), saturating=True),
-    "non_saturating": Kind(**_LOGISTIC, generator=Term(SOFTPLUS, inner=-1)),
+    "non_saturating": Kind(**_LOGISTIC, generator=_label_one("generator_target")),
     "kl": Kind(**_LOGISTIC, generator=Term(LINEAR, outer=-1)),
     "mle": Kind(**_LOGISTIC, generator=Term(EXPONENTIAL, outer=-1)),
     "least_squares": Kind(
@@ -235,12 +254,20 @@ def check_logits(function: str, real_logits: Tensor, fake_logits: Tensor, paired
     if not ordinary:
         checks.tensor(function, "real_logits", real_logits)
         checks.tensor(function, "fake_logits", fake_logits)
-    real_logits, fake_logits = without_autocast(real_logits), without_autocast(fake_logits)
+    if not ordinary or real_logits.dtype in HALVES:
+        real_logits, fake_logits = without_autocast(real_logits), without_autocast(fake_logits)
     if not ordinary:
         checks.same_kind(function, "real_logits", real_logits, "fake_logits", fake_logits)
     if paired:
         checks.same_shape(function, "real_logits", real_logits, "fake_logits", fake_logits)
     return real_logits, fake_logits
+
+
+def check_one(function: str, name: str, logits: Tensor) -> Tensor:
+    """The logits, widened under autocast; raises TypeError unless they are a dense floating-point tensor."""
+    if not checks.alike(logits):
+        checks.tensor(function, name, logits)
+    return without_autocast(logits) if logits.dtype in HALVES else logits
 
 
 def check_real_logits(name: str, kind: Kind, real_logits: Tensor | None) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from torch import Tensor
 
 from ganops._common import checks
-from ganops._common.dtypes import without_autocast
+from ganops._common.dtypes import HALVES, without_autocast
 from ganops._common.loss_kinds import Setting
 from ganops._common.reduction import SCALE_REDUCTIONS
 
@@ -59,24 +60,67 @@ def check_lists(
             f"{function}: reduction 'none' keeps every logit of a list; pass scale_reduction='none' with it, got "
             f"{scale_reduction!r}"
         )
-    found: list[list[tuple[str, Tensor]]] = []  # with what to call each tensor
-    for name, value in lists.items():
-        entries = [(name, value)] if single else [(f"{name}[{place}]", x) for place, x in enumerate(value)]
-        if not entries:
+    found = [[value] if single else list(value) for value in lists.values()]
+    for name, tensors in zip(lists, found, strict=True):
+        if not tensors:
             raise ValueError(f"{function}: {name} is an empty list; pass the logits of at least one discriminator")
-        found.append(entries)
-        if len(entries) != len(found[0]):
+        if len(tensors) != len(found[0]):
             raise ValueError(
-                f"{function}: {next(iter(lists))} has {len(found[0])} entries and {name} has {len(entries)}; both must "
+                f"{function}: {next(iter(lists))} has {len(found[0])} entries and {name} has {len(tensors)}; both must "
                 "have one for each discriminator"
             )
+    ordinary = checks.alike(*chain.from_iterable(found))
+    if not ordinary:
+        entries = _entries(lists, found, bool(single))
         for entry in entries:
             checks.tensor(function, *entry)
-    widened = [[(name, without_autocast(x)) for name, x in entries] for entries in found]
-    for entries in widened:
+    if not ordinary or found[0][0].dtype in HALVES:
+        found = [[without_autocast(x) for x in tensors] for tensors in found]
+    if not ordinary:
+        entries = _entries(lists, found, bool(single))
         for entry in entries:
-            checks.same_kind(function, *widened[0][0], *entry)
-    if paired:
-        for one, other in zip(*widened, strict=True):
+            checks.same_kind(function, *entries[0], *entry)
+    if paired and any(one.shape != other.shape for one, other in zip(*found, strict=True)):
+        entries = _entries(lists, found, bool(single))
+        for one, other in zip(entries[: len(found[0])], entries[len(found[0]) :], strict=True):
             checks.same_shape(function, *one, *other)
-    return [[x for _, x in entries] for entries in widened]
+    return found
+
+
+def check_sample_weight(function: str, sample_weight: Tensor | None, logits: Sequence[Tensor]) -> Tensor | None:
+    """The weights in the logits' dtype; raises unless there is one for each sample of every tensor."""
+    if sample_weight is None:
+        return None
+    if not isinstance(sample_weight, Tensor) or sample_weight.is_complex():
+        kind = sample_weight.dtype if isinstance(sample_weight, Tensor) else type(sample_weight).__name__
+        raise TypeError(f"{function}: sample_weight must be a tensor of real numbers, got {kind}")
+    if sample_weight.dim() != 1 or any(x.dim() == 0 or x.shape[0] != sample_weight.shape[0] for x in logits):
+        shapes = ", ".join(str(tuple(x.shape)) for x in logits)
+        raise ValueError(
+            f"{function}: sample_weight must have the shape (N,), one weight for each sample, got "
+            f"{tuple(sample_weight.shape)} for logits of shape {shapes}"
+        )
+    if sample_weight.device != logits[0].device:
+        raise ValueError(
+            f"{function}: sample_weight ({sample_weight.device}) and the logits ({logits[0].device}) must be on the "
+            f"same device; move it, e.g. sample_weight.to({str(logits[0].device)!r})"
+        )
+    if sample_weight.requires_grad:
+        raise ValueError(f"{function}: sample_weight gets no gradient; pass sample_weight.detach()")
+    return sample_weight.to(logits[0].dtype)
+
+
+def weighted(values: Tensor, sample_weight: Tensor | None) -> Tensor:
+    """Values of each logit, times the weight of their sample."""
+    if sample_weight is None:
+        return values
+    return values * sample_weight.reshape(-1, *(1,) * (values.dim() - 1))
+
+
+def _entries(lists: dict[str, Any], found: list[list[Tensor]], single: bool) -> list[tuple[str, Tensor]]:
+    """All tensors, each with the name that a message gives it."""
+    return [
+        (name if single else f"{name}[{place}]", x)
+        for name, tensors in zip(lists, found, strict=True)
+        for place, x in enumerate(tensors)
+    ]

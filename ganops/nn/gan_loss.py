@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ganops import ops
 from ganops._common import checks
-from ganops._common.dtypes import without_autocast
 from ganops._common.loss_kinds import KINDS, canonical
-from ganops._common.reduction import reduce_scales
 
 _SCALES = ("sum", "mean")
 
@@ -22,16 +18,13 @@ def _half(
     logits: Tensor | list[Tensor], is_real: bool, kind: str, label: float, scale_reduction: str = "sum"
 ) -> Tensor:
     """What D pays on average for logits of real or of generated samples, of one discriminator or of several. ``label``
-    is their target, where the kind has one: for least squares, and for the logistic loss, whose formula is
-    y·sp(−x) + (1 − y)·sp(x)."""
-    if kind == "least_squares":
-        return ops.generator_loss(logits, kind, generator_target=label, scale_reduction=scale_reduction)
-    if kind == "non_saturating" and label != float(is_real):
-        if isinstance(logits, list):
-            return reduce_scales([_half(x, is_real, kind, label) for x in logits], scale_reduction)
-        logits = without_autocast(logits)
-        return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
-    return ops.gan_loss(logits, is_real, kind, scale_reduction=scale_reduction)
+    is their target, where the kind has one."""
+    labels = {"real_target" if is_real else "fake_target": label} if _has_labels(kind) else {}
+    return ops.gan_loss(logits, is_real, kind, scale_reduction=scale_reduction, **labels)
+
+
+def _has_labels(kind: str) -> bool:
+    return "real_target" in KINDS[kind].defaults
 
 
 def _logits_of(function: str, logits: Any) -> list[Tensor]:
@@ -60,8 +53,8 @@ class GANLoss(nn.Module):
     Args:
         kind: A kind of :func:`ganops.discriminator_loss` or another name of it, except ``relativistic``, which needs
             the logits of both sides at once.
-        real_label_val, fake_label_val: The targets, for ``least_squares`` and ``non_saturating`` (0.9 and 0.1, for
-            instance: label smoothing). Other kinds have none.
+        real_label_val, fake_label_val: The targets of ``least_squares``, ``non_saturating``, ``minimax``, ``kl`` and
+            ``mle`` (0.9 and 0.1, for instance: label smoothing). Other kinds have none.
         scale_reduction: ``"sum"`` or ``"mean"`` over the entries of a list of logits.
 
     Raises:
@@ -90,7 +83,7 @@ class GANLoss(nn.Module):
             )
         self.real_label_val = checks.number("GANLoss", "real_label_val", real_label_val)
         self.fake_label_val = checks.number("GANLoss", "fake_label_val", fake_label_val)
-        if self.kind not in ("least_squares", "non_saturating") and (real_label_val, fake_label_val) != (1, 0):
+        if not _has_labels(self.kind) and (real_label_val, fake_label_val) != (1, 0):
             raise ValueError(
                 f"GANLoss: {self.kind} has no labels, got real_label_val {real_label_val!r} and fake_label_val "
                 f"{fake_label_val!r}; leave them out, or choose least_squares or non_saturating"

@@ -47,19 +47,38 @@ def autograd_op(operator: Any, formula: Callable[..., Any] | None = None) -> Cal
     return decorate
 
 
+def with_settings(call: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """``call(*tensors, *settings)`` as a function of ``(*tensors, settings)``, where ``settings`` is a tuple.
+
+    A Function takes a quarter of a microsecond longer, forward and backward, for each of its arguments.
+    """
+    if call is None:
+        return None
+
+    def spread(*arguments: Any) -> Any:
+        return call(*arguments[:-1], *arguments[-1])
+
+    return spread
+
+
 def apply(function: Any, *arguments: Any) -> Any:
     """Calls the operator of a Function made by :func:`autograd_op`, and records the call if a gradient is needed."""
-    recorded = False
-    if torch.is_grad_enabled():
-        for x in arguments:
-            recorded = recorded or (isinstance(x, Tensor) and x.requires_grad)
     if is_compiling():
-        return function.apply(*_dealias(arguments)) if recorded else function.operator(*arguments)
+        return function.apply(*_dealias(arguments)) if _recorded(arguments) else function.operator(*arguments)
     # With forward-mode derivatives torch raises an error if a tangent reaches a kernel.
     if transforms_active() or batching_gradients() or dual_level():
         batched = function.formula is not None and vectorizing()
         return function.formula(*arguments) if batched else function.apply(*arguments)
-    return function.recording.apply(*arguments) if recorded else function.operator(*arguments)
+    return function.recording.apply(*arguments) if _recorded(arguments) else function.operator(*arguments)
+
+
+def _recorded(arguments: tuple[Any, ...]) -> bool:
+    """Whether autograd records a call with these arguments."""
+    if torch.is_grad_enabled():
+        for x in arguments:
+            if isinstance(x, Tensor) and x.requires_grad:
+                return True
+    return False
 
 
 def _dealias(arguments: tuple[Any, ...]) -> list[Any]:

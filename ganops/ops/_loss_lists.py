@@ -12,7 +12,7 @@ from torch.autograd import Function
 from ganops import _library
 from ganops._common.dtypes import accumulate_dtype
 from ganops._common.loss_kinds import Setting, check_real_logits
-from ganops._common.loss_lists import Logits, check_lists, check_parts
+from ganops._common.loss_lists import Logits, check_lists, check_parts, check_sample_weight, weighted
 from ganops._common.reduction import REDUCTIONS, SCALE_REDUCTIONS
 from ganops._transforms import is_compiling
 from ganops.ops import _layout
@@ -35,11 +35,12 @@ def losses(
     reduction: str,
     scale_reduction: str,
     parts: bool = False,
+    sample_weight: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """The loss, with ``parts`` followed by that of each role; or without a reduction one for each tensor of logits.
 
     ``logits`` are those of each discriminator in turn, for each of the one or two ``roles`` in turn; ``partners`` are
-    as many, for kinds of differences, or none.
+    as many, for kinds of differences, or none. ``sample_weight``, (N), is for one role.
     """
     tensors = [*logits, *partners]
     if not is_compiling() and not torch.is_inference_mode_enabled():
@@ -52,11 +53,28 @@ def losses(
         SCALE_REDUCTIONS.index(scale_reduction),
         tuple(setting.parameters[role] for role in roles),
     )
-    return apply(_Losses, *choice, parts, len(logits), *tensors)
+    return apply(_Losses, *choice, parts, len(logits), sample_weight, *tensors)
 
 
 def _one_or_each(found: tuple[Tensor, ...], reduction: str) -> Tensor | list[Tensor]:
     return list(found) if reduction == "none" else found[0]
+
+
+def _losses_of_one_role(
+    setting: Setting,
+    role: int,
+    logits: Tensor | Sequence[Tensor],
+    flat: Sequence[Tensor],
+    partners: Sequence[Tensor],
+    reduction: str,
+    scale_reduction: str,
+    sample_weight: Tensor | None,
+) -> Tensor | list[Tensor]:
+    """The loss of ``logits``, a tensor or a list, whose tensors are ``flat``."""
+    if isinstance(logits, Tensor):  # of one the sum is a number
+        return losses(setting, (role,), flat, partners, reduction, "sum", sample_weight=sample_weight)[0]
+    found = losses(setting, (role,), flat, partners, reduction, scale_reduction, sample_weight=sample_weight)
+    return _one_or_each(found, reduction)
 
 
 def discriminator_losses(
@@ -101,43 +119,55 @@ def generator_losses(
     setting: Setting,
     reduction: str,
     scale_reduction: str,
+    sample_weight: Tensor | None,
     kind: str,
     parameters: dict[str, float],
 ) -> Any:
-    """G's loss of lists."""
+    """G's loss of lists, or with weights."""
     check_real_logits(setting.name, setting.kind, real_logits)
     lists = {} if real_logits is None else {"real_logits": real_logits}
     lists["fake_logits"] = fake_logits
     *partners, fake = check_lists("generator_loss", lists, reduction, scale_reduction, setting.kind.paired)
     real = partners[0] if partners else []
-    if not _library.has_kernel("generator_loss", *fake, *real):
+    weight = check_sample_weight("generator_loss", sample_weight, fake)
+    if not _library.has_kernel("generator_loss", *fake, *real, *(() if weight is None else (weight,))):
         return reference.generator_loss(
             fake_logits,
             kind,
             real_logits=real_logits,
             reduction=reduction,
             scale_reduction=scale_reduction,
+            sample_weight=sample_weight,
             **parameters,
         )
-    return _one_or_each(losses(setting, (GENERATOR,), fake, real, reduction, scale_reduction), reduction)
+    return _losses_of_one_role(setting, GENERATOR, fake_logits, fake, real, reduction, scale_reduction, weight)
 
 
 def half_losses(
-    logits: Sequence[Tensor],
+    logits: Tensor | Sequence[Tensor],
     is_real: bool,
     setting: Setting,
     reduction: str,
     scale_reduction: str,
+    sample_weight: Tensor | None,
     kind: str,
     parameters: dict[str, float],
 ) -> Any:
-    """Half of D's loss of lists."""
+    """Half of D's loss of lists, or with weights."""
     (flat,) = check_lists("gan_loss", {"logits": logits}, reduction, scale_reduction)
-    if not _library.has_kernel("gan_loss", *flat):
+    weight = check_sample_weight("gan_loss", sample_weight, flat)
+    if not _library.has_kernel("gan_loss", *flat, *(() if weight is None else (weight,))):
         return reference.gan_loss(
-            logits, is_real, kind, reduction=reduction, scale_reduction=scale_reduction, **parameters
+            logits,
+            is_real,
+            kind,
+            reduction=reduction,
+            scale_reduction=scale_reduction,
+            sample_weight=sample_weight,
+            **parameters,
         )
-    return _one_or_each(losses(setting, (REAL if is_real else FAKE,), flat, (), reduction, scale_reduction), reduction)
+    role = REAL if is_real else FAKE
+    return _losses_of_one_role(setting, role, logits, flat, (), reduction, scale_reduction, weight)
 
 
 def _forward(
@@ -148,24 +178,26 @@ def _forward(
     parameters: tuple[float, ...],
     parts: bool,
     count: int,
+    sample_weight: Tensor | None,
     *tensors: Tensor,
 ) -> tuple[Tensor, ...]:
-    found = _losses_op(tensors[:count], tensors[count:], kind, roles, reduction, scale_reduction, parameters, parts)
-    return tuple(found)
+    choice = kind, roles, reduction, scale_reduction, parameters
+    return tuple(_losses_op(tensors[:count], tensors[count:], *choice, parts, sample_weight))
 
 
 @autograd_op(_forward if _library.loaded() else None)
 class _Losses(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
-        *ctx.choice, _, ctx.count = inputs[:7]
+        *ctx.choice, _, ctx.count, weight = inputs[:8]
         ctx.set_materialize_grads(ctx.choice[2] == NONE)
-        ctx.save_for_backward(*inputs[7:])
+        ctx.save_for_backward(weight, *inputs[8:])
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple:
         kind, roles, reduction, scale_reduction, parameters = ctx.choice
-        tensors, count, needed = ctx.saved_tensors, ctx.count, ctx.needs_input_grad[7:]
+        weight, *tensors = ctx.saved_tensors
+        count, needed = ctx.count, ctx.needs_input_grad[8:]
         given = tuple(view for view, grad in enumerate(grads) if grad is not None)
         found: list[Tensor | None] = [None] * len(tensors)
         taken = slice(None)
@@ -182,8 +214,8 @@ class _Losses(Function):
         if given:
             above = [grads[view] for view in given]
             choice = (given, kind, roles, reduction, scale_reduction, parameters, len(above), count)
-            found[taken] = apply(_LossesBackward, *choice, *above, *tensors)
-        return *(None,) * 7, *found
+            found[taken] = apply(_LossesBackward, *choice, weight, *above, *tensors)
+        return *(None,) * 8, *found
 
 
 def _split(tensors: Sequence[Tensor], grads: int, count: int) -> tuple[Sequence[Tensor], ...]:
@@ -200,11 +232,12 @@ def _backward(
     parameters: tuple[float, ...],
     grads: int,
     count: int,
+    sample_weight: Tensor | None,
     *tensors: Tensor,
 ) -> tuple[Tensor, ...]:
     above, logits, partners = _split(tensors, grads, count)
-    found = _backward_op(above, given, logits, partners, kind, roles, reduction, scale_reduction, parameters)
-    return tuple(found)
+    choice = kind, roles, reduction, scale_reduction, parameters
+    return tuple(_backward_op(above, given, logits, partners, *choice, sample_weight))
 
 
 class _Formulas:
@@ -220,6 +253,7 @@ class _Formulas:
         parameters: tuple[float, ...],
         grads: int,
         count: int,
+        sample_weight: Tensor | None,
         *tensors: Tensor,
     ) -> None:
         self.given, self.kind, self.roles, self.parameters = given, kind, roles, parameters
@@ -227,6 +261,7 @@ class _Formulas:
         self.above, self.logits, self.partners = _split(tensors, grads, count)
         self.dtype = tensors[grads].dtype
         self.wide = accumulate_dtype(self.dtype)
+        self.weight = None if sample_weight is None else sample_weight.to(self.wide)
 
     def numbers(self, tensors: Sequence[Tensor], partners: Sequence[Tensor]) -> list[Tensor]:
         """Logits or tangents, less those of the partners."""
@@ -263,12 +298,17 @@ class _Formulas:
 
     def first(self) -> tuple[Tensor, ...]:
         x = self.numbers(self.logits, self.partners)
-        return self.both_sides([slope(self.gradient(k), x[k], *self.setting(k)) for k in range(len(x))])
+        grads = [self.gradient(k) for k in range(len(x))]
+        if self.weight is not None:
+            grads = [weighted(grads[k].to(self.wide).expand(x[k].shape), self.weight) for k in range(len(x))]
+        return self.both_sides([slope(grads[k], x[k], *self.setting(k)) for k in range(len(x))])
 
     def second(self, tangents: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The derivatives by the gradients from above, by the logits and by their partners."""
         count = len(self.logits)
         x, t = self.numbers(self.logits, self.partners), self.numbers(tangents[:count], tangents[count:])
+        if self.weight is not None:
+            t = [weighted(tangent.to(self.wide), self.weight) for tangent in t]
         pairs = [second_order(t[k], self.gradient(k), x[k], *self.setting(k)) for k in range(count)]
         of_above = [of_grad for of_grad, _ in pairs]
         if self.reduction != NONE:
@@ -290,18 +330,18 @@ class _LossesBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
         ctx.choice = inputs[:8]
-        ctx.save_for_backward(*inputs[8:])
+        ctx.save_for_backward(*inputs[8:])  # the weights, gradients from above, logits and partners
 
     @staticmethod
     def backward(ctx: Any, *tangents: Tensor) -> tuple:
-        tensors = ctx.saved_tensors
+        weight, *tensors = ctx.saved_tensors
         if needs_formula():
-            found = _Formulas(*ctx.choice, *tensors).second(tangents)
+            found = _Formulas(*ctx.choice, weight, *tensors).second(tangents)
         else:
             given, *choice, grads, count = ctx.choice
             above, logits, partners = _split(tensors, grads, count)
-            found = tuple(_double_backward_op(tangents, above, given, logits, partners, *choice))
-        return *(None,) * 8, *found
+            found = tuple(_double_backward_op(tangents, above, given, logits, partners, *choice, weight))
+        return *(None,) * 9, *found
 
 
 def _register_fakes() -> None:
@@ -312,26 +352,42 @@ def _register_fakes() -> None:
         shape = (len(logits) // len(roles),) if scale_reduction == _EACH else ()
         return [logits[0].new_empty(shape) for _ in range(count)]
 
-    def gradients(logits, partners):  # partners lie in memory as the first
-        return [_layout.empty_like(x) for x in (*logits, *logits[: len(partners)])]
+    def gradients(logits, partners, sample_weight):  # partners lie in memory as the first
+        make = _layout.empty_like if sample_weight is None else _layout.empty_like_samples
+        return [make(x) for x in (*logits, *logits[: len(partners)])]
 
     @fake_of("ganops::adversarial_losses")
-    def _(logits, partners, kind, roles, reduction, scale_reduction, parameters, parts):
-        _layout.check_device(*logits, *partners)
+    def _(logits, partners, kind, roles, reduction, scale_reduction, parameters, parts, sample_weight=None):
+        _layout.check_device(*logits, *partners, sample_weight)
         if reduction == NONE:
-            return gradients(logits, ())
+            return gradients(logits, (), sample_weight)
         return views(logits, roles, scale_reduction, 1 + len(roles) * parts)
 
     @fake_of("ganops::adversarial_losses_backward")
-    def _(grads, given, logits, partners, *choice):
-        _layout.check_device(*logits, *partners, *grads)
-        return gradients(logits, partners)
+    def _(grads, given, logits, partners, kind, roles, reduction, scale_reduction, parameters, sample_weight=None):
+        _layout.check_device(*logits, *partners, *grads, sample_weight)
+        return gradients(logits, partners, sample_weight)
 
     @fake_of("ganops::adversarial_losses_double_backward")
-    def _(tangents, grads, given, logits, partners, kind, roles, reduction, scale_reduction, parameters):
-        _layout.check_device(*logits, *partners, *grads, *tangents)
-        above = gradients(logits, ()) if reduction == NONE else views(logits, roles, scale_reduction, len(grads))
-        return [*above, *gradients(logits, partners)]
+    def _(
+        tangents,
+        grads,
+        given,
+        logits,
+        partners,
+        kind,
+        roles,
+        reduction,
+        scale_reduction,
+        parameters,
+        sample_weight=None,
+    ):
+        _layout.check_device(*logits, *partners, *grads, *tangents, sample_weight)
+        if reduction == NONE:
+            above = gradients(logits, (), sample_weight)
+        else:
+            above = views(logits, roles, scale_reduction, len(grads))
+        return [*above, *gradients(logits, partners, sample_weight)]
 
 
 if _library.loaded():

@@ -10,21 +10,16 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ganops import _library
-from ganops._common import checks
-from ganops._common.dtypes import accumulate_dtype, without_autocast
-from ganops._common.loss_kinds import Setting, check_half, check_logits, check_real_logits, resolve
+from ganops._common.dtypes import accumulate_dtype
+from ganops._common.loss_kinds import Setting, check_half, check_logits, check_one, check_real_logits, resolve
 from ganops._common.loss_lists import Logits, check_scale_reduction
 from ganops._common.reduction import REDUCTIONS, SCALE_REDUCTIONS
 from ganops._transforms import is_compiling
 from ganops.ops import _layout
-from ganops.ops._function import apply, autograd_op, needs_formula
+from ganops.ops._function import apply, autograd_op, needs_formula, with_settings
 from ganops.ops._loss_formulas import FAKE, GENERATOR, NONE, NUMBERS, REAL, second_order, slope
 from ganops.ops._loss_lists import discriminator_losses, generator_losses, half_losses
 from ganops.reference import adversarial_loss as reference
-
-_adversarial_loss_double_backward_op = _library.operator("adversarial_loss_double_backward")
-_discriminator_loss_double_backward_op = _library.operator("discriminator_loss_double_backward")
-_paired_loss_double_backward_op = _library.operator("paired_loss_double_backward")
 
 
 @overload
@@ -108,7 +103,10 @@ def discriminator_loss(
         return_parts: Return (loss, real_loss, fake_loss), all differentiable, from the same launch; the loss is the sum
             of the other two. Not for ``relativistic``, and not with ``reduction="none"``.
         **parameters: For ``least_squares``: ``real_target`` b = 1, ``fake_target`` a = 0 (``generator_target`` is
-            accepted, so that one set of parameters serves both losses). For ``hinge``: ``margin`` m = 1.
+            accepted, so that one set of parameters serves both losses). For ``hinge``: ``margin`` m = 1. For
+            ``minimax``, ``non_saturating``, ``kl`` and ``mle``: the labels ``real_target`` = 1 and ``fake_target`` = 0;
+            a label t makes of sp(−r) or sp(f) the cross-entropy t·sp(−x) + (1 − t)·sp(x) (label smoothing, Salimans et
+            al. 2016: ``real_target=0.9``).
 
     Returns:
         A tensor of shape () in the logits' dtype; for ``"none"`` the pair of per-element losses, or for
@@ -143,10 +141,10 @@ def discriminator_loss(
         return _paired_loss(real_logits, fake_logits, setting, REAL, how)
     if reduction == "none":
         return (
-            apply(_Loss, real_logits, number, REAL, how, of_real),
-            apply(_Loss, fake_logits, number, FAKE, how, of_fake),
+            apply(_Loss, real_logits, (number, REAL, how, of_real)),
+            apply(_Loss, fake_logits, (number, FAKE, how, of_fake)),
         )
-    return apply(_DiscriminatorLoss, real_logits, fake_logits, number, how, of_real, of_fake)
+    return apply(_DiscriminatorLoss, real_logits, fake_logits, (number, how, of_real, of_fake))
 
 
 @overload
@@ -157,6 +155,7 @@ def generator_loss(
     real_logits: Logits | None = ...,
     reduction: Literal["mean", "sum"] = ...,
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Tensor: ...
 @overload
@@ -167,6 +166,7 @@ def generator_loss(
     real_logits: Logits | None = ...,
     reduction: Literal["none"],
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Tensor: ...
 @overload
@@ -177,6 +177,7 @@ def generator_loss(
     real_logits: Logits | None = ...,
     reduction: Literal["none"],
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> list[Tensor]: ...
 @overload
@@ -187,6 +188,7 @@ def generator_loss(
     real_logits: Logits | None = ...,
     reduction: str,
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Any: ...
 def generator_loss(
@@ -196,6 +198,7 @@ def generator_loss(
     real_logits: Logits | None = None,
     reduction: str = "mean",
     scale_reduction: str = "sum",
+    sample_weight: Tensor | None = None,
     **parameters: float,
 ) -> Any:
     """The loss that the generator minimises.
@@ -220,8 +223,12 @@ def generator_loss(
         real_logits: For ``relativistic``, and only for it: r, D's outputs for real samples, of the same shape.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,).
-        **parameters: For ``least_squares``: ``generator_target`` c = 1. What the discriminator's loss of the same kind
-            takes is accepted too.
+        sample_weight: (N,), a weight for each sample: entry n of dimension 0 of the logits (of every tensor of a list).
+            What each of the sample's logits adds is multiplied by it; the mean still divides by the number of logits.
+            It gets no gradient.
+        **parameters: For ``least_squares``: ``generator_target`` c = 1. For ``non_saturating``: the label
+            ``generator_target`` t = 1; the loss is the cross-entropy, mean t·sp(−f) + (1 − t)·sp(f). What the
+            discriminator's loss of the same kind takes is accepted too.
 
     Returns:
         A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``fake_logits`` (of a list with
@@ -237,8 +244,11 @@ def generator_loss(
     setting = resolve("generator_loss", kind, reduction, parameters)
     if scale_reduction not in SCALE_REDUCTIONS:
         check_scale_reduction("generator_loss", scale_reduction)
-    if not isinstance(fake_logits, Tensor) or not (real_logits is None or isinstance(real_logits, Tensor)):
-        return generator_losses(fake_logits, real_logits, setting, reduction, scale_reduction, kind, parameters)
+    single = isinstance(fake_logits, Tensor) and (real_logits is None or isinstance(real_logits, Tensor))
+    if not single or sample_weight is not None:
+        return generator_losses(
+            fake_logits, real_logits, setting, reduction, scale_reduction, sample_weight, kind, parameters
+        )
     if real_logits is not None or setting.kind.paired:
         check_real_logits(setting.name, setting.kind, real_logits)
         real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
@@ -247,12 +257,10 @@ def generator_loss(
                 fake_logits, kind, real_logits=real_logits, reduction=reduction, **parameters
             )
         return _paired_loss(fake_logits, real_logits, setting, GENERATOR, REDUCTIONS.index(reduction))
-    checks.tensor("generator_loss", "fake_logits", fake_logits)
-    fake_logits = without_autocast(fake_logits)
+    fake_logits = check_one("generator_loss", "fake_logits", fake_logits)
     if not _library.has_kernel("generator_loss", fake_logits):
         return reference.generator_loss(fake_logits, kind, reduction=reduction, **parameters)
-    parameter = setting.parameters[GENERATOR]
-    return apply(_Loss, fake_logits, NUMBERS[setting.name], GENERATOR, REDUCTIONS.index(reduction), parameter)
+    return apply(_Loss, fake_logits, _formula(setting, GENERATOR, REDUCTIONS.index(reduction)))
 
 
 @overload
@@ -263,6 +271,7 @@ def gan_loss(
     *,
     reduction: Literal["mean", "sum"] = ...,
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Tensor: ...
 @overload
@@ -273,6 +282,7 @@ def gan_loss(
     *,
     reduction: Literal["none"],
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Tensor: ...
 @overload
@@ -283,6 +293,7 @@ def gan_loss(
     *,
     reduction: Literal["none"],
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> list[Tensor]: ...
 @overload
@@ -293,6 +304,7 @@ def gan_loss(
     *,
     reduction: str,
     scale_reduction: str = ...,
+    sample_weight: Tensor | None = ...,
     **parameters: float,
 ) -> Any: ...
 def gan_loss(
@@ -302,6 +314,7 @@ def gan_loss(
     *,
     reduction: str = "mean",
     scale_reduction: str = "sum",
+    sample_weight: Tensor | None = None,
     **parameters: float,
 ) -> Any:
     """One half of the discriminator's loss: what it pays for logits of real or of generated samples.
@@ -317,6 +330,7 @@ def gan_loss(
         kind: A row of that table or another name of it, except ``relativistic``, which compares both sides.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,).
+        sample_weight: (N,), as for :func:`ganops.generator_loss`.
         **parameters: As for :func:`ganops.discriminator_loss`.
 
     Returns:
@@ -336,13 +350,17 @@ def gan_loss(
         check_scale_reduction("gan_loss", scale_reduction)
     check_half(setting.name, setting.kind, is_real)
     role = REAL if is_real else FAKE
-    if not isinstance(logits, Tensor):
-        return half_losses(logits, is_real, setting, reduction, scale_reduction, kind, parameters)
-    checks.tensor("gan_loss", "logits", logits)
-    logits = without_autocast(logits)
+    if sample_weight is not None or not isinstance(logits, Tensor):
+        return half_losses(logits, is_real, setting, reduction, scale_reduction, sample_weight, kind, parameters)
+    logits = check_one("gan_loss", "logits", logits)
     if not _library.has_kernel("gan_loss", logits):
         return reference.gan_loss(logits, is_real, kind, reduction=reduction, **parameters)
-    return apply(_Loss, logits, NUMBERS[setting.name], role, REDUCTIONS.index(reduction), setting.parameters[role])
+    return apply(_Loss, logits, _formula(setting, role, REDUCTIONS.index(reduction)))
+
+
+def _formula(setting: Setting, role: int, reduction: int) -> tuple[int, int, int, float]:
+    """The settings of the operators of one formula: the numbers of kind, role and reduction, and the parameter."""
+    return NUMBERS[setting.name], role, reduction, setting.parameters[role]
 
 
 def _paired_loss(first: Tensor, second: Tensor, setting: Setting, role: int, reduction: int) -> Tensor:
@@ -351,7 +369,7 @@ def _paired_loss(first: Tensor, second: Tensor, setting: Setting, role: int, red
         # Autograd saves no tensor of torch.inference_mode, and real logits may be one beside fake ones with a gradient.
         first = first.clone() if first.is_inference() else first
         second = second.clone() if second.is_inference() else second
-    return apply(_PairedLoss, first, second, NUMBERS[setting.name], role, reduction, setting.parameters[role])
+    return apply(_PairedLoss, first, second, _formula(setting, role, reduction))
 
 
 def _slopes_of_both(
@@ -368,63 +386,75 @@ def _slopes_of_pairs(
     return found, -found
 
 
-@autograd_op(_library.operator("adversarial_loss"))
+def _op(name: str) -> Any:
+    """The operator of that name, as a function of its tensors and one tuple of its numbers."""
+    return with_settings(_library.operator(name))
+
+
+_double_backward = _op("adversarial_loss_double_backward")
+_double_backward_of_both = _op("discriminator_loss_double_backward")
+_double_backward_of_pairs = _op("paired_loss_double_backward")
+
+
+@autograd_op(_op("adversarial_loss"))
 class _Loss(Function):
-    """One tensor of logits, one formula of the table: (logits, kind, role, reduction, parameter)."""
+    """One tensor of logits, one formula of the table: (logits, (kind, role, reduction, parameter))."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        logits, *ctx.choice = inputs
+        logits, ctx.choice = inputs
         ctx.save_for_backward(logits)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (logits,) = ctx.saved_tensors
-        return apply(_LossBackward, grad, logits, *ctx.choice), None, None, None, None
+        return apply(_LossBackward, grad, logits, ctx.choice), None
 
 
-@autograd_op(_library.operator("adversarial_loss_backward"), slope)
+@autograd_op(_op("adversarial_loss_backward"), with_settings(slope))
 class _LossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        grad, logits, *ctx.choice = inputs
+        grad, logits, ctx.choice = inputs
         ctx.save_for_backward(grad, logits)
 
     @staticmethod
     def backward(ctx: Any, tangent: Tensor) -> tuple:
         grad, logits = ctx.saved_tensors
-        found = second_order if needs_formula() else _adversarial_loss_double_backward_op
-        return *found(tangent, grad, logits, *ctx.choice), None, None, None, None
+        if needs_formula():
+            found = second_order(tangent, grad, logits, *ctx.choice)
+        else:
+            found = _double_backward(tangent, grad, logits, ctx.choice)
+        return *found, None
 
 
-@autograd_op(_library.operator("discriminator_loss"))
+@autograd_op(_op("discriminator_loss"))
 class _DiscriminatorLoss(Function):
-    """Both tensors of logits, reduced to one number: (real, fake, kind, reduction, real's parameter, fake's)."""
+    """Both tensors of logits, reduced to one number: (real, fake, (kind, reduction, real's parameter, fake's))."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        real, fake, *ctx.choice = inputs
-        needs_real, needs_fake, *_ = ctx.needs_input_grad
+        real, fake, ctx.choice = inputs
+        needs_real, needs_fake, _ = ctx.needs_input_grad
         ctx.save_for_backward(real if needs_real else None, fake if needs_fake else None)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
         real, fake = ctx.saved_tensors
-        kind, reduction, of_real, of_fake = ctx.choice
         if real is not None and fake is not None:
-            grads = apply(_DiscriminatorLossBackward, grad, real, fake, *ctx.choice)
-        elif real is not None:
-            grads = apply(_LossBackward, grad, real, kind, REAL, reduction, of_real), None
-        else:
-            grads = None, apply(_LossBackward, grad, fake, kind, FAKE, reduction, of_fake)
-        return *grads, None, None, None, None
+            of_real, of_fake = apply(_DiscriminatorLossBackward, grad, real, fake, ctx.choice)
+            return of_real, of_fake, None
+        kind, reduction, of_real, of_fake = ctx.choice
+        if real is not None:
+            return apply(_LossBackward, grad, real, (kind, REAL, reduction, of_real)), None, None
+        return None, apply(_LossBackward, grad, fake, (kind, FAKE, reduction, of_fake)), None
 
 
-@autograd_op(_library.operator("discriminator_loss_backward"), _slopes_of_both)
+@autograd_op(_op("discriminator_loss_backward"), with_settings(_slopes_of_both))
 class _DiscriminatorLossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        grad, real, fake, *ctx.choice = inputs
+        grad, real, fake, ctx.choice = inputs
         ctx.save_for_backward(grad, real, fake)
 
     @staticmethod
@@ -436,29 +466,31 @@ class _DiscriminatorLossBackward(Function):
             grad_fake, fake_out = second_order(tangent_fake, grad, fake, kind, FAKE, reduction, of_fake)
             found = grad_real + grad_fake, real_out, fake_out
         else:
-            found = _discriminator_loss_double_backward_op(tangent_real, tangent_fake, grad, real, fake, *ctx.choice)
-        return *found, None, None, None, None
+            found = _double_backward_of_both(tangent_real, tangent_fake, grad, real, fake, ctx.choice)
+        return *found, None
 
 
-@autograd_op(_library.operator("paired_loss"))
+@autograd_op(_op("paired_loss"))
 class _PairedLoss(Function):
-    """A formula at differences of logits: (first, second, kind, role, reduction, parameter)."""
+    """A formula at differences of logits: (first, second, (kind, role, reduction, parameter))."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-        first, second, *ctx.choice = inputs
+        first, second, ctx.choice = inputs
         ctx.save_for_backward(first, second)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple:
-        return *apply(_PairedLossBackward, grad, *ctx.saved_tensors, *ctx.choice), None, None, None, None
+        first, second = ctx.saved_tensors
+        of_first, of_second = apply(_PairedLossBackward, grad, first, second, ctx.choice)
+        return of_first, of_second, None
 
 
-@autograd_op(_library.operator("paired_loss_backward"), _slopes_of_pairs)
+@autograd_op(_op("paired_loss_backward"), with_settings(_slopes_of_pairs))
 class _PairedLossBackward(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-        grad, first, second, *ctx.choice = inputs
+        grad, first, second, ctx.choice = inputs
         ctx.save_for_backward(grad, first, second)
 
     @staticmethod
@@ -470,8 +502,8 @@ class _PairedLossBackward(Function):
             grad_out, out = second_order(tangent, grad, difference, *ctx.choice)
             found = grad_out, out.to(first.dtype), -out.to(first.dtype)
         else:
-            found = _paired_loss_double_backward_op(tangent_first, tangent_second, grad, first, second, *ctx.choice)
-        return *found, None, None, None, None
+            found = _double_backward_of_pairs(tangent_first, tangent_second, grad, first, second, ctx.choice)
+        return *found, None
 
 
 def _register_fakes() -> None:

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from ganops import _library
 from ganops._common import checks
 from ganops._common.clip_weights import check, collect
-from ganops._transforms import is_compiling
+from ganops._transforms import PLAIN_TYPES, is_compiling
 from ganops.ops import _layout
-from ganops.ops._lists import is_whole, of_one_kind
 from ganops.reference.clip_weights import clip_weights_ as reference_clip_
 
 _clip_weights_op = _library.operator("clip_weights_")
+_try_clip_weights_op = _library.operator("try_clip_weights_")
 
 
 def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> None:
@@ -36,11 +36,11 @@ def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: floa
     """
     limit = checks.number("clip_weights_", "limit", limit, minimum=0)
     tensors = collect(parameters)
-    ordinary = _ordinary(tensors)
-    if not ordinary:
-        check(tensors)
-    for group in [tensors] if ordinary else _groups(tensors):
-        if group and _library.has_kernel("clip_weights_", group[0]) and (ordinary or is_whole(group[0])):
+    if _clip_at_once(tensors, limit):
+        return
+    check(tensors)
+    for group in _groups(tensors):
+        if _library.has_kernel("clip_weights_", group[0]) and _is_whole(group[0]):
             with torch.no_grad():
                 _clip_weights_op(group, limit)
             if not is_compiling():
@@ -49,23 +49,38 @@ def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: floa
             reference_clip_(group, limit)
 
 
-def _ordinary(tensors: list[Tensor]) -> bool:
-    """Whether these are contiguous tensors of one kind, which need no further check. Found out cheaply: lists are
-    long."""
-    return (
-        not is_compiling()
-        and of_one_kind(tensors)
-        and all(map(Tensor.is_contiguous, tensors))
-        and not any(map(Tensor.is_inference, tensors))
-        and not any(map(Tensor.is_neg, tensors))
-    )
+def _clip_at_once(tensors: list[Tensor], limit: float) -> bool:
+    """Clips tensors that are dense and of one kind, which need no further check, and returns whether they are. The
+    operator finds that out: lists are long, and a question in Python takes as long as the clipping of a small tensor.
+    """
+    if (
+        not tensors
+        or is_compiling()
+        or not PLAIN_TYPES.issuperset(map(type, tensors))
+        or not tensors[0].is_floating_point()
+        or any(map(Tensor.is_inference, tensors))
+        or not _library.has_kernel("clip_weights_", tensors[0])
+    ):
+        return False
+    with torch.no_grad():
+        clipped = _try_clip_weights_op(tensors, limit)
+    if clipped:
+        torch.autograd.graph.increment_version(tensors)
+    return clipped
+
+
+def _is_whole(tensor: Tensor) -> bool:
+    """Whether kernels may go through the tensor's memory as it is: dense, and without a pending negation."""
+    if not is_compiling() and tensor.is_neg():
+        return False
+    return tensor.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense.default(tensor)
 
 
 def _groups(tensors: list[Tensor]) -> list[list[Tensor]]:
     """The tensors by type, dtype, device and whether their memory is dense: each group is for one call."""
     found: dict[Any, list[Tensor]] = {}
     for tensor in tensors:
-        found.setdefault((type(tensor), tensor.dtype, tensor.device, is_whole(tensor)), []).append(tensor)
+        found.setdefault((type(tensor), tensor.dtype, tensor.device, _is_whole(tensor)), []).append(tensor)
     return list(found.values())
 
 
@@ -74,3 +89,7 @@ if _library.loaded():
     @torch.library.register_fake("ganops::clip_weights_")
     def _(tensors, limit):
         _layout.check_device(*tensors)
+
+    @torch.library.register_fake("ganops::try_clip_weights_")
+    def _(tensors, limit):
+        return len({(x.dtype, x.device) for x in tensors}) <= 1 and all(map(_layout.is_dense, tensors))

@@ -11,8 +11,7 @@ from torch import Tensor
 from ganops import _library
 from ganops._common.optimizers import Clipping, Lists
 from ganops._library import BACKEND
-from ganops.ops import _layout
-from ganops.ops._lists import of_dtype, of_one_kind
+from ganops._transforms import OPERATOR_TYPES
 from ganops.reference import optimizers as reference
 
 __all__ = ["Adam", "RMSprop"]
@@ -30,13 +29,10 @@ class _Fused(Clipping):
     def _update(self, group: dict[str, Any], lists: Lists, complex_weights: bool) -> None:
         if complex_weights or not self._for_kernels(group):
             super()._update(group, lists, complex_weights)
-            return
-        ordinary = _for_one_call(lists)
-        for part in [lists] if ordinary else _by_kind(lists):
-            if _library.has_kernel(self._function, part[0][0]) and (ordinary or _for_one_call(part)):
-                self._run(group, part)
-            else:
-                super()._update(group, part, False)
+        elif not self._run(group, lists):
+            for part in _by_kind(lists):
+                if not self._run(group, part):
+                    super()._update(group, part, False)
 
     def _for_kernels(self, group: dict[str, Any]) -> bool:
         """Whether the kernels know these settings. The compiler fuses the reference."""
@@ -47,15 +43,21 @@ class _Fused(Clipping):
         numbers = (group["weight_decay"], *group.get("betas", ()))
         return not any(isinstance(number, Tensor) for number in numbers)
 
-    def _run(self, group: dict[str, Any], lists: Lists) -> None:
+    def _run(self, group: dict[str, Any], lists: Lists) -> bool:
+        """The step of weights, gradients, states and numbers of steps, if they are of one kind, which the kernels take;
+        otherwise returns False. The operator finds that out: lists are long."""
         weights, gradients, steps = lists[0], lists[1], lists[-1]
+        if not _library.has_kernel(self._function, weights[0]):
+            return False
+        if not OPERATOR_TYPES.issuperset(map(type, chain.from_iterable(lists))):
+            return False
         device = weights[0].device
         on_device = not steps[0].is_cpu or bool(group.get("fused") and weights[0].is_cpu)
         lr: float | Tensor = group["lr"]
         scale, found_inf = getattr(self, "grad_scale", None), getattr(self, "found_inf", None)
         if not on_device:  # the host counts the steps, so it has to know
             if found_inf is not None and found_inf.item():
-                return
+                return True
             found_inf = None
         lr_tensor = None
         if isinstance(lr, Tensor):
@@ -67,22 +69,14 @@ class _Fused(Clipping):
             found_inf = found_inf.to(device, torch.float32)
         operator, tensors, settings = self._kernel(group, lists)
         of_all = group["maximize"], group["clip"], on_device, lr_tensor, scale, found_inf
-        operator(*tensors, float(lr), *settings, *of_all)
+        if not operator(*tensors, float(lr), *settings, *of_all):
+            return False
         torch.autograd.graph.increment_version(weights if scale is None else [*weights, *gradients])
+        return True
 
     def _kernel(self, group: dict[str, Any], lists: Lists) -> tuple[Any, Lists, tuple[float, ...]]:
         """The operator, the lists in its order, and the settings that it alone has."""
         raise NotImplementedError
-
-
-def _for_one_call(lists: Lists) -> bool:
-    """Whether one call of an operator takes these weights, gradients, states and numbers of steps."""
-    weights, *others, steps = lists
-    dtype = steps[0].dtype
-    counted = dtype == torch.float32 or (steps[0].is_cpu and dtype == torch.float64)
-    # Gradients and states are where their weights are, or the operator raises an error.
-    alike = of_one_kind(weights) and of_dtype(weights[0].dtype, chain.from_iterable(others))
-    return counted and alike and of_one_kind(steps)
 
 
 def _by_kind(lists: Lists) -> list[Lists]:
@@ -164,4 +158,4 @@ if _library.loaded():
     @torch.library.register_fake("ganops::adam_")
     @torch.library.register_fake("ganops::rmsprop_")
     def _(weights, gradients, state_1, state_2, state_3, *rest):
-        _layout.check_device(*chain(weights, gradients, state_1, state_2, state_3))
+        return len({(x.dtype, x.device) for x in chain(weights, gradients, state_1, state_2, state_3)}) <= 1

@@ -6,10 +6,16 @@ from typing import Any
 
 from torch import Tensor
 
-from ganops._common import checks
-from ganops._common.dtypes import without_autocast
-from ganops._common.loss_kinds import Setting, check_half, check_logits, check_real_logits, resolve
-from ganops._common.loss_lists import LISTS, Logits, check_lists, check_parts, check_scale_reduction
+from ganops._common.loss_kinds import Setting, check_half, check_logits, check_one, check_real_logits, resolve
+from ganops._common.loss_lists import (
+    LISTS,
+    Logits,
+    check_lists,
+    check_parts,
+    check_sample_weight,
+    check_scale_reduction,
+    weighted,
+)
 from ganops._common.reduction import reduce, reduce_scales
 
 
@@ -56,6 +62,7 @@ def generator_loss(
     real_logits: Logits | None = None,
     reduction: str = "mean",
     scale_reduction: str = "sum",
+    sample_weight: Tensor | None = None,
     **parameters: float,
 ) -> Any:
     """The same function as :func:`ganops.generator_loss`, in plain PyTorch."""
@@ -66,14 +73,17 @@ def generator_loss(
         lists = {} if real_logits is None else {"real_logits": real_logits}
         lists["fake_logits"] = fake_logits
         *partners, fake = check_lists("generator_loss", lists, reduction, scale_reduction, setting.kind.paired)
+        weight = check_sample_weight("generator_loss", sample_weight, fake)
         if partners:
             fake = [f - r for f, r in zip(fake, partners[0], strict=True)]
-        return _reduce(setting, "generator", fake, reduction, scale_reduction)
+        return _reduce(setting, "generator", fake, reduction, scale_reduction, weight)
     if real_logits is not None:
         real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
-        return reduce(setting.value("generator", fake_logits - real_logits), reduction)
-    checks.tensor("generator_loss", "fake_logits", fake_logits)
-    return reduce(setting.value("generator", without_autocast(fake_logits)), reduction)
+        weight = check_sample_weight("generator_loss", sample_weight, [fake_logits])
+        return reduce(weighted(setting.value("generator", fake_logits - real_logits), weight), reduction)
+    fake_logits = check_one("generator_loss", "fake_logits", fake_logits)
+    weight = check_sample_weight("generator_loss", sample_weight, [fake_logits])
+    return reduce(weighted(setting.value("generator", fake_logits), weight), reduction)
 
 
 def gan_loss(
@@ -83,6 +93,7 @@ def gan_loss(
     *,
     reduction: str = "mean",
     scale_reduction: str = "sum",
+    sample_weight: Tensor | None = None,
     **parameters: float,
 ) -> Any:
     """The same function as :func:`ganops.gan_loss`, in plain PyTorch."""
@@ -92,14 +103,21 @@ def gan_loss(
     role = "real" if is_real else "fake"
     if isinstance(logits, LISTS):
         (flat,) = check_lists("gan_loss", {"logits": logits}, reduction, scale_reduction)
-        return _reduce(setting, role, flat, reduction, scale_reduction)
-    checks.tensor("gan_loss", "logits", logits)
-    return reduce(setting.value(role, without_autocast(logits)), reduction)
+        weight = check_sample_weight("gan_loss", sample_weight, flat)
+        return _reduce(setting, role, flat, reduction, scale_reduction, weight)
+    logits = check_one("gan_loss", "logits", logits)
+    weight = check_sample_weight("gan_loss", sample_weight, [logits])
+    return reduce(weighted(setting.value(role, logits), weight), reduction)
 
 
 def _reduce(
-    setting: Setting, role: str, logits: list[Tensor], reduction: str, scale_reduction: str
+    setting: Setting,
+    role: str,
+    logits: list[Tensor],
+    reduction: str,
+    scale_reduction: str,
+    sample_weight: Tensor | None = None,
 ) -> Tensor | list[Tensor]:
     """The loss of each discriminator, reduced over its logits and over the discriminators."""
-    values = [reduce(setting.value(role, x), reduction) for x in logits]
+    values = [reduce(weighted(setting.value(role, x), sample_weight), reduction) for x in logits]
     return values if reduction == "none" else reduce_scales(values, scale_reduction)

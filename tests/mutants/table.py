@@ -82,10 +82,17 @@ MATH = (
         LOSS,
     ),
     Mutant(
+        "a label does not reach the gradient",
+        "csrc/math/adversarial_loss.h",
+        "return Softplus::first(u) + tilt;",
+        "return Softplus::first(u);",
+        LOSS,
+    ),
+    Mutant(
         "kl and minimax have each other's generator",
         "csrc/math/adversarial_loss.h",
-        '{"kl", false, softplus_minus, softplus_plus, minus},',
-        '{"kl", false, softplus_minus, softplus_plus, minus_softplus},',
+        '{"kl", false, labelled_one, labelled_zero, minus},',
+        '{"kl", false, labelled_one, labelled_zero, minus_softplus},',
         LOSS,
     ),
     Mutant(
@@ -352,8 +359,8 @@ OPS = (
     Mutant(
         "autograd does not learn of clipped weights",
         "ganops/ops/clip_weights.py",
-        "                torch.autograd.graph.increment_version(group)",
-        "                pass",
+        "        torch.autograd.graph.increment_version(tensors)",
+        "        pass",
         CLIP,
     ),
     Mutant(
@@ -366,7 +373,7 @@ OPS = (
     Mutant(
         "a step with infinite gradients is taken",
         "ganops/ops/optimizers.py",
-        "if found_inf is not None and found_inf.item():\n                return",
+        "if found_inf is not None and found_inf.item():\n                return True",
         "if found_inf is not None and found_inf.item():\n                pass",
         OPTIMIZERS,
     ),

@@ -121,6 +121,7 @@ def test_defaults(device):
     for function, logits in ((ganops.discriminator_loss, (real, fake)), (ganops.generator_loss, (fake,))):
         assert torch.equal(function(*logits, "least_squares"), function(*logits, "least_squares", **targets))
         assert torch.equal(function(*logits, "hinge"), function(*logits, "hinge", margin=1))
+        assert torch.equal(function(*logits, "bce"), function(*logits, "bce", **targets))
 
 
 def test_shared_rows_of_the_table(device):
@@ -141,6 +142,31 @@ def test_targets_and_margin(device):
     on_real, on_fake = ganops.discriminator_loss(real, fake, "hinge", reduction="none", margin=3)
     assert (on_real.item(), on_fake.item()) == (2.5, 2.75)
     assert ganops.generator_loss(fake, "hinge", margin=3).item() == 0.25
+
+
+@pytest.mark.parametrize("label", [0.0, 0.1, 0.5, 0.9, 1.0, 1.2])
+def test_labels_are_those_of_cross_entropy(label, device):
+    """In float64, against torch's own loss, with the gradient and that of the gradient."""
+    logits = torch.linspace(-30, 30, 121, dtype=torch.float64, device=device).requires_grad_()
+    expected = F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+    for loss in (
+        ganops.gan_loss(logits, True, "bce", real_target=label),
+        ganops.gan_loss(logits, False, "minimax", fake_target=label),
+        ganops.generator_loss(logits, "ns", generator_target=label),
+        ganops.discriminator_loss(logits, logits, "kl", real_target=label, fake_target=label) / 2,
+        ganops.gan_loss([logits, logits], True, "mle", real_target=label, scale_reduction="mean"),
+    ):
+        torch.testing.assert_close(loss, expected, rtol=1e-13, atol=1e-13)
+        found, wanted = (torch.autograd.grad(x, logits, create_graph=True)[0] for x in (loss, expected))
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-14)
+        found, wanted = (torch.autograd.grad(x.square().sum(), logits)[0] for x in (found, wanted))
+        torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-14)
+
+
+def test_infinite_logits_keep_their_loss_without_labels(device):
+    logits = torch.tensor([math.inf, -math.inf], device=device)
+    assert ganops.gan_loss(logits, True, reduction="none").tolist() == [0.0, math.inf]
+    assert ganops.gan_loss(logits, False, reduction="none").tolist() == [math.inf, 0.0]
 
 
 def test_pearson_setting_of_least_squares(device):
@@ -476,7 +502,15 @@ X = torch.zeros(3)
         (("logits", X), {}, TypeError, "discriminator_loss: real_logits must be a tensor, got str"),
         ((X, 1.0), {}, TypeError, "discriminator_loss: fake_logits must be a tensor, got float"),
         ((X, X.to_sparse()), {}, TypeError, "discriminator_loss: fake_logits must be a (dense|strided) tensor"),
-        ((X, X), {"margin": 1}, TypeError, "parameter 'margin' is unknown for kind 'non_saturating'; it takes none"),
+        (
+            (X, X),
+            {"margin": 1},
+            TypeError,
+            "parameter 'margin' is unknown for kind 'non_saturating'; it takes real_target, fake_target, "
+            "generator_target",
+        ),
+        ((X, X, "kl"), {"generator_target": 1}, TypeError, "'kl'; it takes real_target, fake_target"),
+        ((X, X, "wgan"), {"real_target": 1}, TypeError, "'real_target' is unknown for kind 'wgan'; it takes none"),
         (
             (X, X, "hinge"),
             {"margins": 1},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -240,3 +242,80 @@ def test_modules_take_lists(device):
 def test_bad_lists(module, call, error, text):
     with pytest.raises(error, match=text):
         call(module, torch.zeros(3))
+
+
+# ------------------------------------------------------------------------------------------------ weights of samples
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_weight_is_that_of_its_sample(kind, reduction, module, device):
+    """The loss of each sample alone, times its weight; the mean divides by the number of logits."""
+    x = torch.randn(5, 2, 3, dtype=torch.float64, device=device)
+    weight = torch.tensor([0.5, 0.0, 2.0, -1.0, 1.0], dtype=torch.float64, device=device)
+    for loss in (partial(module.gan_loss, is_real=True, kind=kind), partial(module.generator_loss, kind=kind)):
+        by_sample = [w * loss(sample[None], reduction=reduction) for sample, w in zip(x, weight, strict=True)]
+        found = loss(x, reduction=reduction, sample_weight=weight)
+        if reduction == "none":
+            torch.testing.assert_close(found, torch.cat(by_sample))
+        else:
+            torch.testing.assert_close(found, sum(by_sample) / (len(x) if reduction == "mean" else 1))
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+@pytest.mark.parametrize("scale_reduction", ["sum", "mean", "none"])
+def test_weights_of_lists(scale_reduction, module, device):
+    """One weight for the sample of every discriminator; any layout, and channels last."""
+    logits = [
+        torch.randn(4, 1, device=device),
+        torch.randn(4, 3, 2, 2, device=device).to(memory_format=torch.channels_last),
+        torch.randn(6, 4, device=device).t(),
+    ]
+    logits = [x.requires_grad_() for x in logits]
+    weight = torch.tensor([1.0, 0.25, 0.0, 3.0], device=device)
+    loss = partial(module.gan_loss, is_real=False, kind="bce", fake_target=0.1, sample_weight=weight)
+    found = loss(logits, scale_reduction=scale_reduction)
+    each = [loss(x) for x in logits]
+    stacked = torch.stack(each)
+    expected = stacked if scale_reduction == "none" else getattr(stacked, scale_reduction)()
+    torch.testing.assert_close(found, expected)
+    of_lists, one_by_one = (torch.autograd.grad(y.square().sum(), logits) for y in (found, expected))
+    torch.testing.assert_close(of_lists, one_by_one)
+    assert not any(x[2].any() for x in of_lists)
+
+
+def test_weights_may_be_masks_and_ones_are_no_weights(device):
+    x = torch.randn(7, 3, device=device)
+    mask = torch.tensor([1, 0, 1, 1, 0, 0, 1], device=device, dtype=torch.bool)
+    masked = ganops.generator_loss(x, "hinge", reduction="sum", sample_weight=mask)
+    torch.testing.assert_close(masked, ganops.generator_loss(x[mask], "hinge", reduction="sum"))
+    ones = ganops.gan_loss(x, True, sample_weight=torch.ones(7, device=device))
+    torch.testing.assert_close(ones, ganops.gan_loss(x, True))
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        assert ganops.gan_loss(x.bfloat16(), True, sample_weight=mask).dtype == torch.float32
+    nothing = x[:0]
+    assert ganops.gan_loss(nothing, True, sample_weight=nothing[:, 0]).isnan()
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+@pytest.mark.parametrize(
+    ("weight", "error", "text"),
+    [
+        (
+            torch.ones(3),
+            ValueError,
+            r"sample_weight must have the shape \(N,\).* got \(3,\)",
+        ),
+        (torch.ones(4, 1), ValueError, r"got \(4, 1\)"),
+        ([1.0] * 4, TypeError, "sample_weight must be a tensor of real numbers, got list"),
+        (torch.ones(4, dtype=torch.complex64), TypeError, "got torch.complex64"),
+        (torch.ones(4, requires_grad=True), ValueError, r"gets no gradient; pass sample_weight.detach\(\)"),
+        (torch.ones(4, device="meta"), ValueError, "must be on the same device"),
+    ],
+)
+def test_bad_weights(weight, error, text, module):
+    with pytest.raises(error, match=text):
+        module.gan_loss(torch.zeros(4, 2), True, sample_weight=weight)
+    with pytest.raises(error, match=text):
+        module.generator_loss(torch.zeros(4, 2), sample_weight=weight)

@@ -68,11 +68,12 @@ def _positive(role: str, kind: str, x: Tensor, parameters: dict[str, float]) -> 
         return (x.abs() + abs(parameters.get(f"{role}_target", 1.0))).square()
     if kind == "hinge" and role != "generator":
         return x.abs() + abs(parameters.get("margin", 1.0))
-    if role == "generator":
+    if role == "generator" and f"{role}_target" not in parameters:
         return reference.generator_loss(x, kind, reduction="none").abs()
-    nothing = x.new_empty(0)
-    pair = (x, nothing) if role == "real" else (nothing, x)
-    return reference.discriminator_loss(*pair, kind, reduction="none")[role == "fake"].abs()
+    label = parameters.get(f"{role}_target")
+    if label is not None:  # softplus(x) - label * x, its terms with one sign
+        return reference.gan_loss(x, True, kind, reduction="none").abs() + (1 + abs(label)) * x.abs()
+    return reference.gan_loss(x, role == "real", kind, reduction="none").abs()
 
 
 def _reduce(x: Tensor, reduction: str) -> Tensor:
@@ -85,6 +86,8 @@ def _losses() -> Iterator[Case]:
         ("least_squares", r, {"real_target": 0.9, "fake_target": -0.3, "generator_target": 0.7}) for r in REDUCTIONS
     ]
     settings += [("hinge", r, {"margin": 0.25}) for r in ("mean", "none")]
+    labels = {"real_target": 0.9, "fake_target": 0.2, "generator_target": 0.7}
+    settings += [("non_saturating", r, labels) for r in ("mean", "none")]
     for kind, reduction, parameters in settings:
         name = "-".join((kind, reduction, *(f"{key}={value}" for key, value in parameters.items())))
         given = {"kind": kind, "reduction": reduction, **parameters}
@@ -253,6 +256,55 @@ def _in_lists() -> Iterator[Case]:
             sums=True,
             cancels=parts or scale_reduction == "none",
             representative=function == "discriminator_loss" and kind != "hinge",
+        )
+
+
+def _with_weights() -> Iterator[Case]:
+    """Losses with a weight for each sample, of one tensor and of a list; the last sample counts nothing."""
+
+    def weights(x: Tensor) -> Tensor:
+        return torch.arange(len(x), device=x.device).flip(0).to(x.dtype) / 4
+
+    def of(module, function, given):
+        def half(x):
+            return module.gan_loss(x, True, sample_weight=weights(x), **given)
+
+        def listed(x):
+            return module.gan_loss([x, 2 * x.flatten(1)], False, sample_weight=weights(x), **given)
+
+        def pair(fake, real):
+            return module.generator_loss(fake, real_logits=real, sample_weight=weights(fake), **given)
+
+        return {"gan_loss": half, "list": listed, "pair": pair}[function]
+
+    def magnitude(function, given):
+        def term(x):
+            if function == "pair":
+                values = torch.nn.functional.softplus(x) + x.abs()
+            else:
+                values = _positive("real" if function == "gan_loss" else "fake", given["kind"], x, {})
+            return _reduce(values * weights(x).reshape(-1, *(1,) * (x.dim() - 1)), given["reduction"])
+
+        if function == "pair":
+            return lambda fake, real: term(fake.abs() + real.abs())
+        return term if function == "gan_loss" else lambda x: term(x) + term(2 * x.flatten(1))
+
+    for function, kind, reduction in (
+        ("gan_loss", "non_saturating", "mean"),
+        ("gan_loss", "least_squares", "none"),
+        ("list", "hinge", "mean"),
+        ("pair", "relativistic", "sum"),
+    ):
+        given = {"kind": kind, "reduction": reduction}
+        yield Case(
+            f"{'generator_loss' if function == 'pair' else 'gan_loss'}-weights-{function}-{kind}-{reduction}",
+            of(ganops, function, given),
+            of(reference, function, given),
+            ("sample", "sample") if function == "pair" else ("sample",),
+            magnitude(function, given),
+            (0, 1) if function == "pair" else (0,),
+            sums=function == "list",
+            representative=function == "gan_loss",
         )
 
 
@@ -535,6 +587,7 @@ def _resampling() -> Iterator[Case]:
 
 CASES = (
     *_losses(),
+    *_with_weights(),
     *_relativistic(),
     *_in_lists(),
     *_interpolation(),
