@@ -9,7 +9,7 @@ struct Stretch {
 };
 
 // All tensors of a call share dtype and device and are dense; that is checked before anything is written.
-void clip_weights_(const std::vector<Tensor>& tensors, double limit) {
+void clip_weights_(const std::vector<Tensor>& tensors, double low, double high) {
   if (tensors.empty()) return;
   const int32_t dtype = raw_dtype(tensors[0]), device = tensors[0].get_device_index();
   const DType type = dtype_of(tensors[0]);
@@ -42,7 +42,7 @@ void clip_weights_(const std::vector<Tensor>& tensors, double limit) {
       count.push_back((stretch.end - stretch.begin) / size);
     }
   }
-  GANOPS_KERNELS(clip_weights).clip(target.stream(), type, data.data(), count.data(), data.size(), limit);
+  GANOPS_KERNELS(clip_weights).clip(target.stream(), type, data.data(), count.data(), data.size(), low, high);
 }
 
 }  // namespace

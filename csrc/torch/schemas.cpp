@@ -61,7 +61,7 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "gradient_norm_penalty_double_backward(Tensor tangent, Tensor grad, Tensor gradient, Tensor norm, "
       "float target, bool one_sided, int reduction) -> (Tensor, Tensor)");
 
-  m.def("clip_weights_(Tensor(a!)[] tensors, float limit) -> ()");
+  m.def("clip_weights_(Tensor(a!)[] tensors, float low, float high) -> ()");
 
   // `policy` has a bit for each of colour, translation and cutout; `form`: 0 the images, 1 the linear part, 2 its
   // adjoint.

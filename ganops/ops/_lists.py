@@ -8,6 +8,7 @@ from operator import attrgetter
 import torch
 from torch import Tensor
 
+from ganops._common.checks import FLOATS
 from ganops._transforms import OPERATOR_TYPES, is_compiling
 
 _kind = attrgetter("dtype", "device", "layout")
@@ -15,14 +16,14 @@ _dtype = attrgetter("dtype")
 
 
 def of_one_kind(tensors: Collection[object]) -> bool:
-    """Whether these are dense floating-point tensors of one dtype and device, and of no subclass."""
+    """Whether these are dense tensors of one dtype that has kernels and of one device, and of no subclass."""
     if not OPERATOR_TYPES.issuperset(map(type, tensors)):
         return False
     kinds = set(map(_kind, tensors))
     if len(kinds) != 1:
         return not kinds
     dtype, _, layout = kinds.pop()
-    return dtype.is_floating_point and layout == torch.strided
+    return dtype in FLOATS and layout == torch.strided
 
 
 def of_dtype(dtype: torch.dtype, tensors: Iterable[Tensor]) -> bool:

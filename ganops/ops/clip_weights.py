@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganops import _library
-from ganops._common import checks
-from ganops._common.clip_weights import check, collect
+from ganops._common.clip_weights import check, collect, limits
 from ganops._transforms import is_compiling
 from ganops.ops import _layout
 from ganops.ops._lists import is_whole, of_one_kind
@@ -19,34 +18,42 @@ from ganops.reference.clip_weights import clip_weights_ as reference_clip_
 _clip_weights_op = _library.operator("clip_weights_")
 
 
-def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> None:
+def clip_weights_(
+    parameters: nn.Module | Tensor | Iterable[Tensor],
+    limit: float | tuple[float, float],
+    *,
+    normalization: bool = False,
+) -> None:
     """Clamps every weight to [−limit, limit], in place: the Lipschitz constraint of WGAN.
 
     Call it **after** the critic's optimiser step, so that the generator meets a clipped critic (Arjovsky et al. 2017,
     algorithm 1, with limit 0.01). No graph is recorded; autograd notices a change of tensors that it has saved.
 
     Args:
-        parameters: A module, a tensor or an iterable of tensors, of any floating dtypes and devices. Of a module all
-            parameters are clipped except those of normalisation layers, whose scale of 1 a limit of 0.01 would ruin;
-            to clip these too pass ``module.parameters()``.
-        limit: At least 0.
+        parameters: A module, a tensor or an iterable of tensors of float16, bfloat16, float32 or float64, on any
+            devices. Of a module all parameters are clipped except integers and those of torch's normalization layers,
+            whose scale of 1 a limit of 0.01 would ruin. ``optimizers.*(clip=)`` clip all that they update instead.
+        limit: At least 0; or the pair (low, high), low ≤ high.
+        normalization: Whether a module's normalization layers are clipped too, as by ``module.parameters()``. A module
+            in which the types of layers are lost (exported; scripted or traced, where it has classes that are not
+            torch's own) needs True, or a list of parameters instead of the module.
 
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted. Nothing is clipped then.
     """
-    limit = checks.number("clip_weights_", "limit", limit, minimum=0)
-    tensors = collect(parameters)
-    ordinary = _ordinary(tensors)
+    low, high = limits(limit)
+    tensors = collect(parameters, normalization)
+    ordinary = low <= 0 <= high and _ordinary(tensors)  # 0 is a number of every dtype
     if not ordinary:
-        check(tensors)
+        check(tensors, low, high)
     for group in [tensors] if ordinary else _groups(tensors):
         if group and _library.has_kernel("clip_weights_", group[0]) and (ordinary or is_whole(group[0])):
             with torch.no_grad():
-                _clip_weights_op(group, limit)
+                _clip_weights_op(group, low, high)
             if not is_compiling():
                 torch.autograd.graph.increment_version(group)
         else:
-            reference_clip_(group, limit)
+            reference_clip_(group, (low, high))
 
 
 def _ordinary(tensors: list[Tensor]) -> bool:
@@ -72,5 +79,5 @@ def _groups(tensors: list[Tensor]) -> list[list[Tensor]]:
 if _library.loaded():
 
     @torch.library.register_fake("ganops::clip_weights_")
-    def _(tensors, limit):
+    def _(tensors, low, high):
         _layout.check_device(*tensors)

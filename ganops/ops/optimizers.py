@@ -78,11 +78,14 @@ class _Fused(Clipping):
 def _for_one_call(lists: Lists) -> bool:
     """Whether one call of an operator takes these weights, gradients, states and numbers of steps."""
     weights, *others, steps = lists
-    dtype = steps[0].dtype
-    counted = dtype == torch.float32 or (steps[0].is_cpu and dtype == torch.float64)
+    step = steps[0]
+    # RMSprop's steps are made on torch's default device, which may be another than the weights', such as "meta".
+    there = step.is_cpu or step.device == weights[0].device
+    counted = there and (step.dtype == torch.float32 or (step.is_cpu and step.dtype == torch.float64))
     # Gradients and states are where their weights are, or the operator raises an error.
     alike = of_one_kind(weights) and of_dtype(weights[0].dtype, chain.from_iterable(others))
-    return counted and alike and of_one_kind(steps)
+    negated = any(map(Tensor.is_neg, chain(weights, others[0])))
+    return counted and alike and not negated and of_one_kind(steps)
 
 
 def _by_kind(lists: Lists) -> list[Lists]:
@@ -163,5 +166,6 @@ if _library.loaded():
 
     @torch.library.register_fake("ganops::adam_")
     @torch.library.register_fake("ganops::rmsprop_")
-    def _(weights, gradients, state_1, state_2, state_3, *rest):
+    def _(weights, gradients, state_1, state_2, state_3, steps, *rest):
         _layout.check_device(*chain(weights, gradients, state_1, state_2, state_3))
+        _layout.check_device(weights[0], *(step for step in steps if step.device.type != "cpu"))

@@ -167,7 +167,7 @@ def test_tensors_of_two_devices_are_refused():
     assert weights[2].min() == -0.5
     x = torch.zeros(4, 3)
     for operator, arguments in (
-        (torch.ops.ganops.clip_weights_, (weights, 0.5)),
+        (torch.ops.ganops.clip_weights_, (weights, -0.5, 0.5)),
         (torch.ops.ganops.interpolate, (x, x.to("meta"), torch.zeros(4))),
         (torch.ops.ganops.discriminator_loss, (x, x.to("meta"), 0, 0, 0.0, 0.0)),
         (torch.ops.ganops.minibatch_stddev_backward, (x, x.to("meta"), 2)),
