@@ -20,9 +20,9 @@ _LARGEST = sys.float_info.max
 
 
 def alike(first: object, *others: object) -> bool:
-    """Whether all are dense floating-point tensors of one dtype and device. The ordinary case, found out cheaply: only
-    where it fails need the checks below find out what to say."""
-    if not isinstance(first, Tensor) or first.dtype not in FLOATS or first.layout != torch.strided or first.is_nested:
+    """Whether all are dense or nested floating-point tensors of one dtype and device. The ordinary case, found out
+    cheaply: only where it fails need the checks below find out what to say."""
+    if not isinstance(first, Tensor) or first.dtype not in FLOATS or first.layout != torch.strided:
         return False
     dtype, device = first.dtype, first.device
     for value in others:
@@ -31,7 +31,6 @@ def alike(first: object, *others: object) -> bool:
             or value.dtype != dtype
             or value.device != device
             or value.layout != torch.strided
-            or value.is_nested
         ):
             return False
     return True
@@ -82,6 +81,9 @@ def same_kind(function: str, first_name: str, first: Tensor, second_name: str, s
 
 
 def same_shape(function: str, first_name: str, first: Tensor, second_name: str, second: Tensor) -> None:
+    for name, value in ((first_name, first), (second_name, second)):
+        if value.is_nested:  # those of strided layout have no shape
+            tensor(function, name, value)
     if first.shape != second.shape:
         raise ValueError(
             f"{function}: {first_name} {tuple(first.shape)} and {second_name} {tuple(second.shape)} "

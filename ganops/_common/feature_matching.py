@@ -57,7 +57,7 @@ def check(
 def _flatten(one: Any, other: Any, path: tuple[int, ...], real: list[Tensor], fake: list[Tensor]) -> None:
     """Appends the tensors of two equally nested lists to ``real`` and ``fake``, depth first."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        if not checks.alike(one) or not checks.alike(other):
+        if not checks.alike(one, other) or one.is_nested or other.is_nested:
             checks.dense(NAME, f"real_features{_text(path)}", one)
             checks.dense(NAME, f"fake_features{_text(path)}", other)
         if one.shape != other.shape:

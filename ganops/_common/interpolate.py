@@ -11,7 +11,8 @@ from ganops._common.dtypes import accumulate_dtype
 
 def prepare(real: Tensor, fake: Tensor, weight: Tensor | None, generator: torch.Generator | None) -> Tensor:
     """Checks the arguments of ``interpolate`` and returns the weights, shape (N,), in the accumulation dtype."""
-    if not (checks.alike(real, fake) and real.dim() > 0 and real.shape == fake.shape):
+    ordinary = checks.alike(real, fake) and not real.is_nested and not fake.is_nested
+    if not (ordinary and real.dim() > 0 and real.shape == fake.shape):
         checks.dense("interpolate", "real", real)
         checks.dense("interpolate", "fake", fake)
         checks.batched("interpolate", "real", real)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -106,6 +107,17 @@ class Clipping:
         for place, group in enumerate(self.param_groups):
             group.setdefault("clip", before[place] if place < len(before) else self.defaults.get("clip"))
 
+    def _where_steps_are_made(self, group: dict[str, Any]) -> AbstractContextManager[Any]:
+        """torch makes some numbers of steps on its default device, which may have nothing to do with the weights.
+
+        On "meta" they would have no value.
+        """
+        made = len(self.state) >= sum(len(each["params"]) for each in self.param_groups)
+        if made or not group["params"] or torch.compiler.is_compiling():
+            return nullcontext()
+        default = torch.get_default_device().type
+        return nullcontext() if default in ("cpu", group["params"][0].device.type) else torch.device("cpu")
+
     @with_own_grad_mode
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step, then the clipping. Returns what ``closure``, which computes the loss again, returns, or None."""
@@ -117,7 +129,8 @@ class Clipping:
         for group in self.param_groups:
             self._checked_clip(group["clip"])  # it may have been changed since
             lists: Lists = tuple([] for _ in range(self._lists))
-            complex_weights = self._init_group(group, *lists)
+            with self._where_steps_are_made(group):
+                complex_weights = self._init_group(group, *lists)
             if lists[0]:
                 self._update(group, lists, complex_weights)
         return loss

@@ -39,6 +39,8 @@ def discriminator_loss(
             _reduce(setting, "fake", fake, reduction, scale_reduction),
         ]
     else:
+        checks.tensor("discriminator_loss", "real_logits", real_logits)
+        checks.tensor("discriminator_loss", "fake_logits", fake_logits)
         real, fake = check_logits("discriminator_loss", real_logits, fake_logits, paired)
         if paired:
             return reduce(setting.value("real", real - fake), reduction)
