@@ -117,7 +117,7 @@ def lock_folder(folder: Path, name: str) -> Iterator[None]:
     Raises:
         FolderInUseError: another process holds it, or another part of this one.
     """
-    with (folder / name).open("a+b") as file:
+    with (folder / name).open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -132,8 +132,8 @@ def lock_folder(folder: Path, name: str) -> Iterator[None]:
                 raise
             # A file system without locks (some network ones): nothing can be promised there.
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}\n".encode())
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the name of its owner
+            file.write(f"process {os.getpid()} on {os.uname().nodename}\n".encode())
         try:
             yield
         finally:

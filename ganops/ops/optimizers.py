@@ -124,7 +124,8 @@ class RMSprop(_Fused, reference.RMSprop):
         maximize: Step along the gradient.
         differentiable: Record a graph of the step: torch's own, in plain PyTorch.
         clip: After the step every weight is clamped to [−clip, clip], clip > 0; None: it is not. Weights without a
-            gradient are left alone.
+            gradient are left alone, and so are all in a step with a learning rate of 0. Unlike
+            :func:`ganops.clip_weights_` of a module, it clips normalization layers too: an optimiser knows no modules.
 
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted.

@@ -74,9 +74,13 @@ class OwnedFolder:
         return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
     def foreign(self) -> list[str]:
-        """The names of files in the folder that stand in the way and are not ours."""
+        """The names of files and folders that stand in the way and are not ours."""
         ours = self.marked()
-        return [name for name in self.files if name not in ours and os.path.lexists(self / name)]
+        return [
+            name
+            for name in self.files
+            if os.path.lexists(self / name) and (name not in ours or (self / name).is_dir())
+        ]
 
     def check(self) -> None:
         """Raise a `ValueError` if files that are not ours stand in the way. Nothing is written."""
