@@ -72,11 +72,12 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/python tests/types/check.py
 
-# Damaged checkpoints, mistakes on the command line, hostile folders of images: the long forms.
+# Damaged checkpoints, mistakes on the command line, hostile folders of images, odd arguments of ops: the long forms.
 attacks: $(VENV)/.installed
 	$(BIN)/python tests/attacks/checkpoints.py --count 1000
 	$(BIN)/python tests/attacks/command_line.py
 	$(BIN)/python tests/attacks/images.py
+	$(BIN)/python tests/attacks/arguments.py
 
 # Planted mistakes, each against the tests of its stem.
 mutants: $(VENV)/.installed

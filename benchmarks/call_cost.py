@@ -111,12 +111,12 @@ def rows() -> list[Row]:
         ),
         Row(
             "clip_weights_, 1 tensor",
-            lambda: ops.clip_weights_.default(parameters[:1], 0.5),
+            lambda: ops.clip_weights_.default(parameters[:1], -0.5, 0.5),
             lambda: ganops.clip_weights_(parameters[:1], 0.5),
         ),
         Row(
             "clip_weights_, 8 tensors",
-            lambda: ops.clip_weights_.default(parameters, 0.5),
+            lambda: ops.clip_weights_.default(parameters, -0.5, 0.5),
             lambda: ganops.clip_weights_(parameters, 0.5),
         ),
         Row("pack", lambda: x.reshape(2, 6), lambda: ganops.pack(x, 2), lambda x: ganops.pack(x, 2), (leaf(x),)),

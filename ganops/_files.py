@@ -11,13 +11,24 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["FolderInUseError", "lock_folder", "remove_stale_parts", "write_atomically"]
+__all__ = ["FolderInUseError", "check_folder", "lock_folder", "remove_stale_parts", "write_atomically"]
 
 _PART = ".part"  # ending of the temporary files
 
 
 class FolderInUseError(ValueError):
     """Another process, or another part of this one, holds the lock of a folder."""
+
+
+def check_folder(path: Path) -> None:
+    """Create the folder if it does not exist, and check that files can be written to it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except (OSError, RecursionError) as error:  # pathlib makes folders within folders by recursion
+        reason = "too many folders within folders" if isinstance(error, RecursionError) else error.strerror or error
+        raise ValueError(f"out: folder {str(path)[:200]!r} cannot be written ({reason}); choose another one") from error
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
@@ -106,7 +117,7 @@ def lock_folder(folder: Path, name: str) -> Iterator[None]:
     Raises:
         FolderInUseError: another process holds it, or another part of this one.
     """
-    with (folder / name).open("a+b") as file:
+    with (folder / name).open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -121,8 +132,8 @@ def lock_folder(folder: Path, name: str) -> Iterator[None]:
                 raise
             # A file system without locks (some network ones): nothing can be promised there.
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}\n".encode())
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the name of its owner
+            file.write(f"process {os.getpid()} on {os.uname().nodename}\n".encode())
         try:
             yield
         finally:

@@ -8,6 +8,7 @@ Importing never compiles. A call without a kernel runs the reference and warns o
 from __future__ import annotations
 
 import ctypes
+import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -32,6 +33,15 @@ class FallbackWarning(RuntimeWarning):
     """A call runs the reference because there is no compiled kernel for its tensors."""
 
 
+def _installed_elsewhere() -> Path | None:
+    """The folder of an installed ganops that the imported one hides, such as a source tree in the working directory."""
+    for distribution in importlib.metadata.distributions(name="ganops"):
+        folder = Path(str(distribution.locate_file("ganops")))
+        if folder.is_dir() and folder.resolve() != _FOLDER.parent.resolve():
+            return folder
+    return None
+
+
 class _Library:
     """One compiled library: its path, its handle if it is loaded, and otherwise the reason (``problem``)."""
 
@@ -44,6 +54,12 @@ class _Library:
     def load(self) -> None:
         if not self.path.exists():
             self.problem = f"{self.path.name} was not built"
+            other = _installed_elsewhere()
+            if other is not None:
+                self.problem += (
+                    f" in {_FOLDER.parent}, from where ganops was imported; another ganops is installed in {other}: "
+                    "to use that one, start Python in another folder, without the sources in PYTHONPATH"
+                )
             return
         try:
             torch.ops.load_library(self.path)

@@ -22,7 +22,4 @@ def cpu_generator(function: str, seed: object) -> torch.Generator:
         TypeError: `seed` is not a whole number.
         ValueError: `seed` is outside that range.
     """
-    seed = checks.whole(function, "seed", seed, minimum=0)
-    if seed > _LARGEST:
-        raise ValueError(f"{function}: seed must be below 2^64, got {seed}")
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator(device="cpu").manual_seed(checks.whole(function, "seed", seed, minimum=0, maximum=_LARGEST))

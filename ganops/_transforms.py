@@ -98,8 +98,11 @@ PLAIN_TYPES: frozenset[type] = frozenset({Tensor, Parameter})
 #: subclass (DTensor, MaskedTensor, a nested tensor) means something else by its elements.
 OPERATOR_TYPES = PLAIN_TYPES | _tracing_types()
 
-#: The base class of batch and instance normalisation.
-BATCH_NORM = getattr(nn.modules.batchnorm, "_NormBase", nn.modules.batchnorm.BatchNorm1d)
+_PUBLIC_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_PUBLIC_NORMS += (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
+
+#: The base class of batch and instance normalisation, or the public classes below it.
+BATCH_NORM = getattr(nn.modules.batchnorm, "_NormBase", _PUBLIC_NORMS)
 
 
 def _with_own_grad_mode(step: Callable[..., Any]) -> Callable[..., Any]:

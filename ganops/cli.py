@@ -8,6 +8,7 @@ became NaN, or memory ran out) or a paper card did; 2 the input was wrong; 128 +
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import sys
@@ -237,6 +238,8 @@ def _usage() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code; for wrong input prints one line on standard error, no traceback."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold bytes that are no text
+        sys.stdout.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage(), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2

@@ -8,10 +8,10 @@
 namespace ganops::cpu::GANOPS_ISA {
 namespace {
 
-// Only blocks that change are written: of weights that lie within the limit, which is most of them after most steps, a
+// Only blocks that change are written: of weights that lie within the limits, which is most of them after most steps, a
 // line is read and not written back.
 template <class T>
-GANOPS_INLINE void clip_range(T* x, int64_t count, Accumulate<T> bound) {
+GANOPS_INLINE void clip_range(T* x, int64_t count, Accumulate<T> low, Accumulate<T> high) {
   using A = Accumulate<T>;
   constexpr int64_t block = 256;
   for (int64_t begin = 0; begin < count; begin += block) {
@@ -19,25 +19,28 @@ GANOPS_INLINE void clip_range(T* x, int64_t count, Accumulate<T> bound) {
     const int64_t length = smaller(block, count - begin);
     int32_t outside = 0;
 #pragma omp simd reduction(| : outside)
-    for (int64_t i = 0; i < length; ++i) outside |= absolute(A(widen(y[i]))) > bound ? 1 : 0;
+    for (int64_t i = 0; i < length; ++i) {
+      const A value = widen(y[i]);
+      outside |= (value < low ? 1 : 0) | (value > high ? 1 : 0);
+    }
     if (outside == 0) continue;
     GANOPS_SIMD
-    for (int64_t i = 0; i < length; ++i) y[i] = narrow<T>(::ganops::GANOPS_ISA::clip(A(widen(y[i])), bound));
+    for (int64_t i = 0; i < length; ++i) y[i] = narrow<T>(::ganops::GANOPS_ISA::clip(A(widen(y[i])), low, high));
   }
 }
 
-void clip(Stream, DType dtype, void* const* data, const int64_t* count, int64_t tensors, double limit) {
+void clip(Stream, DType dtype, void* const* data, const int64_t* count, int64_t tensors, double low, double high) {
   int64_t total = 0;
   for (int64_t t = 0; t < tensors; ++t) total += count[t];
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     using A = Accumulate<T>;
-    const A bound = limit;
+    const A lowest = low, highest = high;
     const auto share = [=](int64_t begin, int64_t end) {
       for (int64_t t = 0; begin < end; ++t) {
         if (begin < count[t]) {
           const int64_t stop = smaller(end, count[t]);
-          clip_range(static_cast<T*>(data[t]) + begin, stop - begin, bound);
+          clip_range(static_cast<T*>(data[t]) + begin, stop - begin, lowest, highest);
           begin = stop;
         }
         begin -= count[t];

@@ -64,7 +64,8 @@ void update_all(const OptimizerTensor* tensors, int64_t count, const OptimizerSe
     places[t] = {tiles, again ? places[t - 1].step : exact.at(lr, tensors[t].step).template as<A>()};
   }
   if (tiles == 0) return;
-  const auto update = Rule<A>::from(settings);
+  auto update = Rule<A>::from(settings);
+  update.limit = limit_of_step(update.limit, A(lr));
   const bool scaled = settings.grad_scale != nullptr;
   const A inverse = scaled ? A(1 / double(*settings.grad_scale)) : A(1);
   parallel(tiles, (cost * elements + tiles - 1) / tiles, [&](int64_t number) {

@@ -24,8 +24,8 @@ struct Table {
 constexpr int together = 4;  // vectors that a thread loads at once
 
 template <class T, int capacity>
-__global__ void GANOPS_BOUNDS(4)
-    clip_kernel(const __grid_constant__ Table<T, capacity> table, const Accumulate<T> limit) {
+__global__ void GANOPS_BOUNDS(4) clip_kernel(const __grid_constant__ Table<T, capacity> table,
+                                             const Accumulate<T> lowest, const Accumulate<T> highest) {
   using A = Accumulate<T>;
   const int tile = blockIdx.x;
   int low = 0, high = table.tensors - 1;
@@ -39,7 +39,7 @@ __global__ void GANOPS_BOUNDS(4)
   }
   T* data = table.data[low];
   const int64_t begin = int64_t(tile - (low > 0 ? table.end[low - 1] : 0)) * tile_size<T, together>;
-  const auto at = [&](T x) { return narrow<T>(clip(A(widen(x)), limit)); };
+  const auto at = [&](T x) { return narrow<T>(clip(A(widen(x)), lowest, highest)); };
   visit_tile<T, together>(
       begin, table.count[low], reinterpret_cast<uintptr_t>(data) % 16 == 0,
       [&](int64_t i, bool inside) { return load(data + i, inside); },
@@ -52,7 +52,7 @@ __global__ void GANOPS_BOUNDS(4)
 }
 
 template <class T, int capacity>
-void clip_some(Stream stream, void* const* data, const int64_t* count, int64_t tensors, double limit) {
+void clip_some(Stream stream, void* const* data, const int64_t* count, int64_t tensors, double lowest, double highest) {
   // Tiles are numbered in an int: a tensor past that many elements is clipped in parts.
   constexpr int64_t most = max_blocks / 2 * tile_size<T, together>;
   Table<T, capacity> table;
@@ -60,7 +60,8 @@ void clip_some(Stream stream, void* const* data, const int64_t* count, int64_t t
   int64_t tiles = 0;
   const auto flush = [&] {
     if (table.tensors > 0) {
-      launch(clip_kernel<T, capacity>, tiles, block_size, stream, table, static_cast<Accumulate<T>>(limit));
+      launch(clip_kernel<T, capacity>, tiles, block_size, stream, table, static_cast<Accumulate<T>>(lowest),
+             static_cast<Accumulate<T>>(highest));
     }
     table.tensors = 0;
     tiles = 0;
@@ -79,13 +80,14 @@ void clip_some(Stream stream, void* const* data, const int64_t* count, int64_t t
   flush();
 }
 
-void clip_all(Stream stream, DType dtype, void* const* data, const int64_t* count, int64_t tensors, double limit) {
+void clip_all(Stream stream, DType dtype, void* const* data, const int64_t* count, int64_t tensors, double lowest,
+              double highest) {
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
     if (tensors <= few) {
-      clip_some<T, few>(stream, data, count, tensors, limit);
+      clip_some<T, few>(stream, data, count, tensors, lowest, highest);
     } else {
-      clip_some<T, many>(stream, data, count, tensors, limit);
+      clip_some<T, many>(stream, data, count, tensors, lowest, highest);
     }
   });
 }

@@ -39,7 +39,7 @@ struct Loaded {
 
 template <class Update, class T, int capacity>
 __global__ void GANOPS_BOUNDS(sizeof(T) == sizeof(float) ? 3 : 2)
-    update_kernel(const __grid_constant__ Table<T, capacity> table, const Update update) {
+    update_kernel(const __grid_constant__ Table<T, capacity> table, Update update) {
   using A = Accumulate<T>;
   if (table.found_inf != nullptr && *table.found_inf != 0) return;
   const int tile = blockIdx.x;
@@ -56,6 +56,7 @@ __global__ void GANOPS_BOUNDS(sizeof(T) == sizeof(float) ? 3 : 2)
   const bool second = b != nullptr, third = c != nullptr, scaled = table.grad_scale != nullptr;
   const A inverse = scaled ? A(1 / A(*table.grad_scale)) : A(1);
   const A lr = table.lr_at != nullptr ? A(*table.lr_at) : table.lr;
+  update.limit = limit_of_step(update.limit, lr);
   const StepSize<A> step = table.device_step[t] != nullptr ? update.at(lr, A(*table.device_step[t])) : table.step[t];
   const int64_t begin = int64_t(tile - (t > 0 ? table.end[t - 1] : 0)) * tile_size<T, together>;
   const bool vectors =

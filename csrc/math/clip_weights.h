@@ -8,9 +8,9 @@ inline namespace GANOPS_ISA {
 
 // NaN stays NaN: both comparisons are false for it.
 template <class A>
-GANOPS_INLINE A clip(A x, A limit) {
-  const A lower = x < -limit ? -limit : x;
-  return lower > limit ? limit : lower;
+GANOPS_INLINE A clip(A x, A low, A high) {
+  const A raised = x < low ? low : x;
+  return raised > high ? high : raised;
 }
 
 }  // namespace GANOPS_ISA

@@ -30,6 +30,12 @@ GANOPS_INLINE float quotient(float a, float b) {
 }
 GANOPS_INLINE double quotient(double a, double b) { return a / b; }
 
+// The limit for weights in a step of rate `lr`: with 0, which moves no weight, there is none.
+template <class A>
+GANOPS_INLINE A limit_of_step(A limit, A lr) {
+  return lr == 0 ? A(INFINITY) : limit;
+}
+
 // What depends on the step, not on the element.
 template <class A>
 struct StepSize {
@@ -72,7 +78,7 @@ struct Adam {
     b = beta2 * b + rest2 * (g * g);
     c = b > c || b != b ? b : c;
     const A root = square_root(third ? c : b) * step.scale + eps;
-    return clip(p * step.keep - step.size * quotient(a, root), limit);
+    return clip(p * step.keep - step.size * quotient(a, root), -limit, limit);
   }
 };
 
@@ -106,7 +112,7 @@ struct RMSprop {
     const A variance = a - b * b;
     const A root = square_root(second ? (variance < 0 ? A(0) : variance) : a) + eps;
     c = momentum * c + quotient(g, root);
-    return clip(p - step.size * c, limit);
+    return clip(p - step.size * c, -limit, limit);
   }
 };
 

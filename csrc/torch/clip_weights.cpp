@@ -9,7 +9,7 @@ struct Stretch {
 };
 
 // Returns false, and writes nothing, unless the tensors share dtype and device and are dense.
-bool try_clip_weights_(const std::vector<Tensor>& tensors, double limit) {
+bool try_clip_weights_(const std::vector<Tensor>& tensors, double low, double high) {
   if (tensors.empty()) return true;
   const int32_t dtype = raw_dtype(tensors[0]), device = tensors[0].get_device_index();
   const DType type = dtype_of(tensors[0]);
@@ -41,17 +41,17 @@ bool try_clip_weights_(const std::vector<Tensor>& tensors, double limit) {
       count.push_back((stretch.end - stretch.begin) / size);
     }
   }
-  GANOPS_KERNELS(clip_weights).clip(target.stream(), type, data.data(), count.data(), data.size(), limit);
+  GANOPS_KERNELS(clip_weights).clip(target.stream(), type, data.data(), count.data(), data.size(), low, high);
   return true;
 }
 
-void clip_weights_(const std::vector<Tensor>& tensors, double limit) {
-  STD_TORCH_CHECK(try_clip_weights_(tensors, limit),
+void clip_weights_(const std::vector<Tensor>& tensors, double low, double high) {
+  STD_TORCH_CHECK(try_clip_weights_(tensors, low, high),
                   "ganops: weights to clip must be dense and have one dtype and one device");
 }
 
 // For a list with a tensor whose elements are not in memory as they are to be read: sparse ones, and negated views.
-[[maybe_unused]] bool refuse(const std::vector<Tensor>&, double) { return false; }
+[[maybe_unused]] bool refuse(const std::vector<Tensor>&, double, double) { return false; }
 
 }  // namespace
 

@@ -237,11 +237,27 @@ bool rmsprop_(const Tensors& weights, const Tensors& gradients, const Tensors& s
                 lr_tensor, grad_scale, found_inf, steps_on_device);
 }
 
+// The arguments of an operator, and false: for lists with a negated view, whose elements are not in memory as they are
+// to be read.
+template <auto function>
+struct Refusal;
+template <class... Arguments, bool (*function)(Arguments...)>
+struct Refusal<function> {
+  static bool call(Arguments...) { return false; }
+};
+
 }  // namespace
 
 GANOPS_REGISTER(m) {
   m.impl("adam_", TORCH_BOX(&adam_));
   m.impl("rmsprop_", TORCH_BOX(&rmsprop_));
 }
+
+#if !defined(GANOPS_BACKEND_CUDA) || defined(GANOPS_EMULATED)
+STABLE_TORCH_LIBRARY_IMPL(ganops, Negative, m) {
+  m.impl("adam_", TORCH_BOX(&Refusal<&adam_>::call));
+  m.impl("rmsprop_", TORCH_BOX(&Refusal<&rmsprop_>::call));
+}
+#endif
 
 }  // namespace ganops

@@ -63,10 +63,10 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "gradient_norm_penalty_double_backward(Tensor tangent, Tensor grad, Tensor gradient, Tensor norm, "
       "float target, bool one_sided, int reduction) -> (Tensor, Tensor)");
 
-  m.def("clip_weights_(Tensor(a!)[] tensors, float limit) -> ()");
+  m.def("clip_weights_(Tensor(a!)[] tensors, float low, float high) -> ()");
   // Returns false, and clips nothing, unless the tensors are dense and of one dtype and device. Not for torch.compile,
   // which takes no number from an operator that writes.
-  m.def("try_clip_weights_(Tensor(a!)[] tensors, float limit) -> bool");
+  m.def("try_clip_weights_(Tensor(a!)[] tensors, float low, float high) -> bool");
 
   // `policy` has a bit for each of colour, translation and cutout; `form`: 0 the images, 1 the linear part, 2 its
   // adjoint.

@@ -41,16 +41,17 @@ def prepare(
     x: Tensor, policy: str, generator: torch.Generator | None, parameters: Tensor | None, p: float | Tensor
 ) -> tuple[list[str], Tensor]:
     """Checks the arguments of ``diff_augment``; the names in the policy, and the numbers in the accumulation dtype."""
-    checks.tensor("diff_augment", "x", x)
+    checks.dense("diff_augment", "x", x)
     if x.dim() != 4:
         raise ValueError(f"diff_augment: x must be images (N, C, H, W), got shape {tuple(x.shape)}")
     names = check_policy("diff_augment", policy)
     check_probability("diff_augment", p)
+    checks.generator("diff_augment", generator)
     if parameters is None:
         return names, draw(x, generator, p).to(accumulate_dtype(x.dtype))
     if generator is not None or isinstance(p, Tensor) or p != 1:
         raise ValueError("diff_augment: give parameters, or generator and p, not both: these draw the parameters")
-    checks.tensor("diff_augment", "parameters", parameters)
+    checks.dense("diff_augment", "parameters", parameters)
     if parameters.shape != (x.shape[0], DRAWS):
         raise ValueError(
             f"diff_augment: parameters must have {DRAWS} numbers per image, shape ({x.shape[0]}, {DRAWS}), "
@@ -68,11 +69,11 @@ def draw(x: Tensor, generator: torch.Generator | None, p: float | Tensor) -> Ten
 
     U[0, 1), and where a change is not to be made, with probability 1 − p, the numbers that change nothing.
     """
-    device = x.device if generator is None else generator.device
-    u = torch.rand(x.shape[0], DRAWS, generator=generator, device=device).to(x.device)
+    options = {"dtype": torch.float32, "device": x.device if generator is None else generator.device}
+    u = torch.rand(x.shape[0], DRAWS, generator=generator, **options).to(x.device)
     if not isinstance(p, Tensor) and p == 1:
         return u
-    chance = torch.rand(x.shape[0], len(POLICIES), generator=generator, device=device).to(x.device)
+    chance = torch.rand(x.shape[0], len(POLICIES), generator=generator, **options).to(x.device)
     if isinstance(p, Tensor):
         p = p.detach().to(x.device)
     made = torch.stack([chance[:, i] < p for i in _OF_POLICY], 1)

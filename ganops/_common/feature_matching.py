@@ -20,13 +20,18 @@ Features = Tensor | Sequence[Any]
 
 
 def check(
-    real_features: Features, fake_features: Features, distance: str, normalize: bool, scale_reduction: str
+    real_features: Features,
+    fake_features: Features,
+    distance: str,
+    normalize: bool,
+    detach_real: bool,
+    scale_reduction: str,
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Checks the arguments and returns the real and the fake features as flat lists."""
     checks.choice(NAME, "distance", distance, DISTANCES)
     checks.choice(NAME, "scale_reduction", scale_reduction, SCALE_REDUCTIONS)
-    if not isinstance(normalize, bool):
-        raise TypeError(f"{NAME}: normalize must be True or False, got {normalize!r}")
+    checks.flag(NAME, "normalize", normalize)
+    checks.flag(NAME, "detach_real", detach_real)
     real: list[Tensor] = []
     fake: list[Tensor] = []
     _flatten(real_features, fake_features, (), real, fake)
@@ -52,9 +57,9 @@ def check(
 def _flatten(one: Any, other: Any, path: tuple[int, ...], real: list[Tensor], fake: list[Tensor]) -> None:
     """Appends the tensors of two equally nested lists to ``real`` and ``fake``, depth first."""
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        if not one.is_floating_point() or not other.is_floating_point() or one.is_sparse or other.is_sparse:
-            checks.tensor(NAME, f"real_features{_text(path)}", one)
-            checks.tensor(NAME, f"fake_features{_text(path)}", other)
+        if not checks.alike(one, other) or one.is_nested or other.is_nested:
+            checks.dense(NAME, f"real_features{_text(path)}", one)
+            checks.dense(NAME, f"fake_features{_text(path)}", other)
         if one.shape != other.shape:
             raise ValueError(
                 f"{NAME}: real_features{_text(path)} {tuple(one.shape)} and fake_features{_text(path)} "

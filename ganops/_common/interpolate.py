@@ -11,25 +11,33 @@ from ganops._common.dtypes import accumulate_dtype
 
 def prepare(real: Tensor, fake: Tensor, weight: Tensor | None, generator: torch.Generator | None) -> Tensor:
     """Checks the arguments of ``interpolate`` and returns the weights, shape (N,), in the accumulation dtype."""
-    if not (checks.alike(real, fake) and real.dim() > 0 and real.shape == fake.shape):
-        checks.tensor("interpolate", "real", real)
-        checks.tensor("interpolate", "fake", fake)
+    ordinary = checks.alike(real, fake) and not real.is_nested and not fake.is_nested
+    if not (ordinary and real.dim() > 0 and real.shape == fake.shape):
+        checks.dense("interpolate", "real", real)
+        checks.dense("interpolate", "fake", fake)
         checks.batched("interpolate", "real", real)
         checks.same_shape("interpolate", "real", real, "fake", fake)
         checks.same_kind("interpolate", "real", real, "fake", fake)
-    shape, wide = real.shape, accumulate_dtype(real.dtype)
+    wide = accumulate_dtype(real.dtype)
+    checks.generator("interpolate", generator)
     if weight is None:
-        return torch.rand(shape[0], dtype=wide, device=real.device, generator=generator)
+        device = real.device if generator is None else generator.device
+        return torch.rand(real.shape[0], dtype=wide, device=device, generator=generator).to(real.device)
     if generator is not None:
         raise ValueError("interpolate: pass weight or generator, not both: the generator draws the weight")
-    checks.tensor("interpolate", "weight", weight)
-    given = weight.shape
+    check_weight("interpolate", weight, real)
+    weight = weight if weight.dim() == 1 else weight.reshape(real.shape[0])
+    return weight if weight.dtype == wide else weight.to(wide)
+
+
+def check_weight(function: str, weight: object, real: Tensor) -> None:
+    """Raises unless ``weight`` has one number for each of the samples ``real``."""
+    checks.dense(function, "weight", weight)
+    shape, given = real.shape, weight.shape
     if given[:1] != shape[:1] or given.numel() != shape[0] or len(given) not in (1, 2, len(shape)):
         raise ValueError(
-            f"interpolate: weight must have one entry per sample, shape ({shape[0]},) or ({shape[0]}, 1, …), "
+            f"{function}: weight must have one entry per sample, shape ({shape[0]},) or ({shape[0]}, 1, …), "
             f"got {tuple(given)}"
         )
     if weight.device != real.device:
-        raise ValueError(f"interpolate: weight ({weight.device}) and real ({real.device}) must be on the same device")
-    weight = weight if len(given) == 1 else weight.reshape(shape[0])
-    return weight if weight.dtype == wide else weight.to(wide)
+        raise ValueError(f"{function}: weight ({weight.device}) and real ({real.device}) must be on the same device")

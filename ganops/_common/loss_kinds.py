@@ -232,10 +232,11 @@ _DEFAULTS = {name: _setting(name, kind.defaults) for name, kind in KINDS.items()
 
 def resolve(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Setting:
     """Checks what is not a tensor and returns the setting. Raises ValueError or TypeError."""
-    if not parameters and isinstance(kind, str) and kind in _DEFAULTS and reduction in REDUCTIONS:
+    known = isinstance(reduction, str) and reduction in REDUCTIONS
+    if known and not parameters and isinstance(kind, str) and kind in _DEFAULTS:
         return _DEFAULTS[kind]  # the ordinary case
     name = canonical(function, kind)
-    if reduction not in REDUCTIONS:
+    if not known:
         checks.choice(function, "reduction", reduction, REDUCTIONS)
     if not parameters:
         return _DEFAULTS[name]

@@ -21,7 +21,7 @@ LISTS = (list, tuple)
 
 def check_scale_reduction(function: str, scale_reduction: object) -> None:
     """Raises ValueError unless it is the name of one."""
-    if scale_reduction not in SCALE_REDUCTIONS:
+    if not isinstance(scale_reduction, str) or scale_reduction not in SCALE_REDUCTIONS:
         checks.choice(function, "scale_reduction", scale_reduction, SCALE_REDUCTIONS)
 
 

@@ -10,8 +10,8 @@ from ganops._common.dtypes import promoted
 
 def check(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Checks the arguments of ``minibatch_discrimination``, and returns them in one dtype."""
-    checks.tensor("minibatch_discrimination", "x", x)
-    checks.tensor("minibatch_discrimination", "weight", weight)
+    checks.dense("minibatch_discrimination", "x", x)
+    checks.dense("minibatch_discrimination", "weight", weight)
     x, weight = promoted(x, weight)
     checks.same_kind("minibatch_discrimination", "x", x, "weight", weight)
     if x.dim() != 2 or weight.dim() != 3 or x.shape[1] != weight.shape[0]:

@@ -11,7 +11,7 @@ EPS = 1e-8  # under the square root, as in the paper's code: where a group is al
 
 def check(x: Tensor, group_size: int) -> int:
     """Checks the arguments of ``minibatch_stddev`` and returns the size of a group in this batch."""
-    checks.tensor("minibatch_stddev", "x", x)
+    checks.dense("minibatch_stddev", "x", x)
     if x.dim() < 2:
         raise ValueError(f"minibatch_stddev: x must be (N, F) or (N, C, H, W), got shape {tuple(x.shape)}")
     checks.whole("minibatch_stddev", "group_size", group_size, minimum=1)

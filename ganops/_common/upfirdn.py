@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ from ganops._common.dtypes import accumulate_dtype
 
 #: Those of the kernels, see csrc/kernels/upfirdn.h; the reference runs beyond them.
 MOST_FACTOR, MOST_TAPS = 8, 32
+
+_LARGEST = 2**31 - 1  # factor or padding
 
 Factors = int | Sequence[int]
 
@@ -54,18 +57,20 @@ class Resampling(NamedTuple):
 
 def whole_numbers(function: str, name: str, value: Factors, counts: tuple[int, ...], minimum: int | None) -> list[int]:
     """``value`` as a list; raises unless it is a whole number or as many as a count says."""
-    values = [value] if isinstance(value, int) and not isinstance(value, bool) else value
+    values = [value] if isinstance(value, Integral) and not isinstance(value, bool) else value
     wanted = " or ".join(f"{count} of them" for count in counts)
     if not isinstance(values, Sequence) or isinstance(values, str):
         raise TypeError(f"{function}: {name} must be a whole number or {wanted}, got {value!r}")
     if len(values) != 1 and len(values) not in counts:
         raise ValueError(f"{function}: {name} must be a whole number or {wanted}, got {value!r}")
     for number in values:
-        if isinstance(number, bool) or not isinstance(number, int):
+        if isinstance(number, bool) or not isinstance(number, Integral):
             raise TypeError(f"{function}: {name} must be a whole number or {wanted}, got {value!r}")
         if minimum is not None and number < minimum:
             raise ValueError(f"{function}: {name} must be at least {minimum}, got {value!r}")
-    return list(values)
+        if abs(number) > _LARGEST:
+            raise ValueError(f"{function}: {name} must be at most {_LARGEST}, got {value!r}")
+    return list(map(int, values))
 
 
 def factors(function: str, name: str, value: Factors, axes: int) -> list[int]:
@@ -84,7 +89,7 @@ def paddings(function: str, value: Factors, axes: int) -> list[int]:
 
 def check_filter(function: str, name: str, f: Tensor, x: Tensor, dims: tuple[int, ...]) -> Tensor:
     """The filter in the accumulation dtype of ``x``; raises unless it has that dtype or that of ``x``."""
-    checks.tensor(function, name, f)
+    checks.dense(function, name, f)
     wide = accumulate_dtype(x.dtype)
     if f.dtype not in (wide, x.dtype):
         raise TypeError(
@@ -103,14 +108,22 @@ def check_filter(function: str, name: str, f: Tensor, x: Tensor, dims: tuple[int
 
 def check_signal(function: str, x: Tensor, axes: int) -> None:
     """Raises unless ``x`` is a batch of signals or images."""
-    checks.tensor(function, "x", x)
+    checks.dense(function, "x", x)
     if x.dim() != axes + 2:
         wanted = "signals (N, C, T)" if axes == 1 else "images (N, C, H, W)"
         raise ValueError(f"{function}: x must be {wanted}, got shape {tuple(x.shape)}")
 
 
 def prepare(
-    function: str, x: Tensor, f: Tensor | None, up: Factors, down: Factors, padding: Factors, gain: float, axes: int
+    function: str,
+    x: Tensor,
+    f: Tensor | None,
+    up: Factors,
+    down: Factors,
+    padding: Factors,
+    flip_filter: bool,
+    gain: float,
+    axes: int,
 ) -> Resampling:
     """Checks the arguments of ``upfirdn1d`` and ``upfirdn2d``."""
     check_signal(function, x, axes)
@@ -122,6 +135,7 @@ def prepare(
     how = Resampling(
         f, factors(function, "up", up, axes), factors(function, "down", down, axes), paddings(function, padding, axes)
     )
+    checks.flag(function, "flip_filter", flip_filter)
     checks.number(function, "gain", gain)
     if min(how.sizes(x.shape)) < 1:
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 
 import torch
 
+from ganops._files import check_folder, write_atomically
 from ganops.bench import cases, machine, table
 from ganops.bench.case import Floor, Row, Suite
 from ganops.bench.graph import capture
 from ganops.bench.measure import Settings, fastest, measure, spread
+from ganops.bench.report import SCHEMA, problem
 
-SCHEMA = 1
 FLOORS = "floors"
 _SECONDS = {"quick": (0.2, 1e-3, 5), "default": (0.6, 2e-3, 9), "full": (1.5, 5e-3, 15), FLOORS: (2.0, 2e-3, 21)}
 
@@ -59,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="PATH", help="write everything measured")
     parser.add_argument("--plot", type=Path, metavar="PATH", help="draw ratios and throughput (.png, .svg, .pdf)")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--check", action="store_true", help="exit 1 if a floor is lost (with --suite floors)")
     parser.add_argument("--replay", type=Path, metavar="PATH", help="show a file written by --json, measure nothing")
     parser.add_argument("--list", action="store_true", help="name the rows, measure nothing")
@@ -98,10 +101,8 @@ def _write(report: dict[str, Any], path: Path | None) -> None:
     """Whole at any time, so that a run which is cut off leaves the rows that it has measured."""
     if path is None:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(json.dumps(report, indent=1) + "\n")
-    part.replace(path)
+    text = json.dumps(report, indent=1) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _run(rows: list[Row], settings: Settings, report: dict[str, Any], path: Path | None) -> None:
@@ -128,6 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the benchmarks. Returns 0, or 1 where a row failed or, with ``--check``, a floor was missed."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    _check(parser, options)
     if options.check and options.suite != FLOORS and not options.replay:
         parser.error("--check judges floors: add --suite floors")
 
@@ -136,8 +138,9 @@ def main(arguments: list[str] | None = None) -> int:
             report = json.loads(options.replay.read_text())
         except (OSError, ValueError) as error:
             parser.error(f"--replay: cannot read {options.replay}: {error}")
-        if not isinstance(report, dict) or report.get("schema") != SCHEMA:
-            parser.error(f"--replay: {options.replay} is not a report of this version (schema {SCHEMA})")
+        reason = problem(report)
+        if reason is not None:
+            parser.error(f"--replay: {options.replay} cannot be shown: {reason}")
         _show(report)
     else:
         families = options.op or cases.stems()
@@ -165,14 +168,32 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed or missed)
 
 
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Ends with an error for settings that would fail, or replace a file, after minutes of measuring."""
+    if options.seconds is not None and not 0 <= options.seconds < math.inf:
+        parser.error(f"--seconds must be finite and at least 0, got {options.seconds}")
+    if options.threads is not None and options.threads < 1:
+        parser.error(f"--threads must be at least 1, got {options.threads}")
+    if options.plot is not None and options.plot.suffix not in (".png", ".svg", ".pdf"):
+        parser.error(f"--plot must end in .png, .svg or .pdf, got {str(options.plot)!r}")
+    for option in ("json", "plot"):
+        path = getattr(options, option)
+        if path is None:
+            continue
+        if path.exists() and not (options.overwrite and path.is_file()):
+            parser.error(f"--{option}: {path} already exists; add --overwrite to replace a file, or choose another")
+        try:
+            check_folder(path.parent)
+        except ValueError as error:
+            parser.error(f"--{option}: {error}")
+
+
 def _measure(
     parser: argparse.ArgumentParser, options: argparse.Namespace, rows: list[Row], floors: list[tuple[Floor, Row]]
 ) -> dict[str, Any]:
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: this torch finds no CUDA device")
     if options.threads is not None:
-        if options.threads < 1:
-            parser.error(f"--threads must be at least 1, got {options.threads}")
         torch.set_num_threads(options.threads)
     if options.keep_memory and not machine.keep_freed_memory():
         parser.error("--keep-memory: this system's malloc cannot be told to")

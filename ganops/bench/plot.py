@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ganops._files import write_atomically
 from ganops.bench.case import GROUPS
 from ganops.bench.measure import ratio
 
@@ -82,8 +83,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     right.set_ylabel("GB/s (least bytes of the op / time)")
     where = machine.get("gpu") if machine["device"] == "cuda" else f"{machine['cpu']}, {machine['threads']} threads"
     figure.suptitle(f"ganops {machine['ganops']}, torch {machine['torch']}, {where}, {machine['date'][:10]}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    write_atomically(path, lambda file: figure.savefig(file, format=path.suffix[1:], dpi=110))
 
 
 def _bytes(value: float) -> str:

@@ -12,7 +12,7 @@ import tyro
 
 from ganops._common import checks
 from ganops.figures.table import FIGURES
-from ganops.training.folder import check_folder
+from ganops.training.folder import check_output
 
 __all__ = ["main"]
 
@@ -33,6 +33,8 @@ class FigureOptions:
     """A run's folder, for pictures of a trained generator."""
     twin: Path | None = None
     """Another run's folder, for image-to-image: adds a row of its images."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace an existing file."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         print(
             "\n".join(
                 [
-                    "usage: ganops figure NAME [--out FILE] [--steps N] [--seed S] [--run DIR] [--twin DIR]",
+                    "usage: ganops figure NAME [--out FILE] [--overwrite] [--steps N] [--seed S] [--run DIR]",
+                    "                          [--twin DIR]",
                     "",
                     *_listed(),
                 ]
@@ -72,8 +75,9 @@ def main(arguments: Sequence[str]) -> int:
     path = options.out or Path(f"{options.name}.png")
     if path.suffix != ".png":
         raise ValueError(f"figure: out must end in .png, got {str(path)!r}")
-    check_folder(path.parent)
+    check_output(path, options.overwrite)
     picture = draw(**chosen)
+    check_output(path, options.overwrite)  # drawing can take minutes
     picture.save(path)
     for name, value in picture.numbers.items():
         print(f"  {name:<32} {value:.4g}")

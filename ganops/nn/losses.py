@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ganops import ops
+from ganops._common import checks
+from ganops._common.gradient_penalty import check_select, check_settings
 from ganops._common.loss_kinds import resolve
 from ganops._common.loss_lists import Logits, check_scale_reduction
 
@@ -67,24 +69,41 @@ class GeneratorLoss(_AdversarialLoss):
 
 
 class GradientPenalty(nn.Module):
-    """``weight`` times :func:`ganops.gradient_penalty`: λ = 10 on images (Gulrajani et al. 2017), 0.1 on 2-D toys."""
+    """``weight`` times :func:`ganops.gradient_penalty`: λ = 10 on images (Gulrajani et al. 2017), 0.1 on 2-D toys.
 
-    def __init__(self, weight: float = 10.0, *, target: float = 1.0, one_sided: bool = False) -> None:
+    Args:
+        weight: λ.
+        target, one_sided, select: As for the function.
+    """
+
+    def __init__(
+        self,
+        weight: float = 10.0,
+        *,
+        target: float = 1.0,
+        one_sided: bool = False,
+        select: Callable[[Any], Tensor] | None = None,
+    ) -> None:
         super().__init__()
-        self.weight, self.target, self.one_sided = weight, target, one_sided
+        self.weight = checks.number("GradientPenalty", "weight", weight)
+        self.target = check_settings("GradientPenalty", target, "mean", one_sided)
+        self.one_sided = one_sided
+        check_select("GradientPenalty", select)
+        self.select = select
 
     def forward(
         self,
-        critic: Callable[[Tensor], Tensor],
+        critic: Callable[[Tensor], Any],
         real: Tensor,
         fake: Tensor,
         *,
         scaler: torch.amp.GradScaler | None = None,
     ) -> Tensor:
         """The penalty (), of ``critic`` between real and fake samples (N, …)."""
-        settings = {"target": self.target, "one_sided": self.one_sided, "scaler": scaler}
+        settings = {"target": self.target, "one_sided": self.one_sided, "scaler": scaler, "select": self.select}
         return self.weight * ops.gradient_penalty(critic, real, fake, **settings)
 
     def extra_repr(self) -> str:
         """The settings, for the module's text."""
-        return f"weight={self.weight}, target={self.target}, one_sided={self.one_sided}"
+        settings = f"weight={self.weight}, target={self.target}, one_sided={self.one_sided}"
+        return settings if self.select is None else f"{settings}, select={self.select}"

@@ -126,7 +126,7 @@ def discriminator_loss(
         ... )
     """
     setting = resolve("discriminator_loss", kind, reduction, parameters)
-    if scale_reduction not in SCALE_REDUCTIONS:
+    if not isinstance(scale_reduction, str) or scale_reduction not in SCALE_REDUCTIONS:
         check_scale_reduction("discriminator_loss", scale_reduction)
     if return_parts is not False or not isinstance(real_logits, Tensor) or not isinstance(fake_logits, Tensor):
         return discriminator_losses(
@@ -242,7 +242,7 @@ def generator_loss(
         >>> ganops.generator_loss(discriminator(generator(z)), "hinge").backward()
     """
     setting = resolve("generator_loss", kind, reduction, parameters)
-    if scale_reduction not in SCALE_REDUCTIONS:
+    if not isinstance(scale_reduction, str) or scale_reduction not in SCALE_REDUCTIONS:
         check_scale_reduction("generator_loss", scale_reduction)
     single = isinstance(fake_logits, Tensor) and (real_logits is None or isinstance(real_logits, Tensor))
     if not single or sample_weight is not None:
@@ -346,7 +346,7 @@ def gan_loss(
         >>> ganops.gan_loss(discriminator(fake.detach()), False, "hinge").backward()
     """
     setting = resolve("gan_loss", kind, reduction, parameters)
-    if scale_reduction not in SCALE_REDUCTIONS:
+    if not isinstance(scale_reduction, str) or scale_reduction not in SCALE_REDUCTIONS:
         check_scale_reduction("gan_loss", scale_reduction)
     check_half(setting.name, setting.kind, is_real)
     role = REAL if is_real else FAKE

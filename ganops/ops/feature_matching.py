@@ -64,7 +64,7 @@ def feature_matching_loss(
         >>> real_features, fake_features = discriminator(real), discriminator(generator(z))
         >>> loss = 2 * ganops.feature_matching_loss(real_features, fake_features)
     """
-    real, fake = check(real_features, fake_features, distance, normalize, scale_reduction)
+    real, fake = check(real_features, fake_features, distance, normalize, detach_real, scale_reduction)
     if detach_real:
         real = [x.detach() for x in real]
     if not _library.has_kernel(NAME, *real, *fake):

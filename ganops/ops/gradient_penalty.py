@@ -40,7 +40,7 @@ def gradient_norm_penalty(
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted.
     """
-    target = check_settings("gradient_norm_penalty", target, reduction)
+    target = check_settings("gradient_norm_penalty", target, reduction, one_sided)
     check_gradient(gradient)
     gradient = without_autocast(gradient)
     if not _library.has_kernel("gradient_norm_penalty", gradient):

@@ -115,7 +115,8 @@ class RMSprop(_Fused, reference.RMSprop):
         maximize: Step along the gradient.
         differentiable: Record a graph of the step: torch's own, in plain PyTorch.
         clip: After the step every weight is clamped to [−clip, clip], clip > 0; None: it is not. Weights without a
-            gradient are left alone.
+            gradient are left alone, and so are all in a step with a learning rate of 0. Unlike
+            :func:`ganops.clip_weights_` of a module, it clips normalization layers too: an optimiser knows no modules.
 
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted.
@@ -157,5 +158,6 @@ if _library.loaded():
 
     @torch.library.register_fake("ganops::adam_")
     @torch.library.register_fake("ganops::rmsprop_")
-    def _(weights, gradients, state_1, state_2, state_3, *rest):
-        return len({(x.dtype, x.device) for x in chain(weights, gradients, state_1, state_2, state_3)}) <= 1
+    def _(weights, gradients, state_1, state_2, state_3, steps, *rest):
+        kinds = {(x.dtype, x.device) for x in chain(weights, gradients, state_1, state_2, state_3)}
+        return len(kinds) <= 1 and all(step.is_cpu or step.device == weights[0].device for step in steps)

@@ -64,7 +64,7 @@ def upfirdn2d(
         >>> ganops.upfirdn2d(torch.ones(1, 3, 8, 8), f, up=2, padding=(2, 1), gain=4).shape
         torch.Size([1, 3, 16, 16])
     """
-    how = prepare("upfirdn2d", x, f, up, down, padding, gain, axes=2)
+    how = prepare("upfirdn2d", x, f, up, down, padding, flip_filter, gain, axes=2)
     if not (_library.has_kernel("upfirdn2d", x) and how.in_kernels()):
         return reference_upfirdn2d(x, f, up, down, padding, flip_filter, gain)
     return resample(x, how, flip_filter, gain)
@@ -92,7 +92,7 @@ def upfirdn1d(
         >>> ganops.upfirdn1d(torch.ones(1, 2, 100), f, down=2, padding=1).shape
         torch.Size([1, 2, 50])
     """
-    how = prepare("upfirdn1d", x, f, up, down, padding, gain, axes=1)
+    how = prepare("upfirdn1d", x, f, up, down, padding, flip_filter, gain, axes=1)
     if not (_library.has_kernel("upfirdn1d", x) and how.in_kernels()):
         return reference_upfirdn1d(x, f, up, down, padding, flip_filter, gain)
     return resample(x, how, flip_filter, gain)

@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from ganops._common.gradient_penalty import check_select
 from ganops._transforms import compiler_imported
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -52,11 +53,7 @@ class Critic:
                 f"{function}: critic must be callable, from samples to scores, got {type(critic).__name__}; "
                 f"it is the first argument: {function}(critic, …)"
             )
-        if select is not None and not callable(select):
-            raise TypeError(
-                f"{function}: select must be a function from the critic's output to its scores, or None, got "
-                f"{type(select).__name__}"
-            )
+        check_select(function, select)
         self.function, self.critic, self.select = function, critic, select
 
     def __call__(self, points: Tensor, *, inside: bool, twice: bool = False) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ganops._common import checks
 from ganops._common.dtypes import promoted
 from ganops._common.gradient_penalty import check_settings
+from ganops._common.interpolate import check_weight
 from ganops.penalties.critics import Critic
 from ganops.penalties.slopes import (
     difference_along_gradient,
@@ -25,7 +26,7 @@ def check_samples(function: str, **samples: Tensor) -> None:
     """Checks that all samples, given by name, are batches of the same shape, dtype and device."""
     (first_name, first), *_ = samples.items()
     for name, value in samples.items():
-        checks.tensor(function, name, value)
+        checks.dense(function, name, value)
         checks.batched(function, name, value)
         checks.same_kind(function, first_name, first, name, value)
         checks.same_shape(function, first_name, first, name, value)
@@ -68,7 +69,8 @@ class Penalties:
         function = critic.function
         checks.grad_scaler(function, scaler)
         samples = dict(zip(samples, promoted(*samples.values()), strict=True))
-        check_settings(function, settings["target"], settings["reduction"], finite_difference)
+        check_settings(function, **settings)
+        finite_difference = checks.number(function, "finite_difference", finite_difference, minimum=0)
         check_samples(function, **samples)
         where = points(*(value.detach() for value in samples.values()))
         if finite_difference:
@@ -93,8 +95,9 @@ class Penalties:
         Finite differences also need ``critic``.
         """
         checks.grad_scaler(function, scaler)
-        check_settings(function, settings["target"], settings["reduction"], finite_difference)
-        checks.tensor(function, "logits", logits)
+        check_settings(function, **settings)
+        finite_difference = checks.number(function, "finite_difference", finite_difference, minimum=0)
+        checks.dense(function, "logits", logits)
         check_samples(function, **{name: inputs})
         with torch.set_grad_enabled(torch.is_grad_enabled() and not finite_difference):
             slopes = gradient_of(function, logits, name, inputs, scaler)
@@ -115,6 +118,8 @@ class Penalties:
         """The penalty at points on the lines between real and fake samples."""
 
         def points(real: Tensor, fake: Tensor) -> Tensor:
+            if weight is not None:
+                check_weight(critic.function, weight, real)
             return self.interpolate(real, fake, weight)
 
         return self._at(critic, points, {"real": real, "fake": fake}, finite_difference, scaler, **settings)
@@ -366,8 +371,7 @@ class Penalties:
         called = Critic(function, critic, select)
         check_settings(function, 0.0, reduction)
         sigma = checks.number(function, "sigma", sigma, above=0)
-        if generator is not None and not isinstance(generator, torch.Generator):
-            raise TypeError(f"{function}: generator must be a torch.Generator or None, got {type(generator).__name__}")
+        checks.generator(function, generator)
         if generator is not None and noise is not None:
             raise ValueError(f"{function}: pass noise or generator, not both: the generator draws the noise")
         if noise is None:
@@ -376,8 +380,11 @@ class Penalties:
         else:
             samples, noise = promoted(samples, noise)
             check_samples(function, samples=samples, noise=noise)
+        largest = torch.finfo(samples.dtype).max
+        if sigma > largest:
+            raise ValueError(f"{function}: sigma must be at most {largest:g} for {samples.dtype}, got {sigma!r}")
         if logits is not None:
-            checks.tensor(function, "logits", logits)
+            checks.dense(function, "logits", logits)
         slopes = difference_along_noise(called, samples.detach(), sigma, noise.detach(), logits)
         return self.gradient_norm_penalty(slopes, target=0.0, reduction=reduction)
 
@@ -439,7 +446,7 @@ class Penalties:
             ValueError, TypeError: Naming the argument, the value received and the values accepted.
         """
         called = Critic("dragan_penalty", critic, select)
-        checks.number("dragan_penalty", "scale", scale, minimum=0)
+        scale = checks.number("dragan_penalty", "scale", scale, minimum=0)
         samples = {"real": real} if noise is None else {"real": real, "noise": noise}
 
         def points(real: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ganops._common import checks
 from ganops._common.loss_kinds import Setting, check_half, check_logits, check_one, check_real_logits, resolve
 from ganops._common.loss_lists import (
     LISTS,
@@ -45,6 +46,8 @@ def discriminator_loss(
             _reduce(setting, "fake", fake, reduction, scale_reduction),
         ]
     else:
+        checks.tensor("discriminator_loss", "real_logits", real_logits)
+        checks.tensor("discriminator_loss", "fake_logits", fake_logits)
         real, fake = check_logits("discriminator_loss", real_logits, fake_logits, paired)
         if paired:
             return reduce(setting.value("real", real - fake), reduction)

@@ -7,16 +7,21 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ganops._common import checks
-from ganops._common.clip_weights import check, collect
+from ganops._common.clip_weights import bounds_within, check, collect, limits
 
 
-def clip_weights_(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> None:
+def clip_weights_(
+    parameters: nn.Module | Tensor | Iterable[Tensor],
+    limit: float | tuple[float, float],
+    *,
+    normalization: bool = False,
+) -> None:
     """The same function as :func:`ganops.clip_weights_`, in plain PyTorch."""
-    limit = checks.number("clip_weights_", "limit", limit, minimum=0)
-    tensors = collect(parameters)
-    check(tensors)
+    low, high = limits(limit)
+    tensors = collect(parameters, normalization)
+    check(tensors, low, high)
     with torch.no_grad():
         for value in tensors:
-            if limit <= torch.finfo(value.dtype).max:  # else torch refuses the limit, and there is nothing to clip
-                value.clamp_(-limit, limit)
+            bounds = bounds_within(value.dtype, low, high)
+            if bounds is not None:
+                value.clamp_(*bounds)

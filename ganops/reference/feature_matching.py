@@ -20,7 +20,7 @@ def feature_matching_loss(
     scale_reduction: str = "sum",
 ) -> Tensor:
     """The same function as :func:`ganops.feature_matching_loss`, in plain PyTorch."""
-    real, fake = check(real_features, fake_features, distance, normalize, scale_reduction)
+    real, fake = check(real_features, fake_features, distance, normalize, detach_real, scale_reduction)
     if detach_real:
         real = [x.detach() for x in real]
     values = [_value(*pair, distance, normalize) for pair in zip(real, fake, strict=True)]

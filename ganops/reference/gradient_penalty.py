@@ -14,7 +14,7 @@ def gradient_norm_penalty(
     gradient: Tensor, *, target: float = 1.0, one_sided: bool = False, reduction: str = "mean"
 ) -> Tensor:
     """The same function as :func:`ganops.gradient_norm_penalty`, in plain PyTorch."""
-    target = check_settings("gradient_norm_penalty", target, reduction)
+    target = check_settings("gradient_norm_penalty", target, reduction, one_sided)
     check_gradient(gradient)
     gradient = without_autocast(gradient)
     squared = gradient.to(accumulate_dtype(gradient.dtype)).square()

@@ -20,7 +20,7 @@ def upfirdn1d(
     gain: float = 1.0,
 ) -> Tensor:
     """The same function as :func:`ganops.upfirdn1d`, in plain PyTorch."""
-    how = prepare("upfirdn1d", x, f, up, down, padding, gain, axes=1)
+    how = prepare("upfirdn1d", x, f, up, down, padding, flip_filter, gain, axes=1)
     as_image = Resampling(how.filter[None], [*how.up, 1], [*how.down, 1], [*how.padding, 0, 0])
     return _upfirdn(x.unsqueeze(2), as_image, flip_filter, gain).squeeze(2)
 
@@ -35,11 +35,12 @@ def upfirdn2d(
     gain: float = 1.0,
 ) -> Tensor:
     """The same function as :func:`ganops.upfirdn2d`, in plain PyTorch."""
-    how = prepare("upfirdn2d", x, f, up, down, padding, gain, axes=2)
+    how = prepare("upfirdn2d", x, f, up, down, padding, flip_filter, gain, axes=2)
     return _upfirdn(x, how, flip_filter, gain)
 
 
 def _upfirdn(x: Tensor, how: Resampling, flip: bool, gain: float) -> Tensor:
+    gain = float(gain)  # a whole number may be too large for torch
     n, channels, height, width = x.shape
     (up_x, up_y), (down_x, down_y) = how.up, how.down
     f = how.filter if how.filter.dim() == 2 else how.filter[:, None] * how.filter

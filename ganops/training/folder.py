@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ganops._files import lock_folder, remove_stale_parts, write_atomically
+from ganops._files import check_folder, lock_folder, remove_stale_parts, write_atomically
 from ganops.training import report
 from ganops.training.checkpoint import is_checkpoint, load_checkpoint
 
-__all__ = ["RUN_FILES", "OwnedFolder", "RunFolder", "check_folder", "check_output"]
+__all__ = ["RUN_FILES", "OwnedFolder", "RunFolder", "check_output"]
 
 #: Every file that a run may write.
 RUN_FILES = (
@@ -26,17 +25,6 @@ RUN_FILES = (
 _MARK = ".ganops-run"  # lists the files that are ours
 _LOCK = ".ganops-lock"
 _FORMAT = "ganops-run-1"
-
-
-def check_folder(path: Path) -> None:
-    """Create the folder if it does not exist, and check that files can be written to it."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except (OSError, RecursionError) as error:  # pathlib makes folders within folders by recursion
-        reason = "too many folders within folders" if isinstance(error, RecursionError) else error.strerror or error
-        raise ValueError(f"out: folder {str(path)[:200]!r} cannot be written ({reason}); choose another one") from error
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -86,9 +74,11 @@ class OwnedFolder:
         return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
 
     def foreign(self) -> list[str]:
-        """The names of files in the folder that stand in the way and are not ours."""
+        """The names of files and folders that stand in the way and are not ours."""
         ours = self.marked()
-        return [name for name in self.files if name not in ours and os.path.lexists(self / name)]
+        return [
+            name for name in self.files if os.path.lexists(self / name) and (name not in ours or (self / name).is_dir())
+        ]
 
     def check(self) -> None:
         """Raise a `ValueError` if files that are not ours stand in the way. Nothing is written."""

@@ -1,6 +1,6 @@
 """The short form of the attacks in this folder; their long form is run by themselves."""
 
-from attacks import checkpoints, command_line
+from attacks import arguments, checkpoints, command_line
 
 
 def test_damaged_checkpoints_are_refused_or_harmless():
@@ -8,6 +8,13 @@ def test_damaged_checkpoints_are_refused_or_harmless():
     assert failures == []
     assert counts["damaged"]["refused"] > 10
     assert counts["malformed"]["refused"] > 15
+
+
+def test_odd_arguments_are_computed_with_or_refused():
+    counts, failures = arguments.attack(every=23)
+    assert failures == []
+    assert counts["same"] > 40
+    assert counts["clear"] > 300
 
 
 def test_mistakes_on_the_command_line_are_one_line():

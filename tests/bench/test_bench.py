@@ -6,6 +6,7 @@ import json
 import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,9 @@ from ganops.bench.case import BACKWARD, BOTH, EAGER, FORWARD, GROUPS, POPULAR, C
 from ganops.bench.command import _judge
 from ganops.bench.graph import calls_of
 from ganops.bench.machine import _without_folders
+from ganops.bench.report import problem
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 CPU = torch.device("cpu")
 STEMS = ganops.bench.cases.stems()
@@ -472,6 +476,50 @@ def test_command_writes_json_and_plot_and_replays(tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert main(["--replay", str(report)]) == 0
     assert capsys.readouterr().out == shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--seconds", "nan"], "--seconds must be finite and at least 0, got nan"),
+        (["--seconds", "-1"], "--seconds must be finite and at least 0, got -1.0"),
+        (["--threads", "0"], "--threads must be at least 1, got 0"),
+        (["--plot", "x.xyz"], "--plot must end in .png, .svg or .pdf, got 'x.xyz'"),
+        (["--json", "mine.json"], "--json: mine.json already exists; add --overwrite"),
+        (["--json", "mine.json/report.json"], "--json: out: folder 'mine.json' cannot be written"),
+        (["--json", ".", "--overwrite"], "--json: . already exists"),
+        (["--replay", "mine.json"], "--replay: mine.json cannot be shown: it is not a report of this version"),
+        (["--replay", "other.json"], "--replay: other.json cannot be shown: machine is missing"),
+        (["--replay", "number.json"], r"rows\[0\].ours.us must be int or float"),
+        (["--replay", "rival.json"], r"rows\[0\].loses_to names a rival that is not there"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_measured(arguments, text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ganops.bench.command.measure", None)
+    (tmp_path / "mine.json").write_text("{}")
+    (tmp_path / "other.json").write_text('{"schema": 1, "rows": []}')
+    times = {"us": 1.0, "us_q1": 1, "us_q3": 1}
+    row = dict.fromkeys(("name", "op", "variant", "size", "dtype", "phase"), "")
+    row |= {"ours": times, "rivals": {}, "loses_to": [], "notes": []}
+    machine = {"date": "", "threads": 1, "cores": 1, "torch": "", "device": "cpu", "last_level_cache": 1, "ganops": ""}
+    machine |= {"revision": None}
+    for name, change in (("number", {"ours": {**times, "us": "1"}}), ("rival", {"loses_to": ["formula"]})):
+        report = {"schema": 1, "machine": machine, "floors": [], "rows": [row | change]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(report))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(SystemExit) as end:
+        main([*SMALL, *arguments])
+    assert end.value.code == 2
+    assert re.search(text, " ".join(capsys.readouterr().err.split()))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.name)
+def test_stored_reports_can_be_replayed(path):
+    content = json.loads(path.read_text())
+    if "schema" in content:
+        assert problem(content) is None
 
 
 def test_a_run_that_is_cut_off_leaves_the_rows_it_has_measured(tmp_path, monkeypatch):

@@ -182,6 +182,16 @@ def test_the_command_draws_and_prints(tmp_path, capsys):
     assert all(name in listed for name in FIGURES)
 
 
+def test_a_file_of_that_name_is_kept(tmp_path, capsys):
+    out = tmp_path / "mine.png"
+    out.write_bytes(b"mine")
+    assert main(["figure", "generator-losses", "--out", str(out)]) == 2
+    assert "already exists; add --overwrite" in capsys.readouterr().err
+    assert out.read_bytes() == b"mine"
+    assert main(["figure", "generator-losses", "--out", str(out), "--overwrite"]) == 0
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -140,8 +140,8 @@ MATH = (
     Mutant(
         "clipping turns NaN into a limit",
         "csrc/math/clip_weights.h",
-        "const A lower = x < -limit ? -limit : x;",
-        "const A lower = x >= -limit ? x : -limit;",
+        "const A raised = x < low ? low : x;",
+        "const A raised = x >= low ? x : low;",
         CLIP,
     ),
     Mutant(
@@ -239,10 +239,10 @@ CPU = (
         LOSS,
     ),
     Mutant(
-        "weights below the limit's negative are not clipped by themselves",
+        "weights below the lower limit are not clipped by themselves",
         "csrc/cpu/clip_weights.cpp",
-        "outside |= absolute(A(widen(y[i]))) > bound ? 1 : 0;",
-        "outside |= A(widen(y[i])) > bound ? 1 : 0;",
+        "outside |= (value < low ? 1 : 0) | (value > high ? 1 : 0);",
+        "outside |= value > high ? 1 : 0;",
         CLIP,
     ),
     Mutant(
@@ -387,8 +387,8 @@ OPS = (
     Mutant(
         "expanded weights may be clipped",
         "ganops/_common/clip_weights.py",
-        "if any(size > 1 and stride == 0 for",
-        "if any(size > 2 and stride == 0 for",
+        "any(size > 1 and stride == 0 for",
+        "any(size > 2 and stride == 0 for",
         CLIP,
     ),
     Mutant(

@@ -104,6 +104,98 @@ def test_of_parameters_everything_is_clipped(device):
     assert critic.statistic.tolist() == [5, 5, 5]
 
 
+def test_normalisation_is_clipped_where_that_is_asked_for(device):
+    critic = Critic().to(device)
+    _fill(critic, 1.0)
+    ganops.clip_weights_(critic, 0.01, normalization=True)
+    assert all(torch.equal(p, torch.full_like(p, 0.01)) for p in critic.parameters())
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+@pytest.mark.parametrize(("low", "high"), [(-0.25, 0.5), (0.125, 0.5), (-0.5, -0.25), (0.25, 0.25), (-1e300, 0.5)])
+def test_two_limits(module, low, high, device):
+    for dtype in DTYPES:
+        x = torch.randn(5, 9, dtype=torch.float64, device=device).to(dtype)
+        x[0, 0] = math.nan
+        expected = x.clamp(max(low, torch.finfo(dtype).min), high)
+        rows = [x[:2], x[2:].t()]  # one contiguous, one with gaps
+        module.clip_weights_(rows, (low, high))
+        assert torch.equal(x.isnan(), expected.isnan())
+        assert torch.equal(x.nan_to_num(), expected.nan_to_num())
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+def test_limits_beyond_a_dtype_are_refused_before_anything_is_clipped(module, device):
+    first, half = torch.full((3,), 9e6, device=device), torch.ones(3, dtype=torch.float16, device=device)
+    with pytest.raises(
+        ValueError, match=r"limit \(100000, 200000\) holds no number of parameters\[1\]'s torch.float16"
+    ):
+        module.clip_weights_([first, half], (1e5, 2e5))
+    assert first.tolist() == [9e6] * 3
+    gaps = torch.full((3, 2), torch.inf, dtype=torch.float16, device=device)[:, 0]
+    module.clip_weights_([first, gaps], 1e5)  # of the half-precision weights nothing is outside
+    assert first.tolist() == [1e5] * 3
+    assert gaps.isinf().all()
+
+
+@pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.trace(m, torch.randn(2, 3, 5, 5))])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_scripted_critic_keeps_its_normalisation(make):
+    layers = [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.GroupNorm(2, 4), nn.InstanceNorm2d(4, affine=True)]
+    plain = nn.Sequential(*layers, nn.Flatten(), nn.Linear(36, 9), nn.LayerNorm(9)).eval()
+    _fill(plain, 1.0)
+    ganops.clip_weights_(make(plain), 0.01)
+    for name, parameter in plain.named_parameters():
+        kept = name.startswith(("1.", "2.", "3.", "6."))
+        assert torch.equal(parameter, torch.full_like(parameter, 1.0 if kept else 0.01)), name
+
+
+class OwnNorm(nn.BatchNorm1d):
+    """Of which a scripted critic keeps only this name."""
+
+
+def _exported(critic: nn.Module) -> nn.Module:
+    return torch.export.export(critic, (torch.randn(2, 3),)).module()
+
+
+def _unflattened(critic: nn.Module) -> nn.Module:
+    return torch.export.unflatten(torch.export.export(critic, (torch.randn(2, 3),)))
+
+
+@pytest.mark.parametrize("make", [torch.jit.script, _exported, _unflattened])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_critic_whose_types_are_lost_is_refused(make):
+    critic = make(nn.Sequential(nn.Linear(3, 3), OwnNorm(3)).eval())
+    with torch.no_grad():
+        for parameter in critic.parameters():
+            parameter.fill_(1.0)
+    with pytest.raises(
+        ValueError, match=r"^clip_weights_: parameters is a .* types of layers are lost.*normalization="
+    ):
+        ganops.clip_weights_(critic, 0.01)
+    assert all(torch.equal(p, torch.ones_like(p)) for p in critic.parameters()), "nothing is clipped"
+    ganops.clip_weights_(critic, 0.01, normalization=True)
+    assert all(torch.equal(p, torch.full_like(p, 0.01)) for p in critic.parameters())
+
+
+def test_a_parametrized_normalisation_is_left_alone(device):
+    """Its parameters are those of modules below the layer."""
+    norm = nn.BatchNorm1d(3)
+    nn.utils.parametrize.register_parametrization(norm, "weight", nn.Identity())
+    critic = nn.Sequential(nn.Linear(3, 3), norm).to(device)
+    ganops.clip_weights_(critic, 0.01)
+    assert norm.weight.tolist() == [1, 1, 1]
+    assert critic[0].weight.abs().max() <= 0.01
+
+
+def test_integer_parameters_of_a_module_are_no_weights(device):
+    critic = nn.Linear(2, 2).to(device)
+    critic.table = nn.Parameter(torch.arange(3, device=device), requires_grad=False)
+    ganops.clip_weights_(critic, 0.01)
+    assert critic.table.tolist() == [0, 1, 2]
+    assert critic.weight.abs().max() <= 0.01
+
+
 def test_a_module_that_is_a_normalisation(device):
     norm = nn.BatchNorm1d(3).to(device)
     ganops.clip_weights_(norm, 0.01)
@@ -307,6 +399,16 @@ X = torch.full((3,), 9.0)
         (X, "0.01", TypeError, "clip_weights_: limit must be a number, got str"),
         (X, None, TypeError, "limit must be a number, got NoneType"),
         (X, True, TypeError, "limit must be a number, got bool"),
+        (X, (0.5, -0.5), ValueError, r"limit must be a pair \(low, high\) with low ≤ high, got \(0.5, -0.5\)"),
+        (X, (0.5,), ValueError, r"limit must be a number or a pair \(low, high\), got \(0.5,\)"),
+        (X, (-1, math.inf), ValueError, r"clip_weights_: limit\[1\] must be finite, got inf"),
+        (X, (None, 1), TypeError, r"clip_weights_: limit\[0\] must be a number, got NoneType"),
+        (
+            X.to(torch.float8_e4m3fn),
+            1,
+            TypeError,
+            r"parameters\[0\] must be float16, bfloat16, float32 or float64, got",
+        ),
         (3, 0.1, TypeError, "clip_weights_: parameters must be a Module, a tensor or an iterable of tensors, got int"),
         (None, 0.1, TypeError, "must be a Module, a tensor or an iterable of tensors, got NoneType"),
         ([X, 3.0], 0.1, TypeError, r"clip_weights_: parameters\[1\] must be a tensor, got float"),

@@ -410,6 +410,97 @@ def test_schedulers_and_hooks(kind, device):
     assert isinstance(optimiser, getattr(torch.optim, kind))
 
 
+@pytest.mark.parametrize("module", [optimizers, reference.optimizers], ids=["fused", "reference"])
+@pytest.mark.parametrize("rate", [0.0, torch.tensor(0.0)], ids=["number", "tensor"])
+@both
+def test_a_step_that_moves_nothing_clips_nothing(module, kind, rate, device):
+    """torch asks an optimiser for its state by such a step."""
+    weights = _weights(torch.float32, device, ((3,), (2, 2)))
+    before = [w.detach().clone() for w in weights]
+    assert max(w.abs().max() for w in before) > CLIP
+    optimiser = getattr(module, kind)(weights, lr=rate, clip=CLIP)
+    _feed(weights, 0)
+    optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(weights, before, strict=True))
+    optimiser.param_groups[0]["lr"] = 0.01
+    optimiser.step()
+    assert max(w.abs().max() for w in weights) <= CLIP
+
+
+@both
+def test_asking_for_the_state_leaves_the_weights(kind):
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+    torch.manual_seed(0)
+    critic = nn.Linear(4, 4)
+    before = critic.weight.detach().clone()
+    optimiser = getattr(optimizers, kind)(critic.parameters(), lr=0.1, clip=0.01)
+    get_optimizer_state_dict(critic, optimiser)
+    assert torch.equal(critic.weight, before)
+
+
+@pytest.mark.skipif(not _library.loaded(), reason="no kernels")
+@pytest.mark.parametrize("rate", [0.0, 0.05])
+@both
+def test_a_rate_of_zero_on_the_device_clips_nothing(kind, rate, device):
+    weight, gradient, steps = torch.full((3,), 9.0, device=device), torch.ones(3, device=device), [_number(0.0, device)]
+    state = [[torch.zeros_like(weight)] for _ in range(2)]
+    common = (True, _number(rate, device), None, None)
+    if kind == "Adam":
+        settings = (0.0, 0.5, 0.9, 1e-8, 0.0, False, False, CLIP)
+        torch.ops.ganops.adam_([weight], [gradient], *state, [], steps, *settings, *common)
+    else:
+        settings = (0.0, 0.9, 1e-8, 0.0, 0.0, False, CLIP)
+        torch.ops.ganops.rmsprop_([weight], [gradient], state[0], [], [], steps, *settings, *common)
+    assert weight.unique().tolist() == [pytest.approx(CLIP) if rate else 9.0]
+
+
+def _number(value: float, device: torch.device) -> Tensor:
+    return torch.tensor(value, device=device)
+
+
+@pytest.mark.parametrize("module", [optimizers, reference.optimizers], ids=["fused", "reference"])
+@both
+def test_the_default_device_does_not_matter(module, kind, device):
+    """On "meta" RMSprop's number of steps has no data. The operator, called with it, was a no-op for all."""
+    mine, theirs = _weights(torch.float32, device, ((3,),)), _weights(torch.float32, device, ((3,),))
+    _feed(mine, 0)
+    _feed(theirs, 0)
+    getattr(module, kind)(theirs, clip=CLIP).step()
+    torch.set_default_device("meta")
+    try:
+        getattr(module, kind)(mine, clip=CLIP).step()
+    finally:
+        torch.set_default_device(None)
+    _close(mine, theirs)
+
+
+@pytest.mark.skipif(not _library.loaded(), reason="no kernels")
+def test_steps_on_another_device_are_refused():
+    x = torch.zeros(3)
+    lists = [x], [torch.ones(3)], [x.clone()], [x.clone()], []
+    settings = 0.1, 0.5, 0.9, 1e-8, 0, False, False, 1, False
+    assert not torch.ops.ganops.adam_(*lists, [torch.zeros((), device="meta")], *settings)
+    assert not x.any()
+    assert torch.ops.ganops.adam_(*lists, [torch.zeros(())], *settings)
+    assert x.all()
+
+
+@both
+def test_negated_views(kind, device):
+    """The negative bit of a view, which kernels know nothing of, is torch's to resolve."""
+    if device.type == "cuda":
+        pytest.skip("torch's own fused lists refuse it")
+    values, slope = torch.tensor([1.0, -2.0, 3.0]), torch.tensor([1.0, 2.0, -1.0])
+    results = []
+    for bit in (False, True):
+        weight = torch._neg_view(-values) if bit else values.clone()
+        weight.requires_grad_().grad = torch._neg_view(-slope) if bit else slope.clone()
+        getattr(optimizers, kind)([weight], lr=0.1, clip=2.5).step()
+        results.append(weight.detach())
+    _close([results[1]], [results[0]])
+
+
 @both
 def test_a_learning_rate_in_a_tensor(kind, device):
     results = []
@@ -658,6 +749,8 @@ BAD = [
     ("both", nn.Linear(2, 2), {}, TypeError, "params must be an iterable of tensors or of dicts, got Linear"),
     ("both", [nn.Parameter(torch.zeros(2) * 1j)], {"clip": 1.0}, TypeError, "clip needs real weights"),
     ("both", X[0], {}, TypeError, "params argument"),
+    ("both", [torch.zeros(1).expand(3)], {}, ValueError, r"params\[0\] of shape \(3,\) is an expanded tensor"),
+    ("both", X, {"lr": 10**400}, ValueError, "lr must be finite and at least 0, got 1000"),
     ("both", [], {}, ValueError, "empty parameter list"),
     ("RMSprop", X, {"alpha": -0.1}, ValueError, "alpha must be finite and at least 0, got -0.1"),
     ("RMSprop", X, {"momentum": "0.9"}, TypeError, "momentum must be a number, got str"),

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ganops import _files
-from ganops._files import write_atomically
+from ganops._files import FolderInUseError, write_atomically
 from ganops.cli import main
 from ganops.training import (
     Trainer,
@@ -91,6 +91,33 @@ def test_a_run_older_than_the_mark_is_continued(tmp_path):
     (tmp_path / "config.json").write_text('{"of": "another program"}')
     with pytest.raises(ValueError, match=r"did not write .*config\.json"):
         train(config(), tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["config.json", "checkpoint.pt", "history.csv"])
+def test_a_folder_in_the_place_of_a_file_is_found_before_anything_is_deleted(tmp_path, name):
+    train(config(), tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()
+    before = {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match=rf"did not write \({name}\)"):
+        train(config(), tmp_path, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_full_disk_does_not_keep_a_folder_from_being_locked(tmp_path, monkeypatch):
+    """The owner's name is lost, and the error names the first file that does not fit."""
+
+    class Full(io.FileIO):
+        def write(self, _):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_files.Path, "open", lambda path, mode, **_: Full(path, mode.replace("b", "")))
+    with (
+        _files.lock_folder(tmp_path, "lock"),
+        pytest.raises(FolderInUseError, match="another process"),
+        _files.lock_folder(tmp_path, "lock"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("out", ["", "  "])
