@@ -5,6 +5,7 @@ A case is a function of tensors alone. Whatever the suite checks, it checks for 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ from torch import Tensor
 
 import ganops
 from ganops import reference
+from ganops._common import loss_kinds
 from ganops._common.dtypes import accumulate_dtype
 from ganops.ops.minibatch_discrimination import closeness
 from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
 Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
 
-KINDS = ("minimax", "non_saturating", "kl", "mle", "least_squares", "hinge", "wasserstein")
+KINDS = tuple(name for name, kind in loss_kinds.KINDS.items() if not kind.paired)
+PAIRED_KINDS = tuple(name for name, kind in loss_kinds.KINDS.items() if kind.paired)
 REDUCTIONS = ("mean", "sum", "none")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -64,15 +67,12 @@ class Case:
 
 
 def _positive(role: str, kind: str, x: Tensor, parameters: dict[str, float]) -> Tensor:
-    if kind == "least_squares":
-        return (x.abs() + abs(parameters.get(f"{role}_target", 1.0))).square()
-    if kind == "hinge" and role != "generator":
-        return x.abs() + abs(parameters.get("margin", 1.0))
-    if role == "generator":
-        return reference.generator_loss(x, kind, reduction="none").abs()
-    nothing = x.new_empty(0)
-    pair = (x, nothing) if role == "real" else (nothing, x)
-    return reference.discriminator_loss(*pair, kind, reduction="none")[role == "fake"].abs()
+    row = loss_kinds.KINDS[kind]
+    term = row.term(role)
+    if term.parameter is None:
+        return term.value(x, 0.0).abs()
+    p = (row.defaults | parameters)[term.parameter]
+    return (term.outer * term.base.value((term.inner * x).abs() + abs(term.shift * p))).abs()
 
 
 def _reduce(x: Tensor, reduction: str) -> Tensor:
@@ -146,9 +146,9 @@ def paired(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     return real[common], fake[common]
 
 
-def _relativistic() -> Iterator[Case]:
-    for reduction in REDUCTIONS:
-        given = {"kind": "relativistic", "reduction": reduction}
+def _paired() -> Iterator[Case]:
+    for kind, reduction in itertools.product(PAIRED_KINDS, REDUCTIONS):
+        given = {"kind": kind, "reduction": reduction}
 
         def of(module, generates, given=given):
             def loss(real, fake):
@@ -161,14 +161,17 @@ def _relativistic() -> Iterator[Case]:
 
         for generates, function in enumerate(("discriminator_loss", "generator_loss")):
 
-            def positive(real, fake, sign=1 - 2 * generates, reduction=reduction):
+            def positive(real, fake, kind=kind, generates=generates, reduction=reduction):
                 real, fake = paired(real, fake)
-                # The difference itself may cancel.
-                values = torch.nn.functional.softplus(sign * (fake - real)) + real.abs() + fake.abs()
-                return _reduce(values, reduction)
+                terms = (
+                    _positive("generator", kind, fake - real, {})
+                    if generates
+                    else _positive("real", kind, real - fake, {})
+                )
+                return _reduce(terms + real.abs() + fake.abs(), reduction)  # the difference itself may cancel
 
             yield Case(
-                f"{function}-relativistic-{reduction}",
+                f"{function}-{kind}-{reduction}",
                 of(ganops, generates),
                 of(reference, generates),
                 ("logits", "logits"),
@@ -535,7 +538,7 @@ def _resampling() -> Iterator[Case]:
 
 CASES = (
     *_losses(),
-    *_relativistic(),
+    *_paired(),
     *_in_lists(),
     *_interpolation(),
     *_penalties(),
