@@ -3,10 +3,10 @@
     python benchmarks/drop_in.py                         # all rows
     python benchmarks/drop_in.py --only BasicSR --rounds 40
 
-In each row both versions train the same networks from the same weights and draws for 50 steps in float64; the deviation
-is the largest difference of any weight at any step. A ratio is the time of the original divided by the time with ganops
-(above 1, ganops is faster), the median of interleaved rounds in float32: for the losses and their backward pass, and for
-the whole step. The rows are in drop_in_rows.py.
+In each row both versions train the same networks from the same weights and draws for 50 steps in float64. The deviation
+is the largest difference of any weight at any step. A ratio is the time of the original divided by the time with
+ganops, the median of interleaved rounds in float32: for the losses with their backward pass, and for the whole step. The
+rows are in drop_in_rows.py.
 """
 
 from __future__ import annotations

@@ -35,10 +35,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """A repository's loss code and ours.
+    """A repository's loss code and its version with ganops.
 
-    ``system`` names the networks of drop_in.py that it runs on. ``passes``: the loss itself runs D, so that it is not
-    timed without it. ``note`` stands in the table: what had to be said, or why a row is no faster.
+    ``system`` names the networks of drop_in.py that it runs on. ``passes``: the loss code calls D, so that only the
+    whole step is timed. ``note`` is the last column of the table.
     """
 
     repository: str
@@ -475,7 +475,7 @@ ROWS = (
     Row("PyTorch-GAN", "gan", "points", LogisticBySigmoid, Logistic, "D's sigmoid is removed"),
     Row("PyTorch-GAN", "lsgan", "images", SquaresByMSE, Squares),
     Row("PyTorch-GAN", "wgan", "images", ClippedLoop, Clipped),
-    Row("PyTorch-GAN", "wgan_gp", "images", PenalisedByNumPy, PenalisedWithAlpha, "its NumPy weights are passed on", True),
+    Row("PyTorch-GAN", "wgan_gp", "images", PenalisedByNumPy, PenalisedWithAlpha, "keeps NumPy's weights", True),
     Row(
         "WassersteinGAN", "main.py: clipping", "normalised", ClippedLoop, Clipped,
         "clips all of D.parameters(), including batch norm",
@@ -484,7 +484,7 @@ ROWS = (
     Row("StudioGAN", "least squares", "images", StudioSquares, StudioSquaresOurs),
     Row("StudioGAN", "hinge, R1", "images", StudioHingeAndR1, StudioHingeAndR1Ours, "", True),
     Row("StudioGAN", "wasserstein, GP", "images", StudioWasserstein, StudioWassersteinOurs, "", True),
-    Row("data-efficient-gans", "DiffAugment, hinge", "images", AugmentedSteps, Augmented, "its seven draws in one call", True),
+    Row("data-efficient-gans", "DiffAugment, hinge", "images", AugmentedSteps, Augmented, "draws in one call", True),
     Row("hifi-gan", "MPD, MSD: losses, features", "vocoder", VocoderLoops, Vocoder, "D is frozen in G's step"),
     Row("taming-transformers", "hinge, adaptive weight", "images", Autoencoder, AutoencoderOurs, "", True),
     *(
