@@ -5,7 +5,7 @@
 
 In each row both versions train the same networks from the same weights and draws for 50 steps in float64. The deviation
 is the largest difference of any weight at any step. A ratio is the time of the original divided by the time with
-ganops, the median of interleaved rounds in float32: for the losses with their backward pass, and for the whole step. The
+ganops, the median of interleaved rounds in float32: for the losses with their backward pass, and for whole steps. The
 rows are in drop_in_rows.py.
 """
 
