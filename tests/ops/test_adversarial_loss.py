@@ -629,7 +629,7 @@ def test_the_library_numbers_the_kinds_wherever_their_rows_are():
     permuted = {name: KIND_ROWS[name] for name in sorted(names, reverse=True)}
     assert numbers(LISTING, "library", permuted) == {name: i for i, name in enumerate(names)}
     first = "smooth " + LISTING.splitlines()[2].split(maxsplit=1)[1]
-    extended = {"smooth": KIND_ROWS["minimax"], **KIND_ROWS}
+    extended = {"smooth": KIND_ROWS[names[0]], **KIND_ROWS}
     head, rows = LISTING.splitlines()[:2], LISTING.splitlines()[2:]
     found = numbers("\n".join([*head, first, *rows]), "library", extended)
     assert found == {name: i for i, name in enumerate(["smooth", *names])}, "numbers are the library's"
@@ -639,7 +639,7 @@ def test_the_library_numbers_the_kinds_wherever_their_rows_are():
     ("listing", "table", "named"),
     [
         (None, KIND_ROWS, "hinge"),
-        ("\n".join(LISTING.splitlines()[:-1]), KIND_ROWS, "relativistic"),
+        ("\n".join(LISTING.splitlines()[:-1]), KIND_ROWS, list(KIND_ROWS)[-1]),
         (LISTING, {"smooth": KIND_ROWS["hinge"], **KIND_ROWS}, "smooth"),
         (LISTING.replace("hinge unpaired relu 1 -1 1", "hinge unpaired relu 1 -1 2"), KIND_ROWS, "hinge"),
         (LISTING.replace("relativistic paired", "relativistic unpaired"), KIND_ROWS, "relativistic"),
