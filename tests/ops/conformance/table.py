@@ -33,9 +33,10 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 class Case:
     """One op at one setting.
 
-    ``inputs`` says what each argument is: ``logits`` (any shape, its own), ``sample`` (N, …), ``weight`` (N,) in
-    [0, 1], ``number`` (). ``magnitude`` is the function with every term made positive, whose value and gradient are the
-    scale of the rounding errors. ``differentiable`` are the places of the inputs that have a gradient.
+    ``inputs`` has a word for each argument: ``logits`` (any shape, which may differ between arguments), ``sample``
+    (N, …), ``weight`` (N,) in [0, 1], ``number`` (). ``magnitude`` is the function with every term made positive; its
+    value and gradient are the scale of the allowed rounding errors. A kernel whose terms cancel needs them in it: for
+    1 − exp(−x), 1 + exp(−x). ``differentiable`` are the indices of the inputs that have a gradient.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Case:
     linear: bool = False  # the gradient does not depend on the input, so that nothing of it is kept
     composite: bool = False  # many steps in the input's dtype, most of them not ours
     coupled: bool = False  # samples act on each other: errors are those of the largest
-    composed: bool = False  # derivatives past the first are PyTorch's own operations
+    composed: bool = False  # derivatives past the first are PyTorch's operations, whose bits depend on the threads
     quadratic: bool = False  # work grows as the square of the batch
     in_place: bool = False
     representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
