@@ -28,18 +28,8 @@ sys.path.insert(0, str(ROOT / "tools"))  # pip's isolated builds do not have the
 import toolchain  # noqa: E402
 
 TORCH_TARGET_VERSION = "0x020a000000000000"  # 2.10
-STEMS = (
-    "adversarial_loss",
-    "interpolate",
-    "gradient_penalty",
-    "clip_weights",
-    "diff_augment",
-    "minibatch_discrimination",
-    "minibatch_stddev",
-    "optimizers",
-    "feature_matching",
-    "upfirdn",
-)
+# The op families: one interface each, with the same name in csrc/cpu, csrc/cuda and csrc/torch.
+STEMS = sorted(path.stem for path in (ROOT / "csrc" / "kernels").glob("*.h") if path.stem != "common")
 
 COMMON = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 # Lets loops become vector code; no result changes by it (no fast-math).

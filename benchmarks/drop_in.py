@@ -1,12 +1,12 @@
-"""Loss code of public repositories exchanged for ganops: trajectories, lines, and time.
+"""Replaces the loss code of public repositories by ganops and compares trajectories, lines and time.
 
     python benchmarks/drop_in.py                         # all rows
     python benchmarks/drop_in.py --only BasicSR --rounds 40
 
-For each row both sides train the same networks from the same weights and draws for 50 steps in float64; the deviation
-is the largest difference of any weight at any step. Ratios are time of the original over ours (above 1 ours is faster),
-medians of interleaved rounds in float32: of the losses and their backward pass alone, and of the whole step. The rows
-are in drop_in_rows.py.
+In each row both versions train the same networks from the same weights and draws for 50 steps in float64. The deviation
+is the largest difference of any weight at any step. A ratio is the time of the original divided by the time with
+ganops, the median of interleaved rounds in float32: for the losses with their backward pass, and for whole steps. The
+rows are in drop_in_rows.py.
 """
 
 from __future__ import annotations
@@ -251,7 +251,9 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="TEXT", help="rows whose repository or code has this text")
     parser.add_argument("--rounds", type=int, default=30, help="timed steps of each side; 0: no times")
     options = parser.parse_args()
-    print(f"| repository | code | deviation | lines | loss | step ({torch.get_num_threads()} threads) | draws | |")
+    print(
+        f"| repository | code | deviation | lines | loss | step (threads: {torch.get_num_threads()}) | draws | note |"
+    )
     print("|---|---|---:|---:|---:|---:|---|---|")
     for row in ROWS:
         if options.only not in f"{row.repository} {row.code}":
@@ -266,7 +268,7 @@ def main() -> None:
             lines(row),
             "–" if loss is None else f"{loss:.2f}",
             step,
-            "the same" if same_draws else "others",
+            "same" if same_draws else "different",
             row.note,
         )
         print(f"| {' | '.join(cells)} |", flush=True)

@@ -35,10 +35,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Row:
-    """A repository's loss code and ours.
+    """A repository's loss code and its version with ganops.
 
-    ``system`` names the networks of drop_in.py that it runs on. ``passes``: the loss itself runs D, so that it is not
-    timed without it. ``note`` stands in the table: what had to be said, or why a row is no faster.
+    ``system`` names the networks of drop_in.py that it runs on. ``passes``: the loss code calls D, so that only the
+    whole step is timed. ``note`` is the last column of the table.
     """
 
     repository: str
@@ -472,27 +472,27 @@ def _of(side: Callable[..., Side], criterion: Callable[[], object]) -> Callable[
 
 
 ROWS = (
-    Row("PyTorch-GAN", "gan", "points", LogisticBySigmoid, Logistic, "D's sigmoid goes"),
+    Row("PyTorch-GAN", "gan", "points", LogisticBySigmoid, Logistic, "D's sigmoid is removed"),
     Row("PyTorch-GAN", "lsgan", "images", SquaresByMSE, Squares),
     Row("PyTorch-GAN", "wgan", "images", ClippedLoop, Clipped),
-    Row("PyTorch-GAN", "wgan_gp", "images", PenalisedByNumPy, PenalisedWithAlpha, "NumPy's alpha is passed", True),
+    Row("PyTorch-GAN", "wgan_gp", "images", PenalisedByNumPy, PenalisedWithAlpha, "keeps NumPy's weights", True),
     Row(
         "WassersteinGAN", "main.py: clipping", "normalised", ClippedLoop, Clipped,
-        "parameters() of D, batch norm's too, as there",
+        "clips all of D.parameters(), including batch norm",
     ),
     Row("StudioGAN", "vanilla", "images", StudioVanilla, StudioVanillaOurs),
     Row("StudioGAN", "least squares", "images", StudioSquares, StudioSquaresOurs),
     Row("StudioGAN", "hinge, R1", "images", StudioHingeAndR1, StudioHingeAndR1Ours, "", True),
     Row("StudioGAN", "wasserstein, GP", "images", StudioWasserstein, StudioWassersteinOurs, "", True),
-    Row("data-efficient-gans", "DiffAugment, hinge", "images", AugmentedSteps, Augmented, "seven draws at once", True),
-    Row("hifi-gan", "MPD, MSD: losses, features", "vocoder", VocoderLoops, Vocoder, "D frozen in G's step"),
+    Row("data-efficient-gans", "DiffAugment, hinge", "images", AugmentedSteps, Augmented, "draws in one call", True),
+    Row("hifi-gan", "MPD, MSD: losses, features", "vocoder", VocoderLoops, Vocoder, "D is frozen in G's step"),
     Row("taming-transformers", "hinge, adaptive weight", "images", Autoencoder, AutoencoderOurs, "", True),
     *(
         Row(
             "BasicSR", f"GANLoss {kind}", "images",
             _of(Restoration, lambda kind=kind: PlainGANLoss(kind, 0.1)),
             _of(Restoration, lambda kind=kind: basicsr.GANLoss(kind, loss_weight=0.1)),
-            "import line",
+            "only the import changes",
         )
         for kind in ("vanilla", "lsgan", "wgan", "wgan_softplus", "hinge")
     ),
@@ -501,7 +501,7 @@ ROWS = (
             "pix2pix", f"GANLoss {mode}", "images",
             _of(Translation, lambda mode=mode: PlainGANLoss(mode)),
             _of(Translation, lambda mode=mode: pix2pix.GANLoss(mode)),
-            "import line",
+            "only the import changes",
         )
         for mode in ("lsgan", "vanilla", "wgangp")
     ),
@@ -509,7 +509,7 @@ ROWS = (
         "SPADE", "GANLoss hinge, lists", "vocoder",
         _of(Semantic, lambda: plain_lists("hinge")),
         _of(Semantic, lambda: spade.GANLoss("hinge")),
-        "import line",
+        "only the import changes",
     ),
     Row("R3GAN", "relativistic, R1, R2", "images", Relativistic, RelativisticOurs, "", True),
 )  # fmt: skip

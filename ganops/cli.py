@@ -1,8 +1,8 @@
 """``ganops``: train, sample and measure from the command line.
 
 Each command is a function of its arguments that returns an exit code. Codes: 0 done; 1 the training failed (its loss
-became NaN, or memory ran out) or a paper card did; 2 the input was wrong; 128 + N stopped by signal N: 130 by Ctrl-C,
-143 by SIGTERM, 129 by SIGHUP.
+became NaN, or memory ran out) or a card did not pass; 2 the input was wrong; 128 + N stopped by signal N: 130 by
+Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _check_count(count: int, numbers: int) -> None:
     need, have = 3 * 4.0 * count * numbers, available_memory()
     if need > have:
         raise ValueError(
-            f"count {count:,} needs {format_bytes(need)} of memory, and {format_bytes(have)} are there; draw fewer"
+            f"count {count:,} needs {format_bytes(need)} of memory, and {format_bytes(have)} are available; draw fewer"
         )
 
 
@@ -150,12 +150,12 @@ def _recipes(arguments: list[str]) -> int:
         print(f"  {name:<14} {source.summary}")
     for source in LOCATED.values():
         print(f"  {source.summary}")
-    print("all settings of one: ganops train RECIPE --data NAME --help")
+    print("the settings of a recipe: ganops train RECIPE --data NAME --help")
     return 0
 
 
 def _cards(arguments: list[str]) -> int:
-    """List the paper cards, published experiments that one command runs and judges."""
+    """List the cards: published experiments that ganops card runs and checks."""
     _no_arguments("cards", arguments)
     from ganops.training.cards import CARDS
 
@@ -163,12 +163,12 @@ def _cards(arguments: list[str]) -> int:
         seeds = "1 seed" if card.seeds == 1 else f"{card.seeds} seeds"
         takes = f"{card.minutes} minutes" if card.minutes < 120 else f"{card.minutes / 60:.0f} hours"
         print(f"{name}\n    {card.summary}\n    {card.paper}; {seeds}, about {takes} on two cores")
-    print("run one: ganops card NAME")
+    print("to run a card: ganops card NAME")
     return 0
 
 
 def _card(arguments: list[str]) -> int:
-    """Run a paper card and judge it: ganops card NAME [--seeds N] [--out DIR]"""
+    """Run a card and compare it with the published results: ganops card NAME [--seeds N] [--out DIR]"""
     require("tyro", "ganops card")
     from ganops.training.cards import run_card, table
     from ganops.training.options import parse_card
@@ -182,21 +182,21 @@ def _card(arguments: list[str]) -> int:
 
 
 def _info(arguments: list[str]) -> int:
-    """Print which kernels were built, and which ones this machine uses and why."""
+    """Print which kernels were built, and which of them this machine uses and why."""
     _no_arguments("info", arguments)
     print(json.dumps(ganops.build_info(), indent=2, default=str))
     return 0
 
 
 def _bench(arguments: list[str]) -> int:
-    """Measure the ops against other implementations; see ganops bench --help."""
+    """Compare the speed of the ops with other implementations: ganops bench [--quick] [--op STEM] ..."""
     from ganops.bench import main as bench
 
     return bench(arguments) or 0
 
 
 def _figure(arguments: list[str]) -> int:
-    """Draw a picture for a lecture; ganops figure lists them."""
+    """Draw a picture: ganops figure NAME [--out FILE] ...; ganops figure lists them."""
     require("tyro", "ganops figure")
     from ganops.figures import main as figure
 
@@ -209,7 +209,7 @@ def _no_arguments(command: str, arguments: list[str]) -> None:
 
 
 def _doctor(arguments: list[str]) -> int:
-    """List what one step of your own training function computes and does not use."""
+    """List what a step of your own training code computes and does not use: ganops doctor FILE.py:FUNCTION"""
     from ganops import doctor
 
     return doctor.main(arguments)
@@ -232,7 +232,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 def _usage() -> str:
     lines = ["usage: ganops COMMAND [options]", ""]
     lines += [f"  {name:<10} {(command.__doc__ or '').splitlines()[0]}" for name, command in COMMANDS.items()]
-    return "\n".join([*lines, "", "ganops COMMAND --help says more; ganops --version gives the version."])
+    return "\n".join([*lines, "", "ganops COMMAND --help lists its options; ganops --version prints the version."])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str]) -> tuple[int, str]:
     """Run a command: the exit code, and the line for standard error if it failed."""
     try:
-        checks.choice("command", "name", arguments[0], COMMANDS)
+        checks.choice("", "command", arguments[0], COMMANDS)
         return COMMANDS[arguments[0]](arguments[1:]), ""
     except KeyboardInterrupt as interrupt:
         return getattr(interrupt, "exit_code", 130), str(interrupt) or "stopped by Ctrl-C"

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--warmup", type=int, default=0, metavar="N", help="calls before the one that is watched")
     options = parser.parse_args(list(arguments))
     if options.warmup < 0:
-        raise ValueError(f"ganops doctor: --warmup must be at least 0, got {options.warmup}")
+        raise ValueError(f"doctor: --warmup must be at least 0, got {options.warmup}")
     step = _function(options.function)
     for _ in range(options.warmup):
         step()
@@ -43,18 +43,18 @@ def main(arguments: Sequence[str]) -> int:
 def _function(text: str) -> Callable[[], Any]:
     place, colon, name = text.rpartition(":")
     if not colon or not place or not name:
-        raise ValueError(f"ganops doctor: expected FILE.py:FUNCTION or MODULE:FUNCTION, got {text!r}")
+        raise ValueError(f"doctor: expected FILE.py:FUNCTION or MODULE:FUNCTION, got {text!r}")
     module = _file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
     function = getattr(module, name, None)
     if not callable(function):
         names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        raise ValueError(f"ganops doctor: {place} has no function {name!r}; it has {', '.join(names) or 'none'}")
+        raise ValueError(f"doctor: {place} has no function {name!r}; it has {', '.join(names) or 'none'}")
     return function
 
 
 def _file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise FileNotFoundError(f"ganops doctor: there is no file {path}")
+        raise FileNotFoundError(f"doctor: there is no file {path}")
     sys.path.insert(0, str(path.parent.resolve()))  # as for a script
     specification = importlib.util.spec_from_file_location(path.stem, path)
     assert specification is not None

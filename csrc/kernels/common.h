@@ -14,7 +14,10 @@ enum class DType : int { float32, float64, float16, bfloat16 };
 // cudaStream_t; null on the CPU.
 using Stream = void*;
 
-// Sums over samples: how the per-sample or per-element values become the result.
+// How the values of samples or elements become the result. In the order of ganops/_common/reduction.py.
 enum class Reduction : int { mean, sum, none };
+
+// The same for the values of a list of tensors.
+enum class ScaleReduction : int { sum, mean, none };
 
 }  // namespace ganops

@@ -12,8 +12,6 @@
 
 namespace ganops {
 
-enum class ScaleReduction : int { sum, mean, none };
-
 struct FeatureMatching {
   Distance distance;
   bool normalize;

@@ -5,6 +5,8 @@
 
 #include "tensors.h"
 
+GANOPS_DECLARE_KERNELS(AdversarialLossKernels, adversarial_loss)
+
 // What the table of kinds holds, for Python: how reductions and roles are numbered, then one line a kind, in the order
 // of their numbers, with its pairing and the base, outer, inner, shift, tilt and label of each role's formula.
 extern "C" __attribute__((visibility("default"))) const char* ganops_loss_kinds() {

@@ -1,4 +1,5 @@
-// Which kernels the wrappers of this library call, and where: the one place that knows the backend.
+// Which kernels the wrappers of this library call, and where: the one place that knows the backend. A wrapper declares
+// the table of csrc/kernels/<stem>.h with GANOPS_DECLARE_KERNELS, and calls it as GANOPS_KERNELS(<stem>).
 //
 // The same wrappers are compiled for each backend. GANOPS_BACKEND_CUDA: the kernels of csrc/cuda, for CUDA tensors, or,
 // with GANOPS_EMULATED too, the same kernels run by the emulator of the tests for CPU tensors. Otherwise csrc/cpu.
@@ -9,51 +10,23 @@
 
 #include <string>
 
-#include "../kernels/adversarial_loss.h"
-#include "../kernels/clip_weights.h"
-#include "../kernels/diff_augment.h"
-#include "../kernels/feature_matching.h"
-#include "../kernels/gradient_penalty.h"
-#include "../kernels/interpolate.h"
-#include "../kernels/minibatch_discrimination.h"
-#include "../kernels/minibatch_stddev.h"
-#include "../kernels/optimizers.h"
-#include "../kernels/upfirdn.h"
+#include "../kernels/common.h"
 
 #if defined(GANOPS_BACKEND_CUDA)
 
 #include <cuda_runtime.h>
 
-namespace ganops::cuda {
-extern const AdversarialLossKernels adversarial_loss;
-extern const InterpolateKernels interpolate;
-extern const GradientPenaltyKernels gradient_penalty;
-extern const ClipWeightsKernels clip_weights;
-extern const DiffAugmentKernels diff_augment;
-extern const OptimizersKernels optimizers;
-extern const MinibatchDiscriminationKernels minibatch_discrimination;
-extern const MinibatchStddevKernels minibatch_stddev;
-extern const FeatureMatchingKernels feature_matching;
-extern const UpfirdnKernels upfirdn;
-}  // namespace ganops::cuda
-
+#define GANOPS_DECLARE_KERNELS(Table, stem) \
+  namespace ganops::cuda {                  \
+  extern const Table stem;                  \
+  }
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
 
 #else
 
 #include "../cpu/isa.h"
 
-GANOPS_CPU_TABLE(AdversarialLossKernels, adversarial_loss)
-GANOPS_CPU_TABLE(InterpolateKernels, interpolate)
-GANOPS_CPU_TABLE(GradientPenaltyKernels, gradient_penalty)
-GANOPS_CPU_TABLE(ClipWeightsKernels, clip_weights)
-GANOPS_CPU_TABLE(DiffAugmentKernels, diff_augment)
-GANOPS_CPU_TABLE(OptimizersKernels, optimizers)
-GANOPS_CPU_TABLE(MinibatchDiscriminationKernels, minibatch_discrimination)
-GANOPS_CPU_TABLE(MinibatchStddevKernels, minibatch_stddev)
-GANOPS_CPU_TABLE(FeatureMatchingKernels, feature_matching)
-GANOPS_CPU_TABLE(UpfirdnKernels, upfirdn)
-
+#define GANOPS_DECLARE_KERNELS(Table, stem) GANOPS_CPU_TABLE(Table, stem)
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 
 #endif

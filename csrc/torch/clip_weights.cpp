@@ -1,5 +1,9 @@
 // Weight clipping as a torch operator; the schema is in schemas.cpp.
+#include "../kernels/clip_weights.h"
+
 #include "tensors.h"
+
+GANOPS_DECLARE_KERNELS(ClipWeightsKernels, clip_weights)
 
 namespace ganops {
 namespace {

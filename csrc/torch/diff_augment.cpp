@@ -1,5 +1,9 @@
 // Differentiable augmentation as a torch operator; the schema is in schemas.cpp.
+#include "../kernels/diff_augment.h"
+
 #include "tensors.h"
+
+GANOPS_DECLARE_KERNELS(DiffAugmentKernels, diff_augment)
 
 namespace ganops {
 namespace {

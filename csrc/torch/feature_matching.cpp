@@ -3,6 +3,8 @@
 
 #include "tensors.h"
 
+GANOPS_DECLARE_KERNELS(FeatureMatchingKernels, feature_matching)
+
 namespace ganops {
 namespace {
 

@@ -1,5 +1,9 @@
 // The penalty on gradient norms as torch operators; the schemas are in schemas.cpp.
+#include "../kernels/gradient_penalty.h"
+
 #include "tensors.h"
+
+GANOPS_DECLARE_KERNELS(GradientPenaltyKernels, gradient_penalty)
 
 namespace ganops {
 namespace {

@@ -1,5 +1,9 @@
 // Interpolation as torch operators; the schemas are in schemas.cpp.
+#include "../kernels/interpolate.h"
+
 #include "tensors.h"
+
+GANOPS_DECLARE_KERNELS(InterpolateKernels, interpolate)
 
 namespace ganops {
 namespace {

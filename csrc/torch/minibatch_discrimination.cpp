@@ -1,5 +1,9 @@
 // Minibatch discrimination as torch operators; the schemas are in schemas.cpp.
+#include "../kernels/minibatch_discrimination.h"
+
 #include "tensors.h"
+
+GANOPS_DECLARE_KERNELS(MinibatchDiscriminationKernels, minibatch_discrimination)
 
 namespace ganops {
 namespace {

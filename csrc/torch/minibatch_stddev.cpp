@@ -1,5 +1,9 @@
 // Minibatch standard deviation as torch operators; the schemas are in schemas.cpp.
+#include "../kernels/minibatch_stddev.h"
+
 #include "tensors.h"
+
+GANOPS_DECLARE_KERNELS(MinibatchStddevKernels, minibatch_stddev)
 
 namespace ganops {
 namespace {

@@ -1,8 +1,11 @@
 // Optimisers as torch operators; the schemas are in schemas.cpp.
+#include "../kernels/optimizers.h"
 
 #include <limits>
 
 #include "tensors.h"
+
+GANOPS_DECLARE_KERNELS(OptimizersKernels, optimizers)
 
 namespace ganops {
 namespace {

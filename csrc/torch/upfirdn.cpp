@@ -1,5 +1,9 @@
 // upfirdn as a torch operator; the schema is in schemas.cpp.
+#include "../kernels/upfirdn.h"
+
 #include "planes.h"
+
+GANOPS_DECLARE_KERNELS(UpfirdnKernels, upfirdn)
 
 namespace ganops {
 namespace {

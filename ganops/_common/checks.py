@@ -97,12 +97,13 @@ def batched(function: str, name: str, value: Tensor) -> None:
 
 
 def choice(function: str, name: str, value: object, choices: Iterable[str]) -> None:
-    """Raises ValueError unless ``value`` is one of ``choices``; names the nearest one."""
+    """Raises ValueError unless ``value`` is one of ``choices``; the message names the nearest one."""
     choices = sorted(choices)
     if not isinstance(value, str) or value not in choices:
         near = difflib.get_close_matches(str(value), choices, n=1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ValueError(f"{function}: {name} {value!r} is unknown{hint}; choose one of {', '.join(choices)}")
+        where = f"{function}: " if function else ""
+        raise ValueError(f"{where}{name} {value!r} is unknown{hint}; choose one of {', '.join(choices)}")
 
 
 def number(

@@ -1,4 +1,4 @@
-"""The table of loss kinds, and the checks of what the adversarial losses are given.
+"""The table of loss kinds, and the checks of the adversarial losses' arguments.
 
 ``r = D(x)`` and ``f = D(G(z))`` are raw logits (no sigmoid), σ the sigmoid, sp the softplus.
 """
@@ -21,7 +21,7 @@ from ganops._common.reduction import REDUCTIONS
 
 @dataclass(frozen=True)
 class Base:
-    """A function of one number with its first two derivatives, which autograd can differentiate further."""
+    """An elementwise function and closed forms of its first two derivatives; autograd can differentiate all three."""
 
     name: str
     value: Callable[[Tensor], Tensor]
@@ -30,14 +30,15 @@ class Base:
 
 
 def _sigmoid(u: Tensor) -> Tensor:
-    # torch differentiates sigmoid as y·(1 − y), which is 0 where y rounds to 1: derivatives are taken on the side where
-    # y is small.
+    # torch's derivative of y = sigmoid(u) is y·(1 − y), which is 0 where y rounds to 1. For u ≥ 0 this form uses
+    # sigmoid(−u), which is small there and keeps the derivative's digits.
     return torch.where(u < 0, torch.sigmoid(u), 1 - torch.sigmoid(-u))
 
 
 SOFTPLUS = Base(
     "softplus",
-    # Exact for every u, where its own threshold of 20 drops a tail that float64 holds; tensor subclasses often know it.
+    # Above its threshold softplus returns u. The default of 20 is too low for float64. F.softplus is used instead of
+    # torch.logaddexp because more tensor subclasses implement it.
     lambda u: F.softplus(u, threshold=40),
     _sigmoid,
     lambda u: torch.sigmoid(u) * torch.sigmoid(-u),
@@ -54,9 +55,9 @@ def _scaled(factor: float, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Term:
-    """One formula of the table, outer · (base(u) + tilt·(p − default)·u) with u = inner·x + shift·p.
+    """One formula, outer · (base(u) + tilt·(p − default)·u) with u = inner·x + shift·p.
 
-    p is the number that ``parameter`` names, if any. A tilted softplus is the cross-entropy with the label p.
+    The loss takes p as a keyword argument named ``parameter``. A tilted softplus is the cross-entropy with the label p.
     """
 
     base: Base
@@ -94,12 +95,14 @@ class Kind:
     """One row of the table: what D minimises on real and on fake logits, and what G minimises on fake ones.
 
     Attributes:
-        real, fake, generator: The formulas of the three roles.
-        paired: The formulas are of differences, ``real`` of r − f and ``generator`` of f − r; ``fake`` is not used.
-        saturating: G minimises the negative of D's loss on generated samples through the same softplus, so that its
-            gradient vanishes where D is sure of them.
-        zero: The logit at which D holds real and generated equally likely (least squares: with the default targets),
-            or None if its logits have no such point.
+        real, fake, generator: The formulas of the three roles: D's loss on real logits, D's loss on fake logits, and
+            G's loss on fake logits.
+        paired: The formulas take differences of logits: ``real`` takes r − f, ``generator`` takes f − r, and ``fake``
+            is not used.
+        saturating: G minimises the negative of D's loss on fake logits. Its gradient vanishes for samples that D
+            rejects with confidence.
+        undecided_logit: The logit that D gives a sample if it considers real and generated equally likely; for least
+            squares, with the default targets. None if the loss defines no such logit.
     """
 
     real: Term
@@ -107,7 +110,7 @@ class Kind:
     generator: Term
     paired: bool = False
     saturating: bool = False
-    zero: float | None = 0.0
+    undecided_logit: float | None = 0.0
 
     def term(self, role: str) -> Term:
         """The formula of one of ``ROLES``."""
@@ -115,17 +118,17 @@ class Kind:
 
     @property
     def linear(self) -> bool:
-        """Whether D's gradient is the same at every logit, so that it says nothing about how D is doing."""
+        """Whether D's gradient is the same at every logit, so that its size does not show whether D wins."""
         return self.fake.base is LINEAR
 
     @property
     def defaults(self) -> dict[str, float]:
-        """The parameters that the kind takes, with their defaults."""
+        """The names of the kind's parameters, with their default values."""
         terms = (self.real, self.fake, self.generator)
         return {term.parameter: term.default for term in terms if term.parameter is not None}
 
     def describe(self, name: str) -> str:
-        """The row as the compiled library writes it (``ganops_loss_kinds`` in csrc/torch/adversarial_loss.cpp)."""
+        """The row as text, in the format of ``ganops_loss_kinds`` in csrc/torch/adversarial_loss.cpp."""
         terms = (self.real, self.fake, self.generator)
         numbers = ((t.outer, t.inner, t.shift, t.tilt, t.default if t.tilt else 0) for t in terms)
         formulas = (f"{t.base.name} {' '.join(f'{x:g}' for x in row)}" for t, row in zip(terms, numbers, strict=True))
@@ -154,18 +157,22 @@ def _below_margin(sign: float) -> Term:
     return Term(RELU, inner=sign, shift=1, parameter="margin", default=1.0)
 
 
-# A new kind is one row here and one in csrc/math/adversarial_loss.h, anywhere in either; numbers come from there.
+# To add a kind, add a row here and a row in csrc/math/adversarial_loss.h, at any place. `numbers` reads each kind's
+# number from the compiled library.
 KINDS: dict[str, Kind] = {
     "minimax": Kind(**_LOGISTIC, generator=Term(SOFTPLUS, outer=-1), saturating=True),
     "non_saturating": Kind(**_LOGISTIC, generator=_label_one("generator_target")),
     "kl": Kind(**_LOGISTIC, generator=Term(LINEAR, outer=-1)),
     "mle": Kind(**_LOGISTIC, generator=Term(EXPONENTIAL, outer=-1)),
     "least_squares": Kind(
-        _distance("real_target", 1.0), _distance("fake_target", 0.0), _distance("generator_target", 1.0), zero=0.5
+        _distance("real_target", 1.0),
+        _distance("fake_target", 0.0),
+        _distance("generator_target", 1.0),
+        undecided_logit=0.5,
     ),
     "hinge": Kind(_below_margin(-1), _below_margin(1), Term(LINEAR, outer=-1)),
-    "wasserstein": Kind(Term(LINEAR, outer=-1), Term(LINEAR), Term(LINEAR, outer=-1), zero=None),
-    "relativistic": Kind(*(Term(SOFTPLUS, inner=-1),) * 3, paired=True, zero=None),
+    "wasserstein": Kind(Term(LINEAR, outer=-1), Term(LINEAR), Term(LINEAR, outer=-1), undecided_logit=None),
+    "relativistic": Kind(*(Term(SOFTPLUS, inner=-1),) * 3, paired=True, undecided_logit=None),
 }
 
 #: Names that other code uses for the same kinds.
@@ -182,7 +189,7 @@ ALIASES = {
 
 
 def canonical(function: str, kind: object) -> str:
-    """The name in ``KINDS`` that a kind's name or alias stands for; raises ValueError, naming the nearest."""
+    """Returns the name in ``KINDS`` for a name or an alias. Raises ValueError with the nearest name otherwise."""
     if isinstance(kind, str) and (kind in KINDS or kind in ALIASES):
         return ALIASES.get(kind, kind)
     near = difflib.get_close_matches(str(kind).lower(), [*KINDS, *ALIASES], n=1)
@@ -191,9 +198,9 @@ def canonical(function: str, kind: object) -> str:
 
 
 def numbers(listing: str | None, library: object, table: dict[str, Kind] | None = None) -> dict[str, int]:
-    """The compiled library's number of each kind, from its own listing of its table.
+    """Returns the number of each kind in the compiled library, read from the library's listing of its table.
 
-    Raises ImportError if the library is older than this table, or differs from it in any formula.
+    Raises ImportError if the listing is missing, or if it differs from this table in any kind or formula.
     """
     table = KINDS if table is None else table
     head, rows = [f"reductions {' '.join(REDUCTIONS)}", f"roles {' '.join(ROLES)}"], (listing or "").splitlines()
@@ -210,7 +217,7 @@ def numbers(listing: str | None, library: object, table: dict[str, Kind] | None 
 
 
 class Setting(NamedTuple):
-    """A checked choice of kind and parameters; ``parameters`` has one number a role, 0 where it takes none."""
+    """A kind with checked parameters. ``parameters`` has one number for each role: 0 for a role without a parameter."""
 
     name: str
     kind: Kind
@@ -231,7 +238,7 @@ _DEFAULTS = {name: _setting(name, kind.defaults) for name, kind in KINDS.items()
 
 
 def resolve(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Setting:
-    """Checks what is not a tensor and returns the setting. Raises ValueError or TypeError."""
+    """Checks all arguments that are not tensors and returns the setting. Raises ValueError or TypeError."""
     known = isinstance(reduction, str) and reduction in REDUCTIONS
     if known and not parameters and isinstance(kind, str) and kind in _DEFAULTS:
         return _DEFAULTS[kind]  # the ordinary case
@@ -250,7 +257,10 @@ def resolve(function: str, kind: str, reduction: str, parameters: dict[str, floa
 
 
 def check_logits(function: str, real_logits: Tensor, fake_logits: Tensor, paired: bool) -> tuple[Tensor, Tensor]:
-    """Both, widened under autocast; raises unless they have one dtype and device, and paired ones have one shape."""
+    """Returns both tensors, half precision converted to float32 under autocast.
+
+    Raises TypeError or ValueError if they differ in dtype or device, or in shape for a paired kind.
+    """
     ordinary = checks.alike(real_logits, fake_logits)
     if not ordinary:
         checks.tensor(function, "real_logits", real_logits)
@@ -272,7 +282,7 @@ def check_one(function: str, name: str, logits: Tensor) -> Tensor:
 
 
 def check_real_logits(name: str, kind: Kind, real_logits: Tensor | None) -> None:
-    """Raises unless G's loss was given the real logits if its kind pairs them, and only then."""
+    """Raises TypeError if a paired kind is missing the real logits, or if another kind was given them."""
     if kind.paired and real_logits is None:
         raise TypeError(f"generator_loss: kind {name!r} compares with real logits; pass real_logits=…")
     if not kind.paired and real_logits is not None:
@@ -281,7 +291,7 @@ def check_real_logits(name: str, kind: Kind, real_logits: Tensor | None) -> None
 
 
 def check_half(name: str, kind: Kind, is_real: object) -> None:
-    """Raises unless half of D's loss can be taken alone and ``is_real`` says which."""
+    """Raises ValueError if the kind is paired, so that its loss has no halves; TypeError if ``is_real`` is no bool."""
     if kind.paired:
         raise ValueError(
             f"gan_loss: kind {name!r} compares real with generated logits; use discriminator_loss and generator_loss, "

@@ -1,13 +1,14 @@
-"""How per-sample or per-element values become a result."""
+"""How the values of samples, elements or listed tensors become a result."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+# In the order of the enums in csrc/kernels/common.h.
 REDUCTIONS = ("mean", "sum", "none")
 
-# Over a list of tensors; in the order of the enum in csrc/kernels/feature_matching.h.
+# Over a list of tensors.
 SCALE_REDUCTIONS = ("sum", "mean", "none")
 
 

@@ -24,8 +24,8 @@ _SECONDS = {"quick": (0.2, 1e-3, 5), "default": (0.6, 2e-3, 9), "full": (1.5, 5e
 
 _DESCRIPTION = """\
 Times each op against (a) the formula as popular repositories write it, (b) the best eager form and (c) torch.compile
-of the formula, in interleaved rounds, and relates its throughput to a copy of as many bytes on this machine. On a card
-also replayed from a CUDA graph, without Python."""
+of the formula, in interleaved rounds, and compares its throughput with that of a copy of as many bytes on this machine.
+On a GPU also replayed from a CUDA graph, without Python."""
 _SUITES = """\
 suites:
   quick     about half a minute, more where torch.compile starts from nothing: the sizes that matter most

@@ -115,7 +115,7 @@ def source(name: str) -> Source:
             raise ValueError(f"data: name {name!r} has no place; write {LOCATED[base].summary.partition(': ')[0]}")
         found = LOCATED[base]
         return replace(found, load=functools.partial(found.load, place, **_typed(name, found.load, options, 1)))
-    checks.choice("data", "name", base, [*SOURCES, *(f"{key}:" for key in LOCATED)])
+    checks.choice("", "data", base, [*SOURCES, *(f"{key}:" for key in LOCATED)])
     found = SOURCES[base]
     if not options:
         return found

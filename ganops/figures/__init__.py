@@ -1,4 +1,4 @@
-"""Pictures for lectures. ``ganops figure NAME`` draws one and prints the numbers that it shows.
+"""Pictures of theory, training and results. ``ganops figure NAME`` draws one and prints the numbers that it shows.
 
 >>> from ganops import figures
 >>> picture = figures.FIGURES["jsd-wasserstein"].draw()                        # doctest: +SKIP

@@ -54,10 +54,10 @@ def main(arguments: Sequence[str]) -> int:
     options = tyro.cli(
         FigureOptions,
         prog="ganops figure",
-        description="Draw a picture for a lecture:\n" + "\n".join(_listed()),
+        description="Draw a picture:\n" + "\n".join(_listed()),
         args=list(arguments),
     )
-    checks.choice("figure", "NAME", options.name, FIGURES)
+    checks.choice("", "figure", options.name, FIGURES)
     draw = FIGURES[options.name].draw
     known = inspect.signature(draw).parameters
     chosen = {}

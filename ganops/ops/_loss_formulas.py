@@ -1,4 +1,4 @@
-"""What the Functions of the adversarial losses share: the numbers of kinds, and their derivatives in closed form."""
+"""The numbers of the loss kinds in the compiled library, and the kinds' derivatives in closed form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganops._common.reduction import REDUCTIONS
 REAL, FAKE, GENERATOR = range(len(ROLES))
 MEAN, NONE = map(REDUCTIONS.index, ("mean", "none"))
 
-# The numbers of kinds are those of the compiled libraries, which have to agree.
+# Each compiled library lists its kinds; `numbers` raises an error if a library differs from KINDS.
 NUMBERS: dict[str, int] = {}
 for _path, _listing in _library.texts("ganops_loss_kinds").items():
     NUMBERS = loss_kinds.numbers(_listing, _path)
@@ -21,7 +21,7 @@ BY_NUMBER = {number: loss_kinds.KINDS[name] for name, number in NUMBERS.items()}
 
 
 def slope(grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float) -> Tensor:
-    """The fused backward in PyTorch's own operations."""
+    """The operator ``adversarial_loss_backward`` in PyTorch operations."""
     wide = accumulate_dtype(logits.dtype)
     scale = 1 / max(logits.numel(), 1) if reduction == MEAN else 1
     first = BY_NUMBER[kind].term(ROLES[role]).first(logits.to(wide), parameter)
@@ -31,7 +31,7 @@ def slope(grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, pa
 def second_order(
     tangent: Tensor, grad: Tensor, logits: Tensor, kind: int, role: int, reduction: int, parameter: float
 ) -> tuple[Tensor, Tensor]:
-    """The closed form of the fused double backward, which autograd differentiates again."""
+    """The operator ``adversarial_loss_double_backward`` in PyTorch operations, which autograd can differentiate."""
     term = BY_NUMBER[kind].term(ROLES[role])
     wide = accumulate_dtype(logits.dtype)
     x, t, g = logits.to(wide), tangent.to(wide), grad.to(wide)

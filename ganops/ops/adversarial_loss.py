@@ -1,4 +1,4 @@
-"""Adversarial losses: real and fake logits in one kernel forward and one backward."""
+"""Adversarial losses: one kernel launch forward and one backward, for real and fake logits together."""
 
 from __future__ import annotations
 
@@ -91,29 +91,29 @@ def discriminator_loss(
     ==================================== ======================================= ==========================
 
     Args:
-        real_logits: D's raw outputs (no sigmoid) for real samples, any shape; float16, bfloat16, float32 or float64.
-        fake_logits: The same for generated samples, in the same dtype, on the same device. The shape may differ, except
-            for ``relativistic``. Both may also be lists or tuples of tensors, one for each of K discriminators or
-            scales, of any shapes, in one dtype, on one device: one kernel launch then serves all of them.
-        kind: A row of the table, or another name of it: ``vanilla``, ``bce``, ``ns`` (non_saturating), ``lsgan``,
+        real_logits: D's raw outputs (no sigmoid) for real samples, any shape; float16, bfloat16, float32 or float64. Or
+            a list or tuple of such tensors, one for each of K discriminators or scales, which one kernel launch
+            computes together. The tensors of a list may differ in shape.
+        fake_logits: The same for generated samples, in the same dtype and on the same device. The shape may differ from
+            that of ``real_logits``, except for ``relativistic``.
+        kind: A row of the table, or an alias: ``vanilla``, ``bce``, ``ns`` (non_saturating), ``lsgan``,
             ``ls``, ``mse`` (least_squares), ``wgan`` (wasserstein), ``rpgan`` (relativistic).
         reduction: ``"mean"`` over each tensor's elements, ``"sum"``, or ``"none"``.
-        scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,). It has
-            no effect on single tensors.
+        scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"`` for a tensor (K,). It
+            has no effect on single tensors.
         return_parts: Return (loss, real_loss, fake_loss), all differentiable, from the same launch; the loss is the sum
             of the other two. Not for ``relativistic``, and not with ``reduction="none"``.
         **parameters: For ``least_squares``: ``real_target`` b = 1, ``fake_target`` a = 0 (``generator_target`` is
-            accepted, so that one set of parameters serves both losses). For ``hinge``: ``margin`` m = 1. For
-            ``minimax``, ``non_saturating``, ``kl`` and ``mle``: the labels ``real_target`` = 1 and ``fake_target`` = 0;
-            a label t makes of sp(−r) or sp(f) the cross-entropy t·sp(−x) + (1 − t)·sp(x) (label smoothing, Salimans et
-            al. 2016: ``real_target=0.9``).
+            accepted and not used, so that both losses can be called with the same parameters). For ``hinge``:
+            ``margin`` m = 1. For ``minimax``, ``non_saturating``, ``kl`` and ``mle``: the labels ``real_target`` = 1
+            and ``fake_target`` = 0; with a label t, sp(−r) and sp(f) become the cross-entropy
+            t·sp(−x) + (1 − t)·sp(x) (label smoothing, Salimans et al. 2016: ``real_target=0.9``).
 
     Returns:
-        A tensor of shape () in the logits' dtype; for ``"none"`` the pair of per-element losses, or for
-        ``relativistic`` the one loss of each pair. Lists with ``reduction="none"``, which needs
-        ``scale_reduction="none"`` too, give lists in place of these tensors. Half-precision logits under
-        ``torch.autocast`` give float32.
-        Differentiable to any order in both arguments.
+        A tensor of shape () in the logits' dtype. With ``reduction="none"`` the pair of the per-element losses of real
+        and of fake logits; for ``relativistic`` one tensor with the loss of each pair. For lists, ``reduction="none"``
+        also needs ``scale_reduction="none"``, and each of these tensors is a list. Half-precision logits under
+        ``torch.autocast`` give float32. Differentiable to any order in both arguments.
 
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted.
@@ -219,21 +219,22 @@ def generator_loss(
     Args:
         fake_logits: D's raw outputs (no sigmoid) for generated samples, any shape; float16, bfloat16, float32, float64.
             Or a list or tuple of them, one for each of K discriminators or scales.
-        kind: A row of the table, or another name of it, see :func:`ganops.discriminator_loss`.
-        real_logits: For ``relativistic``, and only for it: r, D's outputs for real samples, of the same shape.
+        kind: A row of the table, or an alias, see :func:`ganops.discriminator_loss`.
+        real_logits: r, D's raw outputs for real samples, of the same shape; required for ``relativistic``, and an error
+            for the other kinds.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
-        scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,).
+        scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"`` for a tensor (K,).
         sample_weight: (N,), a weight for each sample: entry n of dimension 0 of the logits (of every tensor of a list).
-            What each of the sample's logits adds is multiplied by it; the mean still divides by the number of logits.
-            It gets no gradient.
+            The terms of the sample's logits are multiplied by it; the mean still divides by the number of logits. It
+            gets no gradient.
         **parameters: For ``least_squares``: ``generator_target`` c = 1. For ``non_saturating``: the label
-            ``generator_target`` t = 1; the loss is the cross-entropy, mean t·sp(−f) + (1 − t)·sp(f). What the
-            discriminator's loss of the same kind takes is accepted too.
+            ``generator_target`` t = 1; the loss is the cross-entropy, mean t·sp(−f) + (1 − t)·sp(f). The parameters of
+            the discriminator's loss of the same kind are accepted and not used.
 
     Returns:
-        A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``fake_logits`` (of a list with
-        ``scale_reduction="none"`` too, a list of them). Half-precision
-        logits under ``torch.autocast`` give float32. Differentiable to any order, in ``real_logits`` too.
+        A tensor of shape () in the logits' dtype. With ``reduction="none"`` a tensor of the shape of ``fake_logits``;
+        for a list, which then also needs ``scale_reduction="none"``, a list of them. Half-precision logits under
+        ``torch.autocast`` give float32. Differentiable to any order, also in ``real_logits``.
 
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted.
@@ -317,26 +318,26 @@ def gan_loss(
     sample_weight: Tensor | None = None,
     **parameters: float,
 ) -> Any:
-    """One half of the discriminator's loss: what it pays for logits of real or of generated samples.
+    """One half of the discriminator's loss: its term for real samples, or its term for generated samples.
 
-    ``gan_loss(real, True, kind) + gan_loss(fake, False, kind)`` is :func:`ganops.discriminator_loss` of the same kind,
-    for code that has one side at a time.
+    For code that computes one half at a time. ``gan_loss(real, True, kind) + gan_loss(fake, False, kind)`` equals
+    :func:`ganops.discriminator_loss` of the same kind.
 
     Args:
         logits: D's raw outputs (no sigmoid), any shape; float16, bfloat16, float32 or float64. Or a list or tuple of
             them, one for each of K discriminators or scales.
-        is_real: Whether they are of real samples: True for the terms of r in the table of
-            :func:`ganops.discriminator_loss`, False for those of f.
-        kind: A row of that table or another name of it, except ``relativistic``, which compares both sides.
+        is_real: Whether the logits belong to real samples: True for the term of r in the table of
+            :func:`ganops.discriminator_loss`, False for the term of f.
+        kind: A row of that table or an alias, except ``relativistic``, which needs both logits at once.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
-        scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"``: a tensor (K,).
+        scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"`` for a tensor (K,).
         sample_weight: (N,), as for :func:`ganops.generator_loss`.
         **parameters: As for :func:`ganops.discriminator_loss`.
 
     Returns:
-        A tensor of shape () in the logits' dtype, or for ``"none"`` one of the shape of ``logits`` (of a list with
-        ``scale_reduction="none"`` too, a list of them). Half-precision
-        logits under ``torch.autocast`` give float32. Differentiable to any order.
+        A tensor of shape () in the logits' dtype. With ``reduction="none"`` a tensor of the shape of ``logits``; for a
+        list, which then also needs ``scale_reduction="none"``, a list of them. Half-precision logits under
+        ``torch.autocast`` give float32. Differentiable to any order.
 
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted.
@@ -366,7 +367,8 @@ def _formula(setting: Setting, role: int, reduction: int) -> tuple[int, int, int
 def _paired_loss(first: Tensor, second: Tensor, setting: Setting, role: int, reduction: int) -> Tensor:
     """The loss of the differences first − second."""
     if not is_compiling() and not torch.is_inference_mode_enabled():
-        # Autograd saves no tensor of torch.inference_mode, and real logits may be one beside fake ones with a gradient.
+        # Autograd cannot save a tensor that was created under torch.inference_mode; it can save a copy. Real logits may
+        # be such a tensor while the fake ones need a gradient.
         first = first.clone() if first.is_inference() else first
         second = second.clone() if second.is_inference() else second
     return apply(_PairedLoss, first, second, _formula(setting, role, reduction))
@@ -375,12 +377,14 @@ def _paired_loss(first: Tensor, second: Tensor, setting: Setting, role: int, red
 def _slopes_of_both(
     grad: Tensor, real: Tensor, fake: Tensor, kind: int, reduction: int, of_real: float, of_fake: float
 ) -> tuple[Tensor, Tensor]:
+    """The operator ``discriminator_loss_backward`` in PyTorch operations."""
     return slope(grad, real, kind, REAL, reduction, of_real), slope(grad, fake, kind, FAKE, reduction, of_fake)
 
 
 def _slopes_of_pairs(
     grad: Tensor, first: Tensor, second: Tensor, kind: int, role: int, reduction: int, parameter: float
 ) -> tuple[Tensor, Tensor]:
+    """The operator ``paired_loss_backward`` in PyTorch operations."""
     wide = accumulate_dtype(first.dtype)
     found = slope(grad, first.to(wide) - second.to(wide), kind, role, reduction, parameter).to(first.dtype)
     return found, -found
@@ -398,7 +402,7 @@ _double_backward_of_pairs = _op("paired_loss_double_backward")
 
 @autograd_op(_op("adversarial_loss"))
 class _Loss(Function):
-    """One tensor of logits, one formula of the table: (logits, (kind, role, reduction, parameter))."""
+    """The loss of one role on one tensor. Arguments: (logits, (kind, role, reduction, parameter))."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -430,7 +434,7 @@ class _LossBackward(Function):
 
 @autograd_op(_op("discriminator_loss"))
 class _DiscriminatorLoss(Function):
-    """Both tensors of logits, reduced to one number: (real, fake, (kind, reduction, real's parameter, fake's))."""
+    """D's loss, reduced to a scalar. Arguments: (real, fake, (kind, reduction, real_parameter, fake_parameter))."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -472,7 +476,7 @@ class _DiscriminatorLossBackward(Function):
 
 @autograd_op(_op("paired_loss"))
 class _PairedLoss(Function):
-    """A formula at differences of logits: (first, second, (kind, role, reduction, parameter))."""
+    """The loss of one role of a paired kind. Arguments: (first, second, (kind, role, reduction, parameter))."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
@@ -507,7 +511,7 @@ class _PairedLossBackward(Function):
 
 
 def _register_fakes() -> None:
-    """Shapes without data, for torch.compile and meta tensors."""
+    """Registers the fake implementations (shapes and strides without data), for torch.compile and meta tensors."""
     fake_of = torch.library.register_fake
 
     def loss_of(logits, reduction):
@@ -516,7 +520,7 @@ def _register_fakes() -> None:
     def both(first, second):
         return _layout.empty_like(first), _layout.empty_like(second)
 
-    def pair(first):  # partners lie in memory as the first
+    def pair(first):  # the operator gives both results the strides of `first`
         return _layout.empty_like(first), _layout.empty_like(first)
 
     @fake_of("ganops::adversarial_loss")

@@ -12,6 +12,7 @@ import torch
 
 from ganops._common import checks
 from ganops._common.diff_augment import POLICIES
+from ganops._common.loss_kinds import ALIASES
 from ganops.training import combinations
 from ganops.training.kinds import LOSSES
 from ganops.training.penalties import PENALTIES
@@ -44,7 +45,7 @@ class TrainingConfig:
     batch_size: int = 64
     """Samples per step, real and fake each."""
     loss: Loss = "non_saturating"
-    """Objective, as in ganops.discriminator_loss and ganops.generator_loss."""
+    """Adversarial loss: a kind of ganops.discriminator_loss, or an alias of one (lsgan, wgan, ...)."""
     n_critic: int = 1
     """Discriminator steps per generator step."""
     optimizer: Optimizer = "adam"
@@ -141,6 +142,7 @@ class TrainingConfig:
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         _require(self, "lr_decay", 0 <= self.lr_decay <= 1, "in [0, 1]")
         _require(self, "seed", self.seed < 2**63 - 1, "below 2^63 - 1")
+        object.__setattr__(self, "loss", ALIASES.get(self.loss, self.loss))
         checks.choice("train", "loss", self.loss, LOSSES)
         checks.choice("train", "optimizer", self.optimizer, get_args(Optimizer))
         checks.choice("train", "amp", self.amp, get_args(Amp))

@@ -1,4 +1,4 @@
-"""What the trainer asks about a loss kind."""
+"""Properties of the loss kinds that the trainer needs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def is_paired(loss: str) -> bool:
 
 
 def descends_game_value(loss: str) -> bool:
-    """Whether the generator descends the value that the discriminator ascends, real half included."""
+    """Whether G minimises the value V(D, G) that D maximises, including its term for real samples."""
     return KINDS[loss].saturating
 
 
 def undecided_logit(loss: str) -> float | None:
-    """The logit of a discriminator that cannot tell real from fake; None if the loss fixes no such number."""
-    return KINDS[loss].zero
+    """The logit of a discriminator that cannot tell real from fake; None if the loss defines no such logit."""
+    return KINDS[loss].undecided_logit

@@ -1,6 +1,7 @@
-"""The losses of the discriminator and the generator, with penalties, augmentation and packing.
+"""The losses of the discriminator D and the generator G, with penalties, augmentation and packing.
 
-This module does not use optimisers, data or files, so it also works in your own training loop:
+This module does not use optimisers, data or files, so it also works in your own training loop. Arguments named
+``critic`` are the discriminator.
 
 >>> objective = Objective(TrainingConfig(loss="wasserstein", penalty=10.0))
 >>> noise = torch.Generator().manual_seed(0)
@@ -33,11 +34,11 @@ __all__ = ["Objective", "Update"]
 
 
 class Update(NamedTuple):
-    """One update of the discriminator.
+    """The loss of one optimiser step of the discriminator, by its terms. Scalars have shape ().
 
     Attributes:
         adversarial: the adversarial loss, (); None in the update of a lazy penalty.
-        penalty: the weighted penalty, (); None if none is due.
+        penalty: the weighted penalty, (); None if this update has no penalty.
         real_logits: D's logits on the real samples; None in the update of a lazy penalty.
     """
 
@@ -53,10 +54,10 @@ class Update(NamedTuple):
 
 
 class Objective:
-    """The losses of both networks under a config. Only `observe` changes the state of this object.
+    """The losses of both networks for a config. Only `observe` changes the state of this object.
 
-    The methods take the discriminator as an argument, because the generator of an unrolled GAN uses a different one
-    than the discriminator being trained. To use another objective, override them and pass the class to `Trainer`:
+    The methods take the discriminator as an argument because it varies: an unrolled GAN computes G's loss with a copy
+    of D that is some optimiser steps ahead. To use another objective, override methods and pass the class to `Trainer`:
 
     >>> class Regularized(Objective):
     ...     def generator_loss(self, critic, fake, condition=None, real=None, *, noise):
@@ -64,7 +65,7 @@ class Objective:
     >>> trainer = Trainer(generator, critic, loader, config, objective=Regularized)            # doctest: +SKIP
 
     Args:
-        config: sets the losses, the penalty, packing, augmentation and precision.
+        config: its settings of losses, penalty, packing, augmentation, unrolling and precision are used.
 
     Attributes:
         config: the config.
@@ -75,7 +76,7 @@ class Objective:
         self.config = config
         self.augmentation: Augmentation | None = None
         if config.augment:
-            middle = undecided_logit(config.loss) or 0.0
+            middle = undecided_logit(config.loss) or 0.0  # a loss without such a logit excludes augment_target
             self.augmentation = Augmentation(
                 config.augment, config.augment_target, config.augment_ramp, middle, config.torch_device()
             )
@@ -96,7 +97,8 @@ class Objective:
         if condition is None:
             return critic
         if self.config.pack > 1:
-            condition = ganops.pack(condition[:, None] if condition.ndim == 1 else condition, self.config.pack)
+            condition = condition[:, None] if condition.ndim == 1 else condition  # labels (N,) as one channel
+            condition = ganops.pack(condition, self.config.pack)
         return lambda packed: critic(packed, condition)
 
     def needs_real(self) -> bool:
@@ -105,11 +107,15 @@ class Objective:
 
     @property
     def _pairs(self) -> bool:
+        """Whether G's loss compares each fake logit with a real one."""
         return is_paired(self.config.loss) and self.config.adversarial_weight != 0
 
     @property
     def _descends_value(self) -> bool:
-        # Without unrolling, the loss on real samples does not depend on G.
+        """Whether G's loss is the negative of D's whole loss, with its term for real samples.
+
+        That term depends on G only in an unrolled GAN, through the steps of D.
+        """
         config = self.config
         return descends_game_value(config.loss) and config.adversarial_weight != 0 and config.unroll > 0
 
@@ -126,10 +132,13 @@ class Objective:
     ) -> Iterator[Update]:
         """Yields the updates of discriminator step `number`. Take an optimiser step on each before the next.
 
-        There is one update, or two if a lazy penalty (``penalty_every``) is due in this step.
+        There is one update, or two if a lazy penalty is due in this step. A penalty is lazy if ``penalty_every`` is
+        above 1: it is then computed in every ``penalty_every``-th step and weighted by that number (Karras et al. 2020,
+        arXiv:1912.04958).
 
         Args:
-            critic: maps the output of `augment_and_pack`, and the packed conditions if any, to raw logits.
+            critic: the discriminator. It maps the output of `augment_and_pack`, and the packed conditions if any, to
+                raw logits.
             real: (N, *shape).
             fake: generated samples of the same shape and with the same conditions.
             condition: (N, …); None in a run without conditions.
@@ -162,7 +171,13 @@ class Objective:
         noise: torch.Generator,
         scaler: torch.amp.GradScaler | None = None,
     ) -> Tensor:
-        """The weighted gradient penalty of a critic, (); see `ganops.training.penalties`."""
+        """The config's penalty times its weight, (); see `ganops.training.penalties`.
+
+        Args:
+            score: the discriminator as a function of its input only, from `score_fn`.
+            real, fake: outputs of `augment_and_pack`.
+            noise, scaler: as for `discriminator_updates`.
+        """
         config = self.config
         row = PENALTIES[config.penalty_kind]
         options = {"finite_difference": config.penalty_difference, "scaler": scaler}
@@ -180,18 +195,18 @@ class Objective:
         """The generator's loss, ().
 
         Args:
-            critic: as for `discriminator_updates`. In an unrolled run it depends on the generator.
-            fake: the generator's samples (N, *shape), with their graph.
-            condition: one for each sample, (N, …); None in a run without conditions.
-            real: as many real samples with the same conditions. Required for an ``l1_weight``, for a paired loss, and
-                for an unrolled ``minimax`` game, where D's loss on real samples depends on G through D's steps (Metz et
-                al. 2017, eq. 7).
+            critic: as for `discriminator_updates`. In an unrolled GAN it depends on the generator.
+            fake: the generator's samples (N, *shape), with their autograd graph.
+            condition: (N, …); None in a run without conditions.
+            real: real samples of the same shape and with the same conditions. Required if ``l1_weight`` is set, for a
+                paired loss, and for ``minimax`` in an unrolled GAN, where D's loss on real samples depends on G through
+                D's steps (Metz et al. 2017, eq. 7).
             noise: random generator on the CPU.
         """
         config = self.config
         if real is None and self.needs_real():
-            which = "the loss" if self._pairs or self._descends_value else "l1_weight"
-            raise ValueError(f"generator_loss: real is missing, and {which} compares the samples with it; pass real=…")
+            setting = f"loss {config.loss!r}" if self._pairs or self._descends_value else "l1_weight"
+            raise ValueError(f"generator_loss: {setting} needs real samples, got real=None; pass real=…")
         loss = fake.new_zeros(())
         with self.autocast(fake.device):
             if config.adversarial_weight:
@@ -222,6 +237,6 @@ class Objective:
         return ganops.generator_loss(logits, loss, real_logits=real_logits)
 
     def observe(self, real_logits: Tensor, count: int) -> None:
-        """Adapt the augmentation's probability to D's logits on `count` real samples, if ``augment_target`` is set."""
+        """If ``augment_target`` is set, adapt the augmentation's probability to D's logits on `count` real samples."""
         if self.augmentation is not None:
             self.augmentation.observe(real_logits, count)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from ganops._common import checks
 from ganops.data import file_name
@@ -44,11 +45,12 @@ class TrainOptions(RunConfig):
     out: Path | None = None
     """Folder of the run; None: runs/RECIPE-DATA."""
     resume: Flag = False
-    """Continue the run in that folder, with its own settings."""
+    """Continue the run in that folder with its settings."""
     overwrite: Flag = False
     """Replace the run in that folder."""
     allow_changes: Flag = False
-    """With --resume, accept other data, and another batch size, learning rate, penalty and the like, with a warning."""
+    """With --resume, allow other data and other values of some settings (batch size, learning rates, penalty, ...); a
+    warning names them."""
 
     def __post_init__(self) -> None:
         # tyro would wrap the messages of checks made here; `config` checks.
@@ -72,13 +74,13 @@ class SampleOptions:
     checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
     """A run's folder, or its checkpoint.pt."""
     count: int = 64
-    """How many samples."""
+    """Number of samples."""
     out: Path = Path("samples.png")
-    """A picture (.png), or the numbers themselves (.npy)."""
+    """Output file: a picture (.png) or an array (.npy)."""
     seed: int = 0
     """Seed of z."""
     ema: bool = True
-    """From the moving average of the generator, if there is one."""
+    """Draw from the moving average of the generator, if there is one."""
     label: int | None = None
     """The class to draw, from a conditional generator; None: every class in turn."""
     overwrite: Flag = False
@@ -100,11 +102,11 @@ class EvaluateOptions:
     checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
     """A run's folder, or its checkpoint.pt or best.pt."""
     out: Path | None = None
-    """Where the numbers are written; None: evaluation.json beside the checkpoint."""
+    """Output file; None: evaluation.json beside the checkpoint."""
     seed: int = 0
-    """Seed of z; 0 gives the numbers of metrics.json."""
+    """Seed of z; with 0 the metrics are those of metrics.json."""
     ema: bool = True
-    """Of the moving average of the generator, if there is one."""
+    """Measure the moving average of the generator, if there is one."""
     overwrite: Flag = False
     """Replace an existing file that is not the run's."""
 
@@ -121,7 +123,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class CardOptions:
-    """Which paper card to run."""
+    """Which card to run."""
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """See ganops cards for a list."""
@@ -197,6 +199,23 @@ def parse_train(arguments: Sequence[str]) -> TrainOptions:
     return _parse(["--help"] if helping else arguments, base, recipe)  # tyro's help omits options that are given
 
 
+#: Reads a choice as text. The config checks it, and its error names the nearest choice.
+_CHOICES_AS_TEXT = ConstructorRegistry()
+
+
+@_CHOICES_AS_TEXT.primitive_rule
+def _(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
+    if get_origin(kind.type) is not Literal:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(get_args(kind.type))}}}",
+        instance_from_str=lambda texts: texts[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    )
+
+
 def _parse(arguments: Sequence[str], defaults: dict[str, Any], recipe: str) -> TrainOptions:
     return tyro.cli(
         TrainOptions,
@@ -205,6 +224,7 @@ def _parse(arguments: Sequence[str], defaults: dict[str, Any], recipe: str) -> T
         f"The defaults below are those of {recipe} on {defaults['data']}.",
         args=arguments,
         default=TrainOptions(**defaults),
+        registry=_CHOICES_AS_TEXT,
     )
 
 
@@ -217,10 +237,15 @@ def parse_sample(arguments: Sequence[str]) -> SampleOptions:
 def parse_evaluate(arguments: Sequence[str]) -> EvaluateOptions:
     """The options of ``ganops evaluate``."""
     _check_not_empty("evaluate", arguments)
-    return tyro.cli(EvaluateOptions, prog="ganops evaluate", description="Measure a generator.", args=arguments)
+    return tyro.cli(EvaluateOptions, prog="ganops evaluate", description="Measure a trained generator.", args=arguments)
 
 
 def parse_card(arguments: Sequence[str]) -> CardOptions:
     """The options of ``ganops card``."""
     _check_not_empty("card", arguments)
-    return tyro.cli(CardOptions, prog="ganops card", description="Run and judge a paper card.", args=arguments)
+    return tyro.cli(
+        CardOptions,
+        prog="ganops card",
+        description="Run a card and check its results.",
+        args=arguments,
+    )

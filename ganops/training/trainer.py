@@ -221,7 +221,7 @@ class Trainer(Stepper):
         self.save()
         self._finish("interrupted")
         raise TrainingInterrupted(
-            f"{message}; saved to {self.folder / 'checkpoint.pt'}, continue it with --resume", number
+            f"{message}; saved to {self.folder / 'checkpoint.pt'}, repeat the command with --resume to continue", number
         )
 
     def _finish(self, status: str, **more: Any) -> dict[str, Any]:

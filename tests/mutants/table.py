@@ -491,7 +491,7 @@ TRAINING = (
     Mutant(
         "the conditions of a pack are those of its first sample",
         "ganops/training/objective.py",
-        "condition = ganops.pack(condition[:, None] if condition.ndim == 1 else condition, self.config.pack)",
+        "condition = ganops.pack(condition, self.config.pack)",
         "condition = condition[:: self.config.pack]",
         STEPS,
     ),

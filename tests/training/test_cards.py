@@ -132,6 +132,6 @@ def test_from_the_command_line(tiny, tmp_path, monkeypatch, capsys):
     assert main(arguments) == 1
     assert capsys.readouterr().out.endswith("\nFAIL\n")
     assert main(["card", "pacgan"]) == 2
-    assert "card: name 'pacgan' is unknown" in capsys.readouterr().err
+    assert "card 'pacgan' is unknown" in capsys.readouterr().err
     assert main(["card", "tiny", "--seeds", "0"]) == 2
     assert "seeds must be at least 1" in capsys.readouterr().err

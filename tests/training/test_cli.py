@@ -14,6 +14,7 @@ import torch
 from ganops import data
 from ganops.cli import main
 from ganops.training import RECIPES, load_checkpoint, report, settings
+from ganops.training.options import parse_train
 
 FAST = ["--width", "6", "--batch-size", "16", "--steps", "3", "--n-critic", "1"]
 
@@ -75,6 +76,10 @@ def test_minutes_end_a_run_early_and_well(tmp_path, capsys):
     assert 0.3 <= metrics["seconds"] < 20
 
 
+def test_an_alias_of_a_loss_is_its_kind():
+    assert parse_train(["nsgan", "--loss", "lsgan"]).config == parse_train(["nsgan", "--loss", "least_squares"]).config
+
+
 def test_defaults_follow_recipe_and_data(capsys):
     with pytest.raises(SystemExit) as end:
         main(["train", "wgan-gp", "--data", "grid25", "--help"])
@@ -88,11 +93,13 @@ def test_defaults_follow_recipe_and_data(capsys):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["trian"], "ganops: command: name 'trian' is unknown (did you mean 'train'?)"),
+        (["trian"], "ganops: command 'trian' is unknown (did you mean 'train'?)"),
         (["train"], "RECIPE is missing; choose one of cgan, dcgan"),
         (["train", "wgangp"], "recipe 'wgangp' is unknown (did you mean 'wgan-gp'?)"),
         (["train", "wgan", "--data", "grid"], "'grid' is unknown (did you mean 'grid9'?)"),
         (["train", "wgan", "--data", "ring8", "--model", "mpl"], "model 'mpl' is unknown (did you mean 'mlp'?)"),
+        (["train", "wgan", "--data", "ring8", "--loss", "hnge"], "loss 'hnge' is unknown (did you mean 'hinge'?)"),
+        (["train", "wgan", "--penalty-kind", "r12"], "penalty_kind 'r12' is unknown (did you mean 'r2'?)"),
         (["train", "wgan", "--data", "ring8", "--model", "dcgan"], "use model 'mlp' for points"),
         (["train", "wgan", "--data", "ring8", "--steps", "0"], "steps must be at least 1, got 0"),
         (["train", "wgan", "--data", "ring8", "--device", "gpu"], "device 'gpu' cannot be used here"),

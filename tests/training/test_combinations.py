@@ -10,6 +10,7 @@ import torch
 
 from ganops import data
 from ganops.training import RECIPES, Trainer, TrainingConfig, build_trainer, settings
+from ganops.training.kinds import undecided_logit
 
 TINY = {"width": 4, "batch_size": 8, "latent_dim": 3}
 
@@ -42,25 +43,38 @@ OPTIONS = {
 }
 PENALTIES = {"gradient", "one-sided", "r1", "r2", "lazy dragan", "difference"}
 
+
+def recipes(condition):
+    """The recipes whose settings on their own data meet the condition."""
+    return {name for name in RECIPES if condition(settings(name, RECIPES[name].data))}
+
+
+PENALISED = recipes(lambda c: c.penalty)
+UNETS = recipes(lambda c: c.model == "unet")
+
 #: Which pairs are refused, of options or of a recipe or kind of data and an option, and what the reason says.
 REFUSED = (
     ({"points"}, {"augment", "augment-target"}, "augment changes images"),
     ({"points"}, {"resize"}, "its layers are dense"),
-    ({"unroll", "unrolled"}, {"batch norm"}, "keeps running statistics"),
-    ({"unroll", "unrolled"}, {"difference"}, "can be differentiated once"),
-    ({"spectral-norm", "sngan"}, {"clip"}, "leave one of them out"),
-    ({"wgan"}, {"spectral-norm"}, "leave one of them out"),
-    (PENALTIES | {"cgan", "mlegan", "r1gan", "r3gan", "wgan-gp"}, {"batch norm"}, "a gradient penalty is per sample"),
-    ({"minibatch-discrimination", "minibatch"}, PENALTIES, "a gradient penalty is per sample"),
-    ({"cgan", "mlegan", "r1gan", "r3gan", "wgan-gp"}, {"minibatch-discrimination"}, "a gradient penalty is per sample"),
+    ({"unroll"} | recipes(lambda c: c.unroll), {"batch norm"}, "keeps running statistics"),
+    ({"unroll"} | recipes(lambda c: c.unroll), {"difference"}, "can be differentiated once"),
+    ({"spectral-norm"} | recipes(lambda c: c.spectral_norm), {"clip"}, "leave one of them out"),
+    (recipes(lambda c: c.clip), {"spectral-norm"}, "leave one of them out"),
+    (PENALTIES | PENALISED, {"batch norm"}, "a gradient penalty is per sample"),
     (
-        {"wgan", "wgan-gp", "r3gan"},
+        {"minibatch-discrimination"} | recipes(lambda c: c.minibatch_discrimination),
+        PENALTIES,
+        "a gradient penalty is per sample",
+    ),
+    (PENALISED, {"minibatch-discrimination"}, "a gradient penalty is per sample"),
+    (
+        recipes(lambda c: undecided_logit(c.loss) is None),
         {"augment-target"},
         "compares the discriminator's real logits with its decision threshold",
     ),
-    ({"pix2pix"}, {"pack"}, "packs would mix them"),
-    ({"pix2pix"}, {"augment", "augment-target"}, "augment moves the image"),
-    ({"pix2pix"}, {"minibatch-discrimination", "minibatch-stddev"}, "sees patches"),
+    (UNETS, {"pack"}, "packs would mix them"),
+    (UNETS, {"augment", "augment-target"}, "augment moves the image"),
+    (UNETS, {"minibatch-discrimination", "minibatch-stddev"}, "sees patches"),
 )
 
 
@@ -126,7 +140,7 @@ def test_every_pair_of_options_is_taken_or_refused_with_its_reason():
 
 def test_every_recipe_takes_every_option_or_gives_the_reason():
     for recipe, kind, option in recipes_and_options():
-        source = "mnist_outline" if recipe == "pix2pix" else KINDS[kind]
+        source = "mnist_outline" if recipe in UNETS else KINDS[kind]
         refused(recipe, source, OPTIONS[option], reasons(recipe, kind, option))
 
 
@@ -154,7 +168,7 @@ def test_options_train_together(kind, options):
 
 @pytest.mark.parametrize(("recipe", "kind"), [(name, kind) for name in RECIPES for kind in RECIPES[name].kinds])
 def test_every_recipe_trains(recipe, kind):
-    two_steps(recipe, "mnist_outline" if recipe == "pix2pix" else KINDS[kind], {})
+    two_steps(recipe, "mnist_outline" if recipe in UNETS else KINDS[kind], {})
 
 
 # `emoji` needs a font, and differs from `patches` only in the pictures.

@@ -198,7 +198,7 @@ def run_card(
     Returns:
         An `Outcome` for each variant and metric.
     """
-    checks.choice("card", "name", name, CARDS)
+    checks.choice("", "card", name, CARDS)
     card = CARDS[name]
     seeds = card.seeds if seeds is None else seeds
     if seeds < 1:

@@ -5,6 +5,7 @@ A case is a function of tensors alone. Whatever the suite checks, it checks for 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,13 +16,15 @@ from torch import Tensor
 
 import ganops
 from ganops import reference
+from ganops._common import loss_kinds
 from ganops._common.dtypes import accumulate_dtype
 from ganops.ops.minibatch_discrimination import closeness
 from ganops.reference.minibatch_discrimination import closeness as reference_closeness
 
 Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
 
-KINDS = ("minimax", "non_saturating", "kl", "mle", "least_squares", "hinge", "wasserstein")
+KINDS = tuple(name for name, kind in loss_kinds.KINDS.items() if not kind.paired)
+PAIRED_KINDS = tuple(name for name, kind in loss_kinds.KINDS.items() if kind.paired)
 REDUCTIONS = ("mean", "sum", "none")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -30,9 +33,10 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 class Case:
     """One op at one setting.
 
-    ``inputs`` says what each argument is: ``logits`` (any shape, its own), ``sample`` (N, …), ``weight`` (N,) in
-    [0, 1], ``number`` (). ``magnitude`` is the function with every term made positive, whose value and gradient are the
-    scale of the rounding errors. ``differentiable`` are the places of the inputs that have a gradient.
+    ``inputs`` has a word for each argument: ``logits`` (any shape, which may differ between arguments), ``sample``
+    (N, …), ``weight`` (N,) in [0, 1], ``number`` (). ``magnitude`` is the function with every term made positive; its
+    value and gradient are the scale of the allowed rounding errors. A kernel whose terms cancel needs them in it: for
+    1 − exp(−x), 1 + exp(−x). ``differentiable`` are the indices of the inputs that have a gradient.
     """
 
     name: str
@@ -46,7 +50,7 @@ class Case:
     linear: bool = False  # the gradient does not depend on the input, so that nothing of it is kept
     composite: bool = False  # many steps in the input's dtype, most of them not ours
     coupled: bool = False  # samples act on each other: errors are those of the largest
-    composed: bool = False  # derivatives past the first are PyTorch's own operations
+    composed: bool = False  # derivatives past the first are PyTorch's operations, whose bits depend on the threads
     quadratic: bool = False  # work grows as the square of the batch
     in_place: bool = False
     representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
@@ -64,16 +68,16 @@ class Case:
 
 
 def _positive(role: str, kind: str, x: Tensor, parameters: dict[str, float]) -> Tensor:
-    if kind == "least_squares":
-        return (x.abs() + abs(parameters.get(f"{role}_target", 1.0))).square()
-    if kind == "hinge" and role != "generator":
-        return x.abs() + abs(parameters.get("margin", 1.0))
-    if role == "generator" and f"{role}_target" not in parameters:
-        return reference.generator_loss(x, kind, reduction="none").abs()
-    label = parameters.get(f"{role}_target")
-    if label is not None:  # softplus(x) - label * x, its terms with one sign
-        return reference.gan_loss(x, True, kind, reduction="none").abs() + (1 + abs(label)) * x.abs()
-    return reference.gan_loss(x, role == "real", kind, reduction="none").abs()
+    row = loss_kinds.KINDS[kind]
+    term = row.term(role)
+    p = 0.0 if term.parameter is None else (row.defaults | parameters)[term.parameter]
+    u = term.inner * x
+    if term.shift:
+        u = u.abs() + abs(term.shift * p)
+    total = term.base.value(u).abs()
+    if term.tilt and p != term.default:  # base(u) and the tilt are rounded each
+        total = total + abs(term.tilt) * (1 + abs(p)) * u.abs()
+    return abs(term.outer) * total
 
 
 def _reduce(x: Tensor, reduction: str) -> Tensor:
@@ -149,9 +153,9 @@ def paired(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     return real[common], fake[common]
 
 
-def _relativistic() -> Iterator[Case]:
-    for reduction in REDUCTIONS:
-        given = {"kind": "relativistic", "reduction": reduction}
+def _paired() -> Iterator[Case]:
+    for kind, reduction in itertools.product(PAIRED_KINDS, REDUCTIONS):
+        given = {"kind": kind, "reduction": reduction}
 
         def of(module, generates, given=given):
             def loss(real, fake):
@@ -164,14 +168,17 @@ def _relativistic() -> Iterator[Case]:
 
         for generates, function in enumerate(("discriminator_loss", "generator_loss")):
 
-            def positive(real, fake, sign=1 - 2 * generates, reduction=reduction):
+            def positive(real, fake, kind=kind, generates=generates, reduction=reduction):
                 real, fake = paired(real, fake)
-                # The difference itself may cancel.
-                values = torch.nn.functional.softplus(sign * (fake - real)) + real.abs() + fake.abs()
-                return _reduce(values, reduction)
+                terms = (
+                    _positive("generator", kind, fake - real, {})
+                    if generates
+                    else _positive("real", kind, real - fake, {})
+                )
+                return _reduce(terms + real.abs() + fake.abs(), reduction)  # the difference itself may cancel
 
             yield Case(
-                f"{function}-relativistic-{reduction}",
+                f"{function}-{kind}-{reduction}",
                 of(ganops, generates),
                 of(reference, generates),
                 ("logits", "logits"),
@@ -588,7 +595,7 @@ def _resampling() -> Iterator[Case]:
 CASES = (
     *_losses(),
     *_with_weights(),
-    *_relativistic(),
+    *_paired(),
     *_in_lists(),
     *_interpolation(),
     *_penalties(),

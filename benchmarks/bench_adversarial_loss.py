@@ -1,8 +1,0 @@
-"""``ganops bench --op adversarial_loss`` as a script; the cases are in ganops/bench/cases."""
-
-import sys
-
-from ganops.bench import main
-
-if __name__ == "__main__":
-    raise SystemExit(main(["--op", "adversarial_loss", *sys.argv[1:]]))

@@ -1,8 +1,0 @@
-"""``ganops bench --op gradient_penalty`` as a script; the cases are in ganops/bench/cases."""
-
-import sys
-
-from ganops.bench import main
-
-if __name__ == "__main__":
-    raise SystemExit(main(["--op", "gradient_penalty", *sys.argv[1:]]))

@@ -1,8 +1,0 @@
-"""``ganops bench --op minibatch_discrimination`` as a script; the cases are in ganops/bench/cases."""
-
-import sys
-
-from ganops.bench import main
-
-if __name__ == "__main__":
-    raise SystemExit(main(["--op", "minibatch_discrimination", *sys.argv[1:]]))
