@@ -1,4 +1,4 @@
-"""Packages that only the trainer needs: asked for by name, and answered with the command that installs them."""
+"""Optional packages: imported when they are needed, with the command that installs a missing one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from types import ModuleType
 
 __all__ = ["require"]
 
+#: The extra of pyproject.toml that brings a package; ``train`` if it is not here.
+_EXTRAS = {
+    "onnx": "export", "onnxscript": "export", "safetensors": "export", "tensorboard": "log", "wandb": "wandb",
+}  # fmt: skip
+
 
 def require(module: str, purpose: str) -> ModuleType:
-    """Import `module`, a dependency of the ``train`` extra, or say which command installs it.
+    """Import `module`, a dependency of an extra.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message has the command that installs it.
 
     Args:
         module: dotted name, for example ``"sklearn.neighbors"``.
@@ -22,6 +30,7 @@ def require(module: str, purpose: str) -> ModuleType:
         if error.name != package:
             raise  # the package is there and something that it needs is not: its own message says more
         raise ModuleNotFoundError(
-            f'{purpose} needs the package {package!r}, which is not installed: pip install "ganops[train]"',
+            f"{purpose} needs the package {package!r}, which is not installed: "
+            f'pip install "ganops[{_EXTRAS.get(package, "train")}]"',
             name=package,
         ) from None

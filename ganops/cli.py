@@ -32,7 +32,7 @@ def _train(arguments: list[str]) -> int:
     from ganops.training.options import parse_train
 
     options = parse_train(arguments)
-    config, folder = options.config, options.folder
+    config, folder = options.settings, options.folder
     print(f"{config.recipe} on {config.data}: {config.model}, {config.steps} steps, to {folder}", flush=True)
     summary = train(
         config,
@@ -40,6 +40,7 @@ def _train(arguments: list[str]) -> int:
         resume=options.resume,
         overwrite=options.overwrite,
         allow_changes=options.allow_changes,
+        log=options.log,
     )
     _print_summary(summary, folder)
     return 0
@@ -78,27 +79,23 @@ def _print_summary(summary: dict[str, Any], folder: Path) -> None:
 def _sample(arguments: list[str]) -> int:
     """Draw samples from a trained generator: ganops sample CHECKPOINT [--count N] [--label K] [--out FILE] ..."""
     require("tyro", "ganops sample")
-    import numpy as np
-
-    from ganops._files import write_atomically
-    from ganops.training import draw, generator_of, load_checkpoint, report, sample_condition
-    from ganops.training.folder import check_output
+    from ganops.training import generator_of, load_checkpoint, sample_condition
     from ganops.training.noise import cpu_generator, normal
     from ganops.training.options import parse_sample
+    from ganops.training.sampling import check_place, write
 
     options = parse_sample(arguments)
     options.check()
     state = load_checkpoint(options.checkpoint)
     generator, config = generator_of(state, ema=options.ema)
-    _check_count(options.count, config.latent_dim + math.prod(state["extra"]["shape"]))
+    form = options.chosen_format
+    _check_count(options.count, config.latent_dim + (0 if form == "folder" else math.prod(state["extra"]["shape"])))
     condition = sample_condition(state, config, options.count, options.label)
-    check_output(options.out, options.overwrite)
-    z = normal(options.count, config.latent_dim, generator=cpu_generator(options.seed))
-    samples = draw(generator, z, condition)
-    if options.out.suffix == ".npy":
-        write_atomically(options.out, lambda file: np.save(file, samples.numpy()))
-    else:
-        report.write_sample_picture(options.out, samples)
+    check_place(options.out, form, tuple(state["extra"]["shape"]), options.overwrite)
+    random = cpu_generator(options.seed)
+    z = normal(options.count, config.latent_dim, generator=random)
+    end = normal(options.count, config.latent_dim, generator=random) if form == "gif" else None
+    write(options.out, form, generator, z, condition, end=end, frames=options.frames)
     print(f"{options.count} samples of {config.recipe} on {config.data}: {options.out}")
     return 0
 
@@ -133,6 +130,24 @@ def _evaluate(arguments: list[str]) -> int:
             total = f" of {found[f'{name}_total']}" if f"{name}_total" in found else ""
             print(f"  {name:<22} {value if isinstance(value, int) else format(value, '.4g')}{total}")
     print(f"  {'numbers':<22} {options.file}")
+    return 0
+
+
+def _export(arguments: list[str]) -> int:
+    """Write a trained generator for other programs: ganops export CHECKPOINT --out FILE.safetensors|.pt2|.onnx"""
+    require("tyro", "ganops export")
+    from ganops.training import generator_of, load_checkpoint
+    from ganops.training.export import export
+    from ganops.training.folder import check_output
+    from ganops.training.options import parse_export
+
+    options = parse_export(arguments)
+    options.check()
+    state = load_checkpoint(options.checkpoint)
+    generator, config = generator_of(state, ema=options.ema)
+    check_output(options.out, options.overwrite)
+    export(options.out, generator, config, state["extra"])
+    print(f"generator of {config.recipe} on {config.data}, step {state['step']}: {options.out}")
     return 0
 
 
@@ -220,6 +235,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "recipes": _recipes,
     "sample": _sample,
     "evaluate": _evaluate,
+    "export": _export,
     "cards": _cards,
     "card": _card,
     "figure": _figure,

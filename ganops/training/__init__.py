@@ -11,6 +11,8 @@ from ganops.training.batches import Batch
 from ganops.training.checkpoint import load_checkpoint, save_checkpoint
 from ganops.training.config import TrainingConfig
 from ganops.training.examples import draw
+from ganops.training.export import export, load_generator
+from ganops.training.loggers import LOGGERS, Logger, attach
 from ganops.training.losses import TrainingDiverged
 from ganops.training.monitor import CollapseMonitor, Observation
 from ganops.training.objective import Objective, Update
@@ -20,9 +22,11 @@ from ganops.training.signals import TrainingInterrupted
 from ganops.training.trainer import Trainer
 
 __all__ = [
+    "LOGGERS",
     "RECIPES",
     "Batch",
     "CollapseMonitor",
+    "Logger",
     "Objective",
     "Observation",
     "Recipe",
@@ -32,11 +36,14 @@ __all__ = [
     "TrainingDiverged",
     "TrainingInterrupted",
     "Update",
+    "attach",
     "build_trainer",
     "draw",
     "evaluate_checkpoint",
+    "export",
     "generator_of",
     "load_checkpoint",
+    "load_generator",
     "sample_condition",
     "save_checkpoint",
     "settings",

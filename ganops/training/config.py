@@ -17,7 +17,7 @@ from ganops.training import combinations
 from ganops.training.kinds import LOSSES
 from ganops.training.penalties import PENALTIES
 
-__all__ = ["Amp", "Loss", "Optimizer", "PenaltyKind", "TrainingConfig"]
+__all__ = ["Amp", "Loss", "Optimizer", "PenaltyKind", "TrainingConfig", "typed"]
 
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 Amp = Literal["off", "bf16", "fp16"]
@@ -118,7 +118,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = _typed(field.name, str(field.type), getattr(self, field.name))
+            value = typed(field.name, str(field.type), getattr(self, field.name))
             object.__setattr__(self, field.name, value)
         for name in (
             "steps",
@@ -172,7 +172,7 @@ def _require(config: Any, name: str, holds: bool, wanted: str) -> None:
         raise ValueError(f"{name} must be {wanted}, got {getattr(config, name)!r}")
 
 
-def _typed(name: str, kind: str, value: Any) -> Any:
+def typed(name: str, kind: str, value: Any) -> Any:
     """`value` converted to the field type `kind`. Raises TypeError for a wrong type, ValueError for a wrong range."""
     optional = kind.endswith(" | None")
     kind = kind.removesuffix(" | None")

@@ -16,10 +16,13 @@ from ganops.training.checkpoint import is_checkpoint, load_checkpoint
 
 __all__ = ["RUN_FILES", "OwnedFolder", "RunFolder", "check_output"]
 
-#: Every file that a run may write.
+#: The folder of TensorBoard's event files.
+TENSORBOARD = "tensorboard"
+#: Every file that a run may write, and that folder.
 RUN_FILES = (
     "checkpoint.pt", "best.pt", "best.pt.damaged", "diverged.pt",
     "config.json", "metrics.json", "evaluation.json", "samples.png", "curves.png", "history.csv", "monitor.csv",
+    TENSORBOARD,
 )  # fmt: skip
 
 _MARK = ".ganops-run"  # lists the files that are ours
@@ -154,7 +157,11 @@ class RunFolder(OwnedFolder):
     def clear(self) -> None:
         """Delete the files of an earlier run."""
         for name in self.files:
-            (self / name).unlink(missing_ok=True)
+            if (self / name).is_dir():
+                for events in (self / name).glob("events.out.tfevents.*"):
+                    events.unlink()
+            else:
+                (self / name).unlink(missing_ok=True)
 
     def begin(self, config: dict[str, Any], *, fresh: bool) -> None:
         """Prepare for a run under `config`; `fresh`: it begins with its first step."""

@@ -53,16 +53,17 @@ class LossLog:
         self.pending = self.pending[:row]
         return f"the {_NAMES[column]} became {losses[row, column].item()} at step {number}"
 
-    def record(self, step: int, *, penalty: bool, **more: float) -> None:
-        """Append the mean of the pending losses, and `more`, to the history; nothing if none is pending."""
+    def record(self, step: int, *, penalty: bool, **more: float) -> bool:
+        """Append the mean of the pending losses, and `more`, to the history. Returns False if none is pending."""
         if not self.pending:
-            return
+            return False
         means = torch.stack(self.pending).double().mean(dim=0).tolist()
         row: dict[str, float] = {"step": step, "discriminator_loss": means[0], "generator_loss": means[2]}
         if penalty:
             row["penalty"] = means[1]
         self.history.append(row | more)
         self.pending = []
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         """The history and the pending losses."""

@@ -13,16 +13,21 @@ from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, Pri
 from ganops._common import checks
 from ganops.data import file_name
 from ganops.training.checkpoint import load_checkpoint
+from ganops.training.export import EXPORTS
 from ganops.training.recipes import RECIPES, default_settings
 from ganops.training.run import RunConfig
+from ganops.training.sampling import ENDINGS
+from ganops.training.settings_file import read_settings
 
 __all__ = [
     "CardOptions",
     "EvaluateOptions",
+    "ExportOptions",
     "SampleOptions",
     "TrainOptions",
     "parse_card",
     "parse_evaluate",
+    "parse_export",
     "parse_sample",
     "parse_train",
 ]
@@ -44,6 +49,11 @@ class TrainOptions(RunConfig):
     """See ganops recipes for a list."""
     out: Path | None = None
     """Folder of the run; None: runs/RECIPE-DATA."""
+    config: Path | None = None
+    """Settings in a YAML or JSON file, such as another run's config.json, with the names of these options. Options on
+    the command line replace them. A recipe in the file needs no RECIPE here."""
+    log: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Write losses, metrics and pictures there as well: tensorboard (into the folder's tensorboard/), wandb."""
     resume: Flag = False
     """Continue the run in that folder with its settings."""
     overwrite: Flag = False
@@ -53,11 +63,11 @@ class TrainOptions(RunConfig):
     warning names them."""
 
     def __post_init__(self) -> None:
-        # tyro would wrap the messages of checks made here; `config` checks.
+        # tyro would wrap the messages of checks made here; `settings` checks.
         pass
 
     @property
-    def config(self) -> RunConfig:
+    def settings(self) -> RunConfig:
         """The settings alone."""
         return RunConfig(**{field.name: getattr(self, field.name) for field in fields(RunConfig)})
 
@@ -76,7 +86,13 @@ class SampleOptions:
     count: int = 64
     """Number of samples."""
     out: Path = Path("samples.png")
-    """Output file: a picture (.png) or an array (.npy)."""
+    """Where they go: see format."""
+    format: Literal["auto", "grid", "npy", "npz", "folder", "gif"] = "auto"
+    """grid: one picture; npy: the numbers; npz: arr_0 with images as uint8 (N, H, W, C), and arr_1 with the labels of a
+    conditional generator; folder: an image file for each; gif: the picture, in which every sample walks along a closed
+    path through latent space. auto: by the ending of out, .png, .npy, .npz or .gif; without an ending folder."""
+    frames: int = 48
+    """Frames of the gif."""
     seed: int = 0
     """Seed of z."""
     ema: bool = True
@@ -90,9 +106,21 @@ class SampleOptions:
         """Raise a `ValueError` for values out of range."""
         if self.count < 1:
             raise ValueError(f"count must be at least 1, got {self.count}")
+        if self.frames < 2:
+            raise ValueError(f"frames must be at least 2, got {self.frames}")
         _check_seed(self.seed)
-        if self.out.suffix not in (".png", ".npy"):
-            raise ValueError(f"out must end in .png or .npy, got {str(self.out)!r}")
+        if self.chosen_format not in ENDINGS:
+            raise ValueError(
+                f"out must end in {', '.join(filter(None, ENDINGS.values()))} or be a folder, got {str(self.out)!r}; "
+                "choose another one, or a --format"
+            )
+
+    @property
+    def chosen_format(self) -> str:
+        """The format, by the ending of ``out`` if it is auto; an unknown ending as it is."""
+        if self.format != "auto":
+            return self.format
+        return next((name for name, ending in ENDINGS.items() if self.out.suffix == ending), self.out.suffix)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +147,26 @@ class EvaluateOptions:
         """The file for the numbers."""
         folder = self.checkpoint if self.checkpoint.is_dir() else self.checkpoint.parent
         return folder / "evaluation.json" if self.out is None else self.out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Which generator to write where."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
+    """A run's folder, or its checkpoint.pt or best.pt."""
+    out: Path = Path("generator.safetensors")
+    """The file. .safetensors: weights and settings, for ganops.training.load_generator; .pt2: a program for
+    torch.export.load; .onnx: for ONNX runtimes. The number of samples is free in each."""
+    ema: bool = True
+    """The moving average of the generator, if there is one."""
+    overwrite: Flag = False
+    """Replace an existing file."""
+
+    def check(self) -> None:
+        """Raise a `ValueError` for another ending."""
+        if self.out.suffix not in EXPORTS:
+            raise ValueError(f"out must end in {', '.join(EXPORTS)}, got {str(self.out)!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,24 +226,33 @@ def parse_train(arguments: Sequence[str]) -> TrainOptions:
     """
     _check_not_empty("train", arguments)
     helping = any(argument in ("-h", "--help") for argument in arguments)
+    given = _value(arguments, "config")
+    file = {} if given is None or helping else read_settings(given)
     named = [argument for argument in arguments if argument in RECIPES]
     named += [argument for argument in arguments[:1] if not argument.startswith("-")]
+    if "recipe" in file:
+        checks.choice(f"config: {given}", "recipe", file["recipe"], RECIPES)
+        if not named:
+            named = [file["recipe"]]
+            arguments = [file["recipe"], *arguments]
     if not named and not helping:
         raise ValueError(f"train: RECIPE is missing; choose one of {', '.join(sorted(RECIPES))}")
     recipe = named[0] if named else "hinge"
     checks.choice("train", "recipe", recipe, RECIPES)
-    data = _value(arguments, "data") or RECIPES[recipe].data
+    data = _value(arguments, "data") or file.get("data") or RECIPES[recipe].data
+    file = {name: value for name, value in file.items() if name not in ("recipe", "data")}
     if "--resume" in arguments and not helping:
         saved = load_checkpoint(_value(arguments, "out") or _default_folder(recipe, data))["config"]
-        return _parse(arguments, {f.name: saved[f.name] for f in fields(RunConfig) if f.name in saved}, recipe)
-    base = default_settings(recipe, data)
+        own = {f.name: saved[f.name] for f in fields(RunConfig) if f.name in saved}
+        return _parse(arguments, own | file, recipe)
+    base = default_settings(recipe, data) | file
     if not helping:
         # The options given may change the defaults of others: parse for them, then again with these defaults.
         asked = _parse(arguments, base, recipe)
         usually = TrainOptions(**base)
         changes = {f.name: getattr(asked, f.name) for f in fields(RunConfig) if f.name not in ("recipe", "data")}
         changes = {name: value for name, value in changes.items() if value != getattr(usually, name)}
-        base = default_settings(recipe, data, **changes)
+        base = default_settings(recipe, data, **(file | changes)) | file
     return _parse(["--help"] if helping else arguments, base, recipe)  # tyro's help omits options that are given
 
 
@@ -238,6 +295,12 @@ def parse_evaluate(arguments: Sequence[str]) -> EvaluateOptions:
     """The options of ``ganops evaluate``."""
     _check_not_empty("evaluate", arguments)
     return tyro.cli(EvaluateOptions, prog="ganops evaluate", description="Measure a trained generator.", args=arguments)
+
+
+def parse_export(arguments: Sequence[str]) -> ExportOptions:
+    """The options of ``ganops export``."""
+    _check_not_empty("export", arguments)
+    return tyro.cli(ExportOptions, prog="ganops export", description="Write a generator.", args=arguments)
 
 
 def parse_card(arguments: Sequence[str]) -> CardOptions:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,27 @@ from torch import nn
 from ganops import data, models
 from ganops._common import checks
 from ganops._memory import MemoryBudget, available_memory, format_bytes
+from ganops._optional import require
 from ganops.models import Norm, Upsampling
 from ganops.training import combinations, evaluation, schema
 from ganops.training.checkpoint import load_checkpoint
 from ganops.training.config import TrainingConfig
 from ganops.training.examples import draw
 from ganops.training.folder import RunFolder
+from ganops.training.loggers import LOGGERS, attach
 from ganops.training.noise import cpu_generator, normal
 from ganops.training.state import check_fits
 from ganops.training.trainer import Trainer
 
-__all__ = ["RunConfig", "build_trainer", "evaluate_checkpoint", "generator_of", "sample_condition", "train"]
+__all__ = [
+    "RunConfig",
+    "build_trainer",
+    "evaluate_checkpoint",
+    "generator_from",
+    "generator_of",
+    "sample_condition",
+    "train",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +182,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     allow_changes: bool = False,
+    log: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train as `config` says and write the run's folder.
 
@@ -182,6 +193,7 @@ def train(
         overwrite: replace a run that is already in `out`.
         allow_changes: with `resume`, accept other data and some other settings, with a warning; see
             `Trainer.load_state_dict`.
+        log: where losses, metrics and pictures go besides the run's folder: names of `ganops.training.LOGGERS`.
 
     Returns:
         The content of ``metrics.json``; see `Trainer.run`.
@@ -199,6 +211,11 @@ def train(
     if allow_changes and not resume:
         raise ValueError("allow_changes says what a resumed run may differ in; add --resume, or leave it out")
     _refuse_several_processes()
+    for name in log:
+        checks.choice("train", "log", name, LOGGERS)
+        require(name, f"log {name}")  # now, before anything is written
+    if log and folder is None:
+        raise ValueError("log: out is missing; logs are written to the folder of the run")
     if folder is None:
         return build_trainer(config).run()
     if resume:
@@ -206,7 +223,7 @@ def train(
         with folder.use():
             trainer = build_trainer(config, folder)
             trainer.load(allow_changes=allow_changes)
-            return trainer.run()
+            return _run(trainer, log)
     folder.check()
     if not overwrite:
         folder.check_unused()
@@ -215,6 +232,15 @@ def train(
         if not overwrite:
             folder.check_unused()  # again: meanwhile another process may have trained there
         folder.clear()
+        return _run(trainer, log)
+
+
+def _run(trainer: Trainer, log: Sequence[str]) -> dict[str, Any]:
+    with contextlib.ExitStack() as stack:
+        for name in log:
+            logger = LOGGERS[name](trainer.out, asdict(trainer.config), trainer.step_count)
+            stack.callback(logger.close)
+            attach(logger, trainer)
         return trainer.run()
 
 
@@ -242,17 +268,33 @@ def generator_of(state: dict[str, Any], *, ema: bool = True) -> tuple[nn.Module,
         raise ValueError(
             "checkpoint: it is of your own networks, which only your code can build: make a Trainer and load it there"
         )
-    schema.check(state["extra"], schema.NAMED_RUN, "checkpoint: extra")
-    known = {field.name for field in fields(RunConfig)}
-    try:
-        config = RunConfig(**{name: value for name, value in state["config"].items() if name in known})
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"checkpoint: its settings are invalid: {error}") from error
-    generator, _ = _build(config, state["extra"])
     weights = state["generator"]
     if ema and state["ema"] is not None:
         prefix = "module."
         weights = {name.removeprefix(prefix): v for name, v in state["ema"].items() if name.startswith(prefix)}
+    return generator_from(state["config"], state["extra"], weights)
+
+
+def generator_from(
+    settings: dict[str, Any], extra: dict[str, Any], weights: dict[str, torch.Tensor]
+) -> tuple[nn.Module, RunConfig]:
+    """The generator with these weights, and its run's settings.
+
+    Args:
+        settings: of the run; names that are not known any more are left out.
+        extra: the shapes that `build_trainer` stores in checkpoints.
+        weights: a state dict.
+
+    Raises:
+        ValueError: the parts are invalid, or do not fit together.
+    """
+    schema.check(extra, schema.NAMED_RUN, "checkpoint: extra")
+    known = {field.name for field in fields(RunConfig)}
+    try:
+        config = RunConfig(**{name: value for name, value in settings.items() if name in known})
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"checkpoint: its settings are invalid: {error}") from error
+    generator, _ = _build(config, extra)
     check_fits("generator", generator, weights)
     generator.load_state_dict(weights)
     return generator, config

@@ -81,7 +81,12 @@ class Trainer(Stepper):
         self.warnings: list[str] = []  # the monitor's
         self.evaluations: list[dict[str, Any]] = []  # one row every evaluate_every steps
         self.best: dict[str, Any] | None = None  # the row of best.pt
-        self._callbacks: dict[str, list[Callable[..., None]]] = {"step": [], "evaluate": [], "checkpoint": []}
+        self._callbacks: dict[str, list[Callable[..., None]]] = {
+            "step": [],
+            "record": [],
+            "evaluate": [],
+            "checkpoint": [],
+        }
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -105,6 +110,11 @@ class Trainer(Stepper):
         ...     print(trainer.step_count, losses.tolist())
         """
         self._callbacks["step"].append(callback)
+        return callback
+
+    def on_record(self, callback: Callback) -> Callback:
+        """Call ``callback(trainer, row)`` after every record, with the new row of `history`."""
+        self._callbacks["record"].append(callback)
         return callback
 
     def on_evaluate(self, callback: Callback) -> Callback:
@@ -211,7 +221,8 @@ class Trainer(Stepper):
         more = {}
         if self.config.augment_target and self.losses.pending:
             more["augment_probability"] = self.objective.augmentation.probability.item()
-        self.losses.record(self.step_count, penalty=bool(self.config.penalty), **more)
+        if self.losses.record(self.step_count, penalty=bool(self.config.penalty), **more):
+            self._call("record", self.history[-1])
 
     def _interrupted(self, number: int) -> NoReturn:
         message = f"{signal_name(number)}: stopped after step {self.step_count} of {self.config.steps}"

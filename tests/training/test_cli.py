@@ -119,7 +119,7 @@ def test_defaults_follow_recipe_and_data(capsys):
         (["train", "dcgan", "--data", "ring8"], "recipe 'dcgan' is for images"),
         (["sample", "none"], "none does not exist"),
         (["sample", "none", "--count", "0"], "count must be at least 1, got 0"),
-        (["sample", "none", "--out", "x.jpg"], "out must end in .png or .npy"),
+        (["sample", "none", "--out", "x.jpg"], "out must end in .png, .npy"),
         (["info", "extra"], "info takes no arguments, got extra"),
     ],
 )
