@@ -77,9 +77,7 @@ class OwnedFolder:
         """The names of files and folders that stand in the way and are not ours."""
         ours = self.marked()
         return [
-            name
-            for name in self.files
-            if os.path.lexists(self / name) and (name not in ours or (self / name).is_dir())
+            name for name in self.files if os.path.lexists(self / name) and (name not in ours or (self / name).is_dir())
         ]
 
     def check(self) -> None:
