@@ -115,6 +115,8 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, numbers.Real)):
         raise TypeError(f"{function}: {name} must be a number, got {type(value).__name__}")
+    if not isinstance(value, (int, float, numbers.Rational)):
+        value = float(value)  # NumPy would convert the bounds to its own dtype
     # Comparisons alone, which torch.compile traces for numbers that change between calls; NaN fails them.
     low = (minimum is not None and value < minimum) or (above is not None and value <= above)
     if low or not -_LARGEST <= value <= _LARGEST:

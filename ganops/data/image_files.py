@@ -26,6 +26,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000
 # Endings of images that Pillow does not know, so that these files are reported as left out.
 _OTHER_IMAGES = (".heic", ".heif", ".jxl", ".svg", ".exr", ".hdr", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw")
 _NAMED = 5  # paths that a message names
+_MOST_OTHERS = 100_000  # files and folders that are no images; more only beside as many images
 _NOT_THE_FILE = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
@@ -61,6 +62,9 @@ def find(root: Path) -> Found:
 
     Links are followed. Every folder is read once: a link to a folder that is read anyway is left out, so loops end.
     Names that begin with a dot, special files (pipes, devices) and other image formats are left out.
+
+    Raises:
+        ValueError: most of very many files are no images, as in ``/``, which would take minutes to look through.
     """
     image = require("PIL.Image", "data 'folder:'")
     known = {ending: kind for ending, kind in image.registered_extensions().items() if kind in image.OPEN}
@@ -87,6 +91,12 @@ def find(root: Path) -> Found:
             found.top.add(folder.name)
         for path in (folder / name for name in names):
             _sort_in(path, endings, foreign, found, folders, links)
+        rest = len(found.others) + len(found.unreadable) + len(seen)
+        if rest > max(_MOST_OTHERS, len(found.files)):
+            raise ValueError(
+                f"folder: {root} holds more than {_MOST_OTHERS:,} files and folders that are no images, and "
+                f"{len(found.files):,} images so far; give the folder of the images"
+            )
     found.files.sort()
     return found
 

@@ -111,8 +111,15 @@ def invocations() -> Iterator[list[str]]:
     for arguments in (["no"], [""], ["optimal-discriminator", "--steps", "0"], ["--out", "x.jpg"],
                       ["class-grid"], ["class-grid", "--run", "no"], ["class-grid", "--run", "good.pt"],
                       ["nearest-neighbours", "--run", "good.pt"], ["latent-interpolation", "--run", "text.pt"],
-                      ["samples", "--run", "no"]):  # fmt: skip
+                      ["samples", "--run", "no"], ["jsd-wasserstein", "--out", "samples.png"],
+                      ["jsd-wasserstein", "--out", "pipe.png", "--overwrite"], ["jsd-wasserstein", "--out", ""],
+                      *(["value-surface", "--steps", "1", "--seed", seed] for seed in ("-1", *HUGE))):  # fmt: skip
         yield ["figure", *arguments]
+    row = ["--filter", "interpolate/256x2/float32/forward", "--no-compile", "--seconds", "0"]
+    for arguments in (["--json", "foreign.json"], ["--json", "."], ["--json", "good.pt/x"], ["--json", ""],
+                      ["--plot", "samples.png"], ["--plot", "x.jpg"],
+                      ["--plot", "pipe.png", "--overwrite"]):  # fmt: skip
+        yield ["bench", *row, *arguments]
     for arguments in (["--replay", "no"], ["--replay", "text.pt"], ["--replay", "foreign.json"], ["--suite", "no"],
                       ["--filter", "nothing matches"], ["--device", "meta"], ["--threads", "-1"], ["--nope"],
                       ["--seconds", "nan"], ["--seconds", "-1"]):  # fmt: skip
@@ -201,7 +208,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def attempt(arguments: list[str], files: dict[str, bytes], seconds: float = 60.0) -> tuple[str, str]:
+def attempt(arguments: list[str], files: dict[str, bytes], seconds: float) -> tuple[str, str]:
     """Run one invocation in a folder of its own: what came of it, and the last line of its standard error."""
     fork = multiprocessing.get_context("fork")
     with tempfile.TemporaryDirectory() as name, tempfile.NamedTemporaryFile() as output:
@@ -235,16 +242,19 @@ def _chdir(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
-def attack(every: int = 1) -> tuple[Counter[str], list[str]]:
-    """Every `every`-th invocation: the counts by outcome, and the failures."""
+def attack(every: int = 1, only: str = "", seconds: float = 60.0) -> tuple[Counter[str], list[str]]:
+    """Every `every`-th invocation of those that begin with `only`: the counts by outcome, and the failures.
+
+    An invocation that runs for longer than `seconds` is a failure.
+    """
     for module in ("ganops.training.options", "ganops.figures", "ganops.bench", "matplotlib.image"):
         importlib.import_module(module)  # once, and not in every forked process
     with tempfile.TemporaryDirectory() as folder:
         files = prepare(Path(folder))
     counts: Counter[str] = Counter()
     failures = []
-    for arguments in list(invocations())[::every]:
-        result, last = attempt(arguments, files)
+    for arguments in [each for each in invocations() if " ".join(each).startswith(only)][::every]:
+        result, last = attempt(arguments, files, seconds)
         counts[result] += 1
         if result not in ("done", "clear"):
             shown = " ".join(repr(a) if not a or " " in a else a[:60] for a in arguments if a not in SMALL)
@@ -256,8 +266,10 @@ def main() -> int:
     """Attack, and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one invocation in N (default: 1, all)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="those that begin with TEXT, e.g. 'bench'")
+    parser.add_argument("--seconds", type=float, default=60.0, help="after which one counts as hanging (default: 60)")
     options = parser.parse_args()
-    counts, failures = attack(options.every)
+    counts, failures = attack(options.every, options.only, options.seconds)
     for line in failures:
         print(line)
     total = sum(counts.values())

@@ -62,6 +62,18 @@ def test_size_scales_the_short_side_and_cuts_the_middle(tmp_path):
     assert images.name == f"folder:{tmp_path}"
 
 
+def test_a_tree_of_other_files_is_refused_before_it_is_looked_through(photos, monkeypatch):
+    """As with ``folder:/``; beside as many images such files are part of a data set."""
+    monkeypatch.setattr(image_files, "_MOST_OTHERS", 4)
+    for i in range(3):
+        (photos / f"{i}.xml").write_text("")
+    with pytest.raises(ValueError, match=r"holds more than 4 files and folders that are no images.*give the folder"):
+        data.folder(str(photos))
+    for i in range(7):
+        picture(photos / f"{i}.png", size=(12, 10))
+    assert len(data.folder(str(photos))) == 10
+
+
 def test_grey_images_have_one_channel_and_mixed_ones_three(tmp_path):
     picture(tmp_path / "a.png", mode="L", colour=128)
     assert data.folder(str(tmp_path)).samples.shape == (1, 1, 10, 12)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -221,6 +223,16 @@ def test_any_iterable(wrap, device):
     tensors = [torch.randn(n, device=device) * 9 for n in (3, 5)]
     ganops.clip_weights_(wrap(tensors), 0.5)
     assert all(t.abs().max() <= 0.5 for t in tensors)
+
+
+def test_numpy_scalars_are_numbers(device):
+    """Without NumPy's warning, when it converts the bounds of what is accepted to float32."""
+    x = torch.full((3,), 9.0, device=device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ganops.clip_weights_(x, np.float32(0.5))
+        ganops.clip_weights_(x, (np.float16(-1), np.int64(1)))
+    assert x.tolist() == [0.5] * 3
 
 
 def test_nothing_to_clip(device):

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import io
 import json
 import os
@@ -112,11 +113,8 @@ def test_a_full_disk_does_not_keep_a_folder_from_being_locked(tmp_path, monkeypa
             raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(_files.Path, "open", lambda path, mode, **_: Full(path, mode.replace("b", "")))
-    with (
-        _files.lock_folder(tmp_path, "lock"),
-        pytest.raises(FolderInUseError, match="another process"),
-        _files.lock_folder(tmp_path, "lock"),
-    ):
+    lock = functools.partial(_files.lock_folder, tmp_path, "lock")
+    with lock(), pytest.raises(FolderInUseError, match="another process"), lock():
         pass
 
 
