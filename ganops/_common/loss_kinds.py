@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganops._common import checks
-from ganops._common.dtypes import HALVES, without_autocast
+from ganops._common.dtypes import HALVES, accumulate_dtype, without_autocast
 from ganops._common.reduction import REDUCTIONS
 
 
@@ -95,7 +95,11 @@ class Kind:
 
     Attributes:
         real, fake, generator: The formulas of the three roles.
-        paired: The formulas are of differences, ``real`` of r − f and ``generator`` of f − r; ``fake`` is not used.
+        paired: Real and fake logits are compared, so that both networks' losses need both. The formulas are of
+            differences, ``real`` of r − f and ``generator`` of f − r; ``fake`` is not used.
+        average: Paired, but each logit is compared with the mean of the other side's: ``real`` is of r − mean f,
+            ``fake`` of f − mean r, and G's loss is D's with the sides exchanged. The kernels are those of
+            ``non_saturating``, at logits from which the mean has been subtracted.
         saturating: G minimises the negative of D's loss on generated samples through the same softplus, so that its
             gradient vanishes where D is sure of them.
         zero: The logit at which D holds real and generated equally likely (least squares: with the default targets),
@@ -106,6 +110,7 @@ class Kind:
     fake: Term
     generator: Term
     paired: bool = False
+    average: bool = False
     saturating: bool = False
     zero: float | None = 0.0
 
@@ -166,6 +171,10 @@ KINDS: dict[str, Kind] = {
     "hinge": Kind(_below_margin(-1), _below_margin(1), Term(LINEAR, outer=-1)),
     "wasserstein": Kind(Term(LINEAR, outer=-1), Term(LINEAR), Term(LINEAR, outer=-1), zero=None),
     "relativistic": Kind(*(Term(SOFTPLUS, inner=-1),) * 3, paired=True, zero=None),
+    # Not in the compiled table, see ``Kind.average``.
+    "relativistic_average": Kind(
+        Term(SOFTPLUS, inner=-1), Term(SOFTPLUS), Term(SOFTPLUS, inner=-1), paired=True, average=True, zero=None
+    ),
 }
 
 #: Names that other code uses for the same kinds.
@@ -178,6 +187,7 @@ ALIASES = {
     "mse": "least_squares",
     "wgan": "wasserstein",
     "rpgan": "relativistic",
+    "ragan": "relativistic_average",
 }
 
 
@@ -198,7 +208,7 @@ def numbers(listing: str | None, library: object, table: dict[str, Kind] | None 
     table = KINDS if table is None else table
     head, rows = [f"reductions {' '.join(REDUCTIONS)}", f"roles {' '.join(ROLES)}"], (listing or "").splitlines()
     theirs = {row.split()[0]: row for row in rows[2:]}
-    ours = {name: kind.describe(name) for name, kind in table.items()}
+    ours = {name: kind.describe(name) for name, kind in table.items() if not kind.average}
     if rows[:2] != head or theirs != ours:
         different = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
         raise ImportError(
@@ -228,6 +238,17 @@ def _setting(name: str, values: dict[str, float]) -> Setting:
 
 
 _DEFAULTS = {name: _setting(name, kind.defaults) for name, kind in KINDS.items()}
+
+
+#: The setting of the terms of average kinds.
+CENTRED = _DEFAULTS["non_saturating"]
+
+
+def centred(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Each less the mean of the other, in its own dtype; the mean is that of the wide numbers."""
+    wide = accumulate_dtype(first.dtype)
+    of_first, of_second = first.mean(dtype=wide), second.mean(dtype=wide)
+    return (first - of_second).to(first.dtype), (second - of_first).to(second.dtype)
 
 
 def resolve(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Setting:
@@ -277,6 +298,15 @@ def check_real_logits(name: str, kind: Kind, real_logits: Tensor | None) -> None
     if not kind.paired and real_logits is not None:
         paired = ", ".join(name for name, row in KINDS.items() if row.paired)
         raise TypeError(f"generator_loss: kind {name!r} takes no real_logits; the kinds that do: {paired}")
+
+
+def check_no_weight(name: str, kind: Kind, sample_weight: object) -> None:
+    """Raises ValueError if a kind that is no sum over samples was given weights of samples."""
+    if kind.average and sample_weight is not None:
+        raise ValueError(
+            f"generator_loss: kind {name!r} compares with means of the batch and takes no sample_weight; choose "
+            "relativistic, or leave it out"
+        )
 
 
 def check_half(name: str, kind: Kind, is_real: object) -> None:
