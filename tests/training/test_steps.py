@@ -10,6 +10,7 @@ from torch import nn
 import ganops
 from ganops import data
 from ganops.training import Trainer, TrainingConfig, build_trainer, settings
+from ganops.training.kinds import LOSSES
 
 POINTS = torch.randn(64, 2, generator=torch.Generator().manual_seed(3))
 
@@ -247,9 +248,6 @@ def test_learning_rates_fall_in_a_straight_line_at_the_end():
         rates.append([optimizer.param_groups[0]["lr"] for optimizer in optimizers])
     share = [1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
     torch.testing.assert_close(torch.tensor(rates), torch.tensor([[0.1 * s, 0.2 * s] for s in share]))
-
-
-LOSSES = ["hinge", "kl", "least_squares", "minimax", "mle", "non_saturating", "relativistic", "wasserstein"]
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -170,6 +170,32 @@ def _relativistic() -> Iterator[Case]:
                 values = torch.nn.functional.softplus(sign * (fake - real)) + real.abs() + fake.abs()
                 return _reduce(values, reduction)
 
+            def average(real, fake, reduction=reduction):
+                sides = (real.abs() + fake.abs().mean(), fake.abs() + real.abs().mean())  # their differences may cancel
+                terms = [_reduce(torch.nn.functional.softplus(x) + x, reduction) for x in sides]
+                return (terms[0], terms[1]) if reduction == "none" else terms[0] + terms[1]
+
+            def of_average(module, generates, reduction=reduction):
+                def loss(real, fake):
+                    if generates:
+                        return module.generator_loss(fake, "ragan", real_logits=real, reduction=reduction)
+                    return module.discriminator_loss(real, fake, "ragan", reduction=reduction)
+
+                return loss
+
+            if reduction != "none":
+                yield Case(
+                    f"{function}-relativistic_average-{reduction}",
+                    of_average(ganops, generates),
+                    of_average(reference, generates),
+                    ("logits", "logits"),
+                    average,
+                    (0, 1),
+                    sums=True,
+                    composite=True,
+                    coupled=True,
+                    representative=False,
+                )
             yield Case(
                 f"{function}-relativistic-{reduction}",
                 of(ganops, generates),
