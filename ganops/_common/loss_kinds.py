@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganops._common import checks
-from ganops._common.dtypes import HALVES, without_autocast
+from ganops._common.dtypes import HALVES, accumulate_dtype, without_autocast
 from ganops._common.reduction import REDUCTIONS
 
 
@@ -97,8 +97,11 @@ class Kind:
     Attributes:
         real, fake, generator: The formulas of the three roles: D's loss on real logits, D's loss on fake logits, and
             G's loss on fake logits.
-        paired: The formulas take differences of logits: ``real`` takes r − f, ``generator`` takes f − r, and ``fake``
-            is not used.
+        paired: Both networks' losses need real and fake logits. The formulas take differences of logits: ``real`` takes
+            r − f, ``generator`` takes f − r, and ``fake`` is not used.
+        average: Paired, but each logit is compared with the mean of the other side's: ``real`` takes r − mean f,
+            ``fake`` takes f − mean r, and G's loss is D's with the sides exchanged. The kernels are those of
+            ``non_saturating``, at logits from which the mean has been subtracted.
         saturating: G minimises the negative of D's loss on fake logits. Its gradient vanishes for samples that D
             rejects with confidence.
         undecided_logit: The logit that D gives a sample if it considers real and generated equally likely; for least
@@ -109,6 +112,7 @@ class Kind:
     fake: Term
     generator: Term
     paired: bool = False
+    average: bool = False
     saturating: bool = False
     undecided_logit: float | None = 0.0
 
@@ -173,6 +177,15 @@ KINDS: dict[str, Kind] = {
     "hinge": Kind(_below_margin(-1), _below_margin(1), Term(LINEAR, outer=-1)),
     "wasserstein": Kind(Term(LINEAR, outer=-1), Term(LINEAR), Term(LINEAR, outer=-1), undecided_logit=None),
     "relativistic": Kind(*(Term(SOFTPLUS, inner=-1),) * 3, paired=True, undecided_logit=None),
+    # Not in the compiled table, see ``Kind.average``.
+    "relativistic_average": Kind(
+        Term(SOFTPLUS, inner=-1),
+        Term(SOFTPLUS),
+        Term(SOFTPLUS, inner=-1),
+        paired=True,
+        average=True,
+        undecided_logit=None,
+    ),
 }
 
 #: Names that other code uses for the same kinds.
@@ -185,6 +198,7 @@ ALIASES = {
     "mse": "least_squares",
     "wgan": "wasserstein",
     "rpgan": "relativistic",
+    "ragan": "relativistic_average",
 }
 
 
@@ -205,7 +219,7 @@ def numbers(listing: str | None, library: object, table: dict[str, Kind] | None 
     table = KINDS if table is None else table
     head, rows = [f"reductions {' '.join(REDUCTIONS)}", f"roles {' '.join(ROLES)}"], (listing or "").splitlines()
     theirs = {row.split()[0]: row for row in rows[2:]}
-    ours = {name: kind.describe(name) for name, kind in table.items()}
+    ours = {name: kind.describe(name) for name, kind in table.items() if not kind.average}
     if rows[:2] != head or theirs != ours:
         different = sorted(name for name in theirs | ours if theirs.get(name) != ours.get(name))
         raise ImportError(
@@ -235,6 +249,17 @@ def _setting(name: str, values: dict[str, float]) -> Setting:
 
 
 _DEFAULTS = {name: _setting(name, kind.defaults) for name, kind in KINDS.items()}
+
+
+#: The setting of the terms of average kinds.
+CENTRED = _DEFAULTS["non_saturating"]
+
+
+def centred(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Each less the mean of the other, in its own dtype; the mean is that of the wide numbers."""
+    wide = accumulate_dtype(first.dtype)
+    of_first, of_second = first.mean(dtype=wide), second.mean(dtype=wide)
+    return (first - of_second).to(first.dtype), (second - of_first).to(second.dtype)
 
 
 def resolve(function: str, kind: str, reduction: str, parameters: dict[str, float]) -> Setting:
@@ -288,6 +313,15 @@ def check_real_logits(name: str, kind: Kind, real_logits: Tensor | None) -> None
     if not kind.paired and real_logits is not None:
         paired = ", ".join(name for name, row in KINDS.items() if row.paired)
         raise TypeError(f"generator_loss: kind {name!r} takes no real_logits; the kinds that do: {paired}")
+
+
+def check_no_weight(name: str, kind: Kind, sample_weight: object) -> None:
+    """Raises ValueError if a kind that is no sum over samples was given weights of samples."""
+    if kind.average and sample_weight is not None:
+        raise ValueError(
+            f"generator_loss: kind {name!r} compares with means of the batch and takes no sample_weight; choose "
+            "relativistic, or leave it out"
+        )
 
 
 def check_half(name: str, kind: Kind, is_real: object) -> None:

@@ -11,7 +11,7 @@ from torch.autograd import Function
 
 from ganops import _library
 from ganops._common.dtypes import accumulate_dtype
-from ganops._common.loss_kinds import Setting, check_real_logits
+from ganops._common.loss_kinds import CENTRED, Setting, centred, check_no_weight, check_real_logits
 from ganops._common.loss_lists import Logits, check_lists, check_parts, check_sample_weight, weighted
 from ganops._common.reduction import REDUCTIONS, SCALE_REDUCTIONS
 from ganops._transforms import is_compiling
@@ -89,7 +89,8 @@ def discriminator_losses(
 ) -> Any:
     """D's loss of lists, or with its parts."""
     check_parts("discriminator_loss", setting, reduction, return_parts)
-    paired = setting.kind.paired
+    average = setting.kind.average
+    paired = setting.kind.paired and not average
     lists = {"real_logits": real_logits, "fake_logits": fake_logits}
     real, fake = check_lists("discriminator_loss", lists, reduction, scale_reduction, paired)
     if not _library.has_kernel("discriminator_loss", *real, *fake):
@@ -106,11 +107,31 @@ def discriminator_losses(
         return _one_or_each(losses(setting, (REAL,), real, fake, reduction, scale_reduction), reduction)
     if isinstance(real_logits, Tensor):
         scale_reduction = "sum"  # of one, a number
+    if average:
+        return _losses_of_averages(real, fake, reduction, scale_reduction)
+    return _losses_of_both(setting, real, fake, reduction, scale_reduction, return_parts)
+
+
+def _losses_of_both(
+    setting: Setting,
+    real: Sequence[Tensor],
+    fake: Sequence[Tensor],
+    reduction: str,
+    scale_reduction: str,
+    parts: bool = False,
+) -> Any:
+    """D's loss of lists of checked logits, whose formulas are of one side each."""
     in_turn = [x for pair in zip(real, fake, strict=True) for x in pair]
-    found = losses(setting, (REAL, FAKE), in_turn, (), reduction, scale_reduction, return_parts)
+    found = losses(setting, (REAL, FAKE), in_turn, (), reduction, scale_reduction, parts)
     if reduction == "none":
         return list(found[::2]), list(found[1::2])
-    return found if return_parts else found[0]
+    return found if parts else found[0]
+
+
+def _losses_of_averages(first: Sequence[Tensor], second: Sequence[Tensor], reduction: str, scale_reduction: str) -> Any:
+    """The loss of whoever wants the first logits to be above the mean of the second."""
+    pairs = [centred(one, other) for one, other in zip(first, second, strict=True)]
+    return _losses_of_both(CENTRED, *map(list, zip(*pairs, strict=True)), reduction, scale_reduction)
 
 
 def generator_losses(
@@ -125,9 +146,12 @@ def generator_losses(
 ) -> Any:
     """G's loss of lists, or with weights."""
     check_real_logits(setting.name, setting.kind, real_logits)
+    check_no_weight(setting.name, setting.kind, sample_weight)
     lists = {} if real_logits is None else {"real_logits": real_logits}
     lists["fake_logits"] = fake_logits
-    *partners, fake = check_lists("generator_loss", lists, reduction, scale_reduction, setting.kind.paired)
+    average = setting.kind.average
+    paired = setting.kind.paired and not average
+    *partners, fake = check_lists("generator_loss", lists, reduction, scale_reduction, paired)
     real = partners[0] if partners else []
     weight = check_sample_weight("generator_loss", sample_weight, fake)
     if not _library.has_kernel("generator_loss", *fake, *real, *(() if weight is None else (weight,))):
@@ -140,6 +164,8 @@ def generator_losses(
             sample_weight=sample_weight,
             **parameters,
         )
+    if average:
+        return _losses_of_averages(fake, real, reduction, scale_reduction)
     return _losses_of_one_role(setting, GENERATOR, fake_logits, fake, real, reduction, scale_reduction, weight)
 
 

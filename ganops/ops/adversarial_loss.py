@@ -11,7 +11,16 @@ from torch.autograd import Function
 
 from ganops import _library
 from ganops._common.dtypes import accumulate_dtype
-from ganops._common.loss_kinds import Setting, check_half, check_logits, check_one, check_real_logits, resolve
+from ganops._common.loss_kinds import (
+    CENTRED,
+    Setting,
+    centred,
+    check_half,
+    check_logits,
+    check_one,
+    check_real_logits,
+    resolve,
+)
 from ganops._common.loss_lists import Logits, check_scale_reduction
 from ganops._common.reduction import REDUCTIONS, SCALE_REDUCTIONS
 from ganops._transforms import is_compiling
@@ -78,7 +87,7 @@ def discriminator_loss(
 ) -> Any:
     """The loss that the discriminator (critic) minimises.
 
-    With r the real and f the fake logits, σ the sigmoid and sp the softplus:
+    With r the real and f the fake logits, r̄ and f̄ their means, σ the sigmoid and sp the softplus:
 
     ==================================== ======================================= ==========================
     kind                                 loss                                    source
@@ -88,6 +97,7 @@ def discriminator_loss(
     hinge                                mean relu(m − r) + mean relu(m + f)     Lim & Ye 2017
     wasserstein                          mean f − mean r                         Arjovsky et al. 2017
     relativistic                         mean sp(−(r − f)), element by element   Jolicoeur-Martineau 2018
+    relativistic_average                 mean sp(−(r − f̄)) + mean sp(f − r̄)      Jolicoeur-Martineau 2018
     ==================================== ======================================= ==========================
 
     Args:
@@ -97,12 +107,13 @@ def discriminator_loss(
         fake_logits: The same for generated samples, in the same dtype and on the same device. The shape may differ from
             that of ``real_logits``, except for ``relativistic``.
         kind: A row of the table, or an alias: ``vanilla``, ``bce``, ``ns`` (non_saturating), ``lsgan``,
-            ``ls``, ``mse`` (least_squares), ``wgan`` (wasserstein), ``rpgan`` (relativistic).
+            ``ls``, ``mse`` (least_squares), ``wgan`` (wasserstein), ``rpgan`` (relativistic), ``ragan``
+            (relativistic_average).
         reduction: ``"mean"`` over each tensor's elements, ``"sum"``, or ``"none"``.
         scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"`` for a tensor (K,). It
             has no effect on single tensors.
         return_parts: Return (loss, real_loss, fake_loss), all differentiable, from the same launch; the loss is the sum
-            of the other two. Not for ``relativistic``, and not with ``reduction="none"``.
+            of the other two. Not for the relativistic kinds, and not with ``reduction="none"``.
         **parameters: For ``least_squares``: ``real_target`` b = 1, ``fake_target`` a = 0 (``generator_target`` is
             accepted and not used, so that both losses can be called with the same parameters). For ``hinge``:
             ``margin`` m = 1. For ``minimax``, ``non_saturating``, ``kl`` and ``mle``: the labels ``real_target`` = 1
@@ -132,12 +143,20 @@ def discriminator_loss(
         return discriminator_losses(
             real_logits, fake_logits, setting, reduction, scale_reduction, return_parts, kind, parameters
         )
-    paired = setting.kind.paired
+    average = setting.kind.average
+    paired = setting.kind.paired and not average
     real_logits, fake_logits = check_logits("discriminator_loss", real_logits, fake_logits, paired)
     if not _library.has_kernel("discriminator_loss", real_logits, fake_logits):
         return reference.discriminator_loss(real_logits, fake_logits, kind, reduction=reduction, **parameters)
+    if average:
+        setting, (real_logits, fake_logits) = CENTRED, centred(real_logits, fake_logits)
+    return _loss_of_both(real_logits, fake_logits, setting, reduction)
+
+
+def _loss_of_both(real_logits: Tensor, fake_logits: Tensor, setting: Setting, reduction: str) -> Any:
+    """D's loss of checked logits; without a reduction of unpaired ones one for each side."""
     number, how, (of_real, of_fake, _) = NUMBERS[setting.name], REDUCTIONS.index(reduction), setting.parameters
-    if paired:
+    if setting.kind.paired:
         return _paired_loss(real_logits, fake_logits, setting, REAL, how)
     if reduction == "none":
         return (
@@ -214,27 +233,29 @@ def generator_loss(
     least_squares           mean (f − c)²                                  Mao et al. 2017
     kl, hinge, wasserstein  mean −f                                        Lim & Ye 2017, Arjovsky et al. 2017
     relativistic            mean sp(−(f − r)), element by element          Jolicoeur-Martineau 2018
+    relativistic_average    mean sp(−(f − r̄)) + mean sp(r − f̄)             Jolicoeur-Martineau 2018
     ======================= ============================================== ======================================
 
     Args:
         fake_logits: D's raw outputs (no sigmoid) for generated samples, any shape; float16, bfloat16, float32, float64.
             Or a list or tuple of them, one for each of K discriminators or scales.
         kind: A row of the table, or an alias, see :func:`ganops.discriminator_loss`.
-        real_logits: r, D's raw outputs for real samples, of the same shape; required for ``relativistic``, and an error
-            for the other kinds.
+        real_logits: r, D's raw outputs for real samples; required for ``relativistic``, of the same shape, and for
+            ``relativistic_average``, and an error for the other kinds.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"`` for a tensor (K,).
         sample_weight: (N,), a weight for each sample: entry n of dimension 0 of the logits (of every tensor of a list).
             The terms of the sample's logits are multiplied by it; the mean still divides by the number of logits. It
-            gets no gradient.
+            gets no gradient. Not for ``relativistic_average``.
         **parameters: For ``least_squares``: ``generator_target`` c = 1. For ``non_saturating``: the label
             ``generator_target`` t = 1; the loss is the cross-entropy, mean t·sp(−f) + (1 − t)·sp(f). The parameters of
             the discriminator's loss of the same kind are accepted and not used.
 
     Returns:
-        A tensor of shape () in the logits' dtype. With ``reduction="none"`` a tensor of the shape of ``fake_logits``;
-        for a list, which then also needs ``scale_reduction="none"``, a list of them. Half-precision logits under
-        ``torch.autocast`` give float32. Differentiable to any order, also in ``real_logits``.
+        A tensor of shape () in the logits' dtype. With ``reduction="none"`` a tensor of the shape of ``fake_logits``,
+        for ``relativistic_average`` the pair of those of fake and real logits; for a list, which then also needs
+        ``scale_reduction="none"``, a list of them. Half-precision logits under ``torch.autocast`` give float32.
+        Differentiable to any order, also in ``real_logits``.
 
     Raises:
         ValueError, TypeError: Naming the argument, the value received and the values accepted.
@@ -252,11 +273,14 @@ def generator_loss(
         )
     if real_logits is not None or setting.kind.paired:
         check_real_logits(setting.name, setting.kind, real_logits)
-        real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
+        average = setting.kind.average
+        real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, not average)
         if not _library.has_kernel("generator_loss", real_logits, fake_logits):
             return reference.generator_loss(
                 fake_logits, kind, real_logits=real_logits, reduction=reduction, **parameters
             )
+        if average:
+            return _loss_of_both(*centred(fake_logits, real_logits), CENTRED, reduction)
         return _paired_loss(fake_logits, real_logits, setting, GENERATOR, REDUCTIONS.index(reduction))
     fake_logits = check_one("generator_loss", "fake_logits", fake_logits)
     if not _library.has_kernel("generator_loss", fake_logits):
@@ -328,7 +352,7 @@ def gan_loss(
             them, one for each of K discriminators or scales.
         is_real: Whether the logits belong to real samples: True for the term of r in the table of
             :func:`ganops.discriminator_loss`, False for the term of f.
-        kind: A row of that table or an alias, except ``relativistic``, which needs both logits at once.
+        kind: A row of that table or an alias, except the relativistic ones, which need both logits at once.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
         scale_reduction: ``"sum"`` or ``"mean"`` over the discriminators of a list, or ``"none"`` for a tensor (K,).
         sample_weight: (N,), as for :func:`ganops.generator_loss`.

@@ -7,7 +7,17 @@ from typing import Any
 from torch import Tensor
 
 from ganops._common import checks
-from ganops._common.loss_kinds import Setting, check_half, check_logits, check_one, check_real_logits, resolve
+from ganops._common.loss_kinds import (
+    CENTRED,
+    Setting,
+    centred,
+    check_half,
+    check_logits,
+    check_no_weight,
+    check_one,
+    check_real_logits,
+    resolve,
+)
 from ganops._common.loss_lists import (
     LISTS,
     Logits,
@@ -34,13 +44,16 @@ def discriminator_loss(
     setting = resolve("discriminator_loss", kind, reduction, parameters)
     check_scale_reduction("discriminator_loss", scale_reduction)
     check_parts("discriminator_loss", setting, reduction, return_parts)
-    paired = setting.kind.paired
+    average = setting.kind.average
+    paired = setting.kind.paired and not average
     if isinstance(real_logits, LISTS) or isinstance(fake_logits, LISTS):
         lists = {"real_logits": real_logits, "fake_logits": fake_logits}
         real, fake = check_lists("discriminator_loss", lists, reduction, scale_reduction, paired)
         if paired:
             differences = [r - f for r, f in zip(real, fake, strict=True)]
             return _reduce(setting, "real", differences, reduction, scale_reduction)
+        if average:
+            return _of_averages(real, fake, reduction, scale_reduction)
         parts = [
             _reduce(setting, "real", real, reduction, scale_reduction),
             _reduce(setting, "fake", fake, reduction, scale_reduction),
@@ -51,6 +64,8 @@ def discriminator_loss(
         real, fake = check_logits("discriminator_loss", real_logits, fake_logits, paired)
         if paired:
             return reduce(setting.value("real", real - fake), reduction)
+        if average:
+            return _of_averages(real, fake, reduction)
         parts = [reduce(setting.value("real", real), reduction), reduce(setting.value("fake", fake), reduction)]
     if reduction == "none":
         return tuple(parts)
@@ -72,16 +87,23 @@ def generator_loss(
     setting = resolve("generator_loss", kind, reduction, parameters)
     check_scale_reduction("generator_loss", scale_reduction)
     check_real_logits(setting.name, setting.kind, real_logits)
+    check_no_weight(setting.name, setting.kind, sample_weight)
+    average = setting.kind.average
+    paired = setting.kind.paired and not average
     if isinstance(fake_logits, LISTS) or isinstance(real_logits, LISTS):
         lists = {} if real_logits is None else {"real_logits": real_logits}
         lists["fake_logits"] = fake_logits
-        *partners, fake = check_lists("generator_loss", lists, reduction, scale_reduction, setting.kind.paired)
+        *partners, fake = check_lists("generator_loss", lists, reduction, scale_reduction, paired)
+        if average:
+            return _of_averages(fake, partners[0], reduction, scale_reduction)
         weight = check_sample_weight("generator_loss", sample_weight, fake)
         if partners:
             fake = [f - r for f, r in zip(fake, partners[0], strict=True)]
         return _reduce(setting, "generator", fake, reduction, scale_reduction, weight)
     if real_logits is not None:
-        real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, True)
+        real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, paired)
+        if average:
+            return _of_averages(fake_logits, real_logits, reduction)
         weight = check_sample_weight("generator_loss", sample_weight, [fake_logits])
         return reduce(weighted(setting.value("generator", fake_logits - real_logits), weight), reduction)
     fake_logits = check_one("generator_loss", "fake_logits", fake_logits)
@@ -111,6 +133,17 @@ def gan_loss(
     logits = check_one("gan_loss", "logits", logits)
     weight = check_sample_weight("gan_loss", sample_weight, [logits])
     return reduce(weighted(setting.value(role, logits), weight), reduction)
+
+
+def _of_averages(first: Any, second: Any, reduction: str, scale_reduction: str = "sum") -> Any:
+    """The loss of whoever wants the first logits to be above the mean of the second, which are tensors or lists."""
+    if isinstance(first, Tensor):
+        pairs = centred(first, second)
+    else:
+        each = [centred(one, other) for one, other in zip(first, second, strict=True)]
+        pairs = tuple(map(list, zip(*each, strict=True)))
+    more = {} if isinstance(first, Tensor) else {"scale_reduction": scale_reduction}
+    return discriminator_loss(*pairs, CENTRED.name, reduction=reduction, **more)
 
 
 def _reduce(

@@ -409,6 +409,75 @@ def test_bad_pairs(module, call, error, text):
         call(module)
 
 
+# ---------------------------------------------------------------------------------------- the average-relativistic loss
+
+
+def _average(first, second):
+    return F.softplus(-(first - second.mean())), F.softplus(second - first.mean())
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_average_relativistic_loss_by_its_formula(reduction, module, device):
+    """With gradients in both logits, whose numbers differ, to second order."""
+    real = torch.randn(5, 2, dtype=torch.float64, device=device, requires_grad=True)
+    fake = torch.randn(7, dtype=torch.float64, device=device, requires_grad=True)
+    for found, wanted in (
+        (module.discriminator_loss(real, fake, "ragan", reduction=reduction), _average(real, fake)),
+        (module.generator_loss(fake, "ragan", real_logits=real, reduction=reduction), _average(fake, real)),
+    ):
+        if reduction == "none":
+            torch.testing.assert_close(found, wanted)
+            found = sum(x.square().sum() for x in found)
+            wanted = sum(x.square().sum() for x in wanted)
+        else:
+            wanted = sum(getattr(x, reduction)() for x in wanted)
+        torch.testing.assert_close(found, wanted)
+        found, wanted = (torch.autograd.grad(x, (real, fake), create_graph=True) for x in (found, wanted))
+        torch.testing.assert_close(found, wanted)
+        found, wanted = (
+            torch.autograd.grad(sum(x.square().sum() for x in both), (real, fake)) for both in (found, wanted)
+        )
+        torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+def test_lists_of_the_average_relativistic_loss(module, device):
+    real, fake = ([torch.randn(4, n, dtype=torch.float64, device=device) for n in (1, 5)] for _ in range(2))
+    each = torch.stack([sum(x.mean() for x in _average(r, f)) for r, f in zip(real, fake, strict=True)])
+    torch.testing.assert_close(module.discriminator_loss(real, fake, "ragan", scale_reduction="none"), each)
+    torch.testing.assert_close(module.discriminator_loss(real, fake, "ragan"), each.sum())
+    each = torch.stack([sum(x.mean() for x in _average(f, r)) for r, f in zip(real, fake, strict=True)])
+    torch.testing.assert_close(
+        module.generator_loss(fake, "ragan", real_logits=real, scale_reduction="mean"), each.mean()
+    )
+
+
+def test_the_mean_of_half_precision_is_wide(device):
+    real, fake = 100 + torch.randn(2, 4096, device=device)
+    for dtype in (torch.float16, torch.bfloat16):
+        halves = real.to(dtype), fake.to(dtype)
+        loss = ganops.discriminator_loss(*halves, "ragan")
+        exact = ganops.discriminator_loss(*(x.double() for x in halves), "ragan")
+        assert loss.dtype == dtype
+        torch.testing.assert_close(loss.double(), exact, rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("module", [ganops, reference], ids=["fused", "reference"])
+def test_bad_input_of_averages(module):
+    x = torch.zeros(3)
+    with pytest.raises(TypeError, match="compares with real logits; pass real_logits="):
+        module.generator_loss(x, "ragan")
+    with pytest.raises(ValueError, match="compares real with generated logits"):
+        module.gan_loss(x, True, "ragan")
+    with pytest.raises(ValueError, match="its loss has no parts"):
+        module.discriminator_loss(x, x, "ragan", return_parts=True)
+    with pytest.raises(ValueError, match="takes no sample_weight"):
+        module.generator_loss(x, "ragan", real_logits=x, sample_weight=x)
+    with pytest.raises(TypeError, match="it takes none"):
+        module.discriminator_loss(x, x, "ragan", real_target=0.9)
+
+
 # ------------------------------------------------------------------------------------------------- half of D's loss
 
 
@@ -652,13 +721,13 @@ LISTING = "\n".join(
     [
         "reductions mean sum none",
         "roles real fake generator",
-        *(kind.describe(name) for name, kind in KIND_ROWS.items()),
+        *(kind.describe(name) for name, kind in KIND_ROWS.items() if not kind.average),
     ]
 )
 
 
 def test_the_library_numbers_the_kinds_wherever_their_rows_are():
-    names = list(KIND_ROWS)
+    names = [name for name, kind in KIND_ROWS.items() if not kind.average]  # which the kernels serve as another
     assert numbers(LISTING, "library") == {name: i for i, name in enumerate(names)}
     permuted = {name: KIND_ROWS[name] for name in sorted(names, reverse=True)}
     assert numbers(LISTING, "library", permuted) == {name: i for i, name in enumerate(names)}
@@ -673,7 +742,7 @@ def test_the_library_numbers_the_kinds_wherever_their_rows_are():
     ("listing", "table", "named"),
     [
         (None, KIND_ROWS, "hinge"),
-        ("\n".join(LISTING.splitlines()[:-1]), KIND_ROWS, list(KIND_ROWS)[-1]),
+        ("\n".join(LISTING.splitlines()[:-1]), KIND_ROWS, LISTING.splitlines()[-1].split()[0]),
         (LISTING, {"smooth": KIND_ROWS["hinge"], **KIND_ROWS}, "smooth"),
         (LISTING.replace("hinge unpaired relu 1 -1 1", "hinge unpaired relu 1 -1 2"), KIND_ROWS, "hinge"),
         (LISTING.replace("relativistic paired", "relativistic unpaired"), KIND_ROWS, "relativistic"),

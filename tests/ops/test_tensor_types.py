@@ -54,7 +54,8 @@ def test_losses_of_distributed_logits(kind, reduction, mesh):
         d = ganops.discriminator_loss(real, fake, kind, reduction=reduction)
         pair = {"real_logits": real} if KINDS[kind].paired else {}
         g = ganops.generator_loss(fake, kind, reduction=reduction, **pair)
-        return sum(x.sum() for x in (*(d if isinstance(d, tuple) else (d,)), g))
+        sides = (x if isinstance(x, tuple) else (x,) for x in (d, g))
+        return sum(x.sum() for side in sides for x in side)
 
     with pytest.warns(ganops.FallbackWarning, match=NO_KERNEL + "its subclass DTensor") as caught:
         found = total(*shards)

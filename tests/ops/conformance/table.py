@@ -24,7 +24,8 @@ from ganops.reference.minibatch_discrimination import closeness as reference_clo
 Function = Callable[..., "Tensor | tuple[Tensor, ...]"]
 
 KINDS = tuple(name for name, kind in loss_kinds.KINDS.items() if not kind.paired)
-PAIRED_KINDS = tuple(name for name, kind in loss_kinds.KINDS.items() if kind.paired)
+PAIRED_KINDS = tuple(name for name, kind in loss_kinds.KINDS.items() if kind.paired and not kind.average)
+AVERAGE_KINDS = tuple(name for name, kind in loss_kinds.KINDS.items() if kind.average)
 REDUCTIONS = ("mean", "sum", "none")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -186,6 +187,40 @@ def _paired() -> Iterator[Case]:
                 (0, 1),
                 representative=reduction != "sum" and not generates,
             )
+
+
+def _average() -> Iterator[Case]:
+    """Losses of each logit against the mean of the other side's."""
+
+    def of(module, generates, given):
+        def loss(real, fake):
+            if generates:
+                return module.generator_loss(fake, real_logits=real, **given)
+            return module.discriminator_loss(real, fake, **given)
+
+        return loss
+
+    def magnitude(reduction):
+        def magnitude(real, fake):
+            sides = (real.abs() + fake.abs().mean(), fake.abs() + real.abs().mean())  # their differences may cancel
+            return sum(_reduce(torch.nn.functional.softplus(x) + x, reduction) for x in sides)
+
+        return magnitude
+
+    for kind, reduction, generates in itertools.product(AVERAGE_KINDS, ("mean", "sum"), (False, True)):
+        given = {"kind": kind, "reduction": reduction}
+        yield Case(
+            f"{'generator' if generates else 'discriminator'}_loss-{kind}-{reduction}",
+            of(ganops, generates, given),
+            of(reference, generates, given),
+            ("logits", "logits"),
+            magnitude(reduction),
+            (0, 1),
+            sums=True,
+            composite=True,
+            coupled=True,
+            representative=False,
+        )
 
 
 def _in_lists() -> Iterator[Case]:
@@ -596,6 +631,7 @@ CASES = (
     *_losses(),
     *_with_weights(),
     *_paired(),
+    *_average(),
     *_in_lists(),
     *_interpolation(),
     *_penalties(),

@@ -166,6 +166,12 @@ def test_autocast(case, dtype, device):
     with torch.autocast(device.type, dtype=dtype):
         check(case, tensors)
         for value in outputs(case.fused, tensors):
-            losses = ("discriminator_loss", "generator_loss", "gradient_norm_penalty", "feature_matching_loss")
+            losses = (
+                "discriminator_loss",
+                "generator_loss",
+                "gan_loss",
+                "gradient_norm_penalty",
+                "feature_matching_loss",
+            )
             wide = case.op in losses
             assert value.dtype == (torch.float32 if wide or case.op == "gradient_penalty" else dtype)
