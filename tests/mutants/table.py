@@ -470,8 +470,8 @@ TRAINING = (
     Mutant(
         "a lazy penalty is not weighted by its interval",
         "ganops/training/objective.py",
-        "yield Update(None, config.penalty_every * penalty, None)",
-        "yield Update(None, penalty, None)",
+        "return Update(None, self.config.penalty_every * penalty, None)",
+        "return Update(None, penalty, None)",
         STEPS,
     ),
     Mutant(
@@ -491,8 +491,15 @@ TRAINING = (
     Mutant(
         "R2 of an unrolled game is cut from the generator",
         "ganops/training/penalties.py",
-        "return ganops.r2_penalty(_moving_with(critic, fake), fake, **options)",
-        "return ganops.r2_penalty(critic, fake, **options)",
+        "return ganops.r2_penalty(_moving_with(at.critic, at.fake), at.fake, **_options(at, config))",
+        "return ganops.r2_penalty(at.critic, at.fake, **_options(at, config))",
+        STEPS,
+    ),
+    Mutant(
+        "one-pass R2 of an unrolled game is cut from the generator",
+        "ganops/training/objective.py",
+        "points = inputs if inputs.requires_grad else inputs.detach()",
+        "points = inputs.detach()",
         STEPS,
     ),
     Mutant(
