@@ -36,6 +36,19 @@ RULES: tuple[Rule, ...] = (
         "out, or choose gradient, one-sided or dragan",
     ),
     Rule(
+        lambda c: (
+            bool(c.penalty)
+            and not PENALTIES[c.penalty_kind].estimates
+            and c.penalty_sigma != c.__dataclass_fields__["penalty_sigma"].default
+        ),
+        "penalty_sigma {penalty_sigma} has no meaning for penalty_kind {penalty_kind!r}, which adds no noise; leave it "
+        "out, or choose approximate-r1 or approximate-r2",
+    ),
+    Rule(
+        lambda c: bool(c.penalty) and c.penalty_difference > 0 and PENALTIES[c.penalty_kind].estimates,
+        "penalty_difference replaces a gradient, and penalty_kind {penalty_kind!r} takes none; leave it out",
+    ),
+    Rule(
         lambda c: bool(c.penalty) and c.penalty_difference > 0 and c.unroll > 0,
         "unroll differentiates the penalty twice, and penalty_difference can be differentiated once; leave one of them "
         "out",

@@ -67,7 +67,8 @@ class TrainingConfig:
     penalty_kind: PenaltyKind = "gradient"
     """Which penalty. gradient: (norm - target)^2 between real and fake (WGAN-GP); one-sided: the same for norms above
     the target only (WGAN-LP); r1, r2: norm^2 at real, at fake samples (R1's gamma is twice the weight); r1+r2: the sum
-    of both (R3GAN); dragan: (norm - target)^2 at noise around real samples."""
+    of both (R3GAN); dragan: (norm - target)^2 at noise around real samples; approximate-r1, approximate-r2: r1 and r2
+    estimated from the change of the logits under noise, without double backward."""
     penalty_target: float = 1.0
     """Target of the gradient norm, of gradient, one-sided and dragan."""
     penalty_every: int = 1
@@ -76,6 +77,9 @@ class TrainingConfig:
     penalty_difference: float = 0.0
     """Step, in the units of the data, of a finite difference that replaces the exact gradient norm (e.g. 0.01; see
     ganops.gradient_penalty for its error). It needs no double backward. 0: exact."""
+    penalty_sigma: float = 0.01
+    """Standard deviation, in the units of the data, of the noise of approximate-r1 and approximate-r2 (see
+    ganops.approximate_r1_penalty for its error)."""
     pack: int = 1
     """Samples per pack, which the discriminator sees as one (PacGAN); 1: no packing."""
     unroll: int = 0
@@ -130,7 +134,7 @@ class TrainingConfig:
             "penalty_every",
         ):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("generator_lr", "discriminator_lr"):
+        for name in ("generator_lr", "discriminator_lr", "penalty_sigma"):
             _require(self, name, getattr(self, name) > 0, "above 0")
         for name in (
             "minutes", "clip", "penalty", "penalty_target", "penalty_difference", "unroll", "l1_weight",

@@ -17,11 +17,13 @@ This module does not use optimisers, data or files, so it also works in your own
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 import ganops
 from ganops.penalties.critics import Critic
@@ -203,7 +205,9 @@ class Objective:
         # A penalty on the gradients at these inputs takes them from the pass that the loss makes.
         exact = penalized and not config.penalty_difference
         shared = PENALTIES[config.penalty_kind].gradients if exact else ()
-        with self.autocast(real.device):
+        compared = penalized and PENALTIES[config.penalty_kind].estimates
+        # Spectral norm would otherwise change the weights between the two passes that are compared.
+        with self.autocast(real.device), parametrize.cached() if compared else contextlib.nullcontext():
             real_logits, real_gradient = _score("r1_penalty", score, real, scaler, with_gradient="real" in shared)
             fake_logits, fake_gradient = _score("r2_penalty", score, fake, scaler, with_gradient="fake" in shared)
             adversarial = ganops.discriminator_loss(real_logits, fake_logits, config.loss)

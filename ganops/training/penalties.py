@@ -58,6 +58,8 @@ class Penalty(NamedTuple):
         draw: the random numbers for a penalty, from D's input for real samples and a `torch.Generator`; None: none.
         gradients: at which inputs of D, ``real`` and ``fake``, the penalty is one on the gradient. The objective takes
             it from the pass of the adversarial loss.
+        estimates: whether the penalty is estimated from the change of the logits under noise of the standard deviation
+            ``penalty_sigma``. The critic must then be the same function in both passes.
     """
 
     term: Callable[[Points, TrainingConfig], Tensor]
@@ -65,6 +67,7 @@ class Penalty(NamedTuple):
     summary: str
     draw: Callable[[Tensor, torch.Generator], Tensor] | None = None
     gradients: tuple[str, ...] = ()
+    estimates: bool = False
 
 
 def _weight(real: Tensor, noise: torch.Generator) -> Tensor:
@@ -116,6 +119,15 @@ def _dragan(at: Points, config: TrainingConfig) -> Tensor:
     return ganops.dragan_penalty(at.critic, at.real, at.draw, target=config.penalty_target, **_options(at, config))
 
 
+def _estimated(at: Points, points: Tensor, logits: Tensor | None, config: TrainingConfig) -> Tensor:
+    device = points.device.type
+    if torch.is_autocast_enabled(device):  # rounding errors of half precision would exceed the difference
+        with torch.autocast(device, enabled=False):
+            return _estimated(at, points, None, config)
+    critic = _moving_with(at.critic, points)
+    return ganops.approximate_r1_penalty(critic, points, config.penalty_sigma, logits=logits, noise=at.draw)
+
+
 #: Every penalty by its name in `TrainingConfig.penalty_kind`. To add one, add a row.
 PENALTIES: dict[str, Penalty] = {
     "gradient": Penalty(
@@ -133,4 +145,18 @@ PENALTIES: dict[str, Penalty] = {
         gradients=("real", "fake"),
     ),
     "dragan": Penalty(_dragan, True, "(norm - target)^2 at noise around real samples", _normal),
+    "approximate-r1": Penalty(
+        lambda at, config: _estimated(at, at.real, at.known.real_logits, config),
+        False,
+        "an estimate of r1 from noise, without double backward",
+        _normal,
+        estimates=True,
+    ),
+    "approximate-r2": Penalty(
+        lambda at, config: _estimated(at, at.fake, at.known.fake_logits, config),
+        False,
+        "the same of r2",
+        _normal,
+        estimates=True,
+    ),
 }

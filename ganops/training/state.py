@@ -21,7 +21,7 @@ CHANGEABLE = frozenset(
     {
         "adversarial_weight", "augment_ramp", "augment_target", "batch_size", "beta1", "beta2", "clip", "data",
         "discriminator_lr", "ema", "generator_lr", "l1_weight", "loss", "lr_decay", "n_critic", "penalty",
-        "penalty_difference", "penalty_every", "penalty_kind", "penalty_target", "recipe",
+        "penalty_difference", "penalty_every", "penalty_kind", "penalty_sigma", "penalty_target", "recipe",
     }
 )  # fmt: skip
 #: Of these, what may not be switched on or off: there is state for it, or there is none.

@@ -33,6 +33,7 @@ OPTIONS = {
     "r2": {"penalty": 1.0, "penalty_kind": "r2"},
     "lazy dragan": {"penalty": 1.0, "penalty_kind": "dragan", "penalty_every": 2},
     "difference": {"penalty": 1.0, "penalty_kind": "gradient", "penalty_difference": 0.01, "lr_decay": 0.5},
+    "approximate": {"penalty": 1.0, "penalty_kind": "approximate-r1", "penalty_sigma": 0.1},
     "clip": {"clip": 0.1},
     "rmsprop": {"optimizer": "rmsprop"},
     "sgd": {"optimizer": "sgd", "generator_lr": 0.01, "discriminator_lr": 0.01},
@@ -40,7 +41,7 @@ OPTIONS = {
     "layer norm": {"discriminator_norm": "layer"},
     "bf16": {"amp": "bf16"},
 }
-PENALTIES = {"gradient", "one-sided", "r1", "r2", "lazy dragan", "difference"}
+PENALTIES = {"gradient", "one-sided", "r1", "r2", "lazy dragan", "difference", "approximate"}
 
 #: Which pairs are refused, of options or of a recipe or kind of data and an option, and what the reason says.
 REFUSED = (

@@ -3,7 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
+import ganops
 from ganops import data
 from ganops.training import Objective, Trainer, TrainingConfig
 from ganops.training.unroll import LookAhead
@@ -45,6 +47,8 @@ class SecondPass(Objective):
     [
         *(({"penalty_kind": kind}, 2) for kind in KINDS),
         ({"penalty_kind": "gradient"}, 3),
+        *(({"penalty_kind": f"approximate-{kind}"}, 3) for kind in ("r1", "r2")),
+        ({"penalty_kind": "approximate-r1", "penalty_every": 2}, 4),
         ({"penalty_kind": "r1+r2", "penalty_every": 2}, 4),  # D has changed since
         ({"penalty_kind": "r1", "penalty_difference": 0.01}, 5),
     ],
@@ -120,3 +124,47 @@ def test_a_critic_with_attention_has_second_derivatives():
     trainer = Trainer(nn.Linear(3, 2), Attending(), POINTS.float(), config)
     _, penalty, _ = trainer.step()
     assert penalty > 0
+
+
+@pytest.mark.parametrize("kind", ["approximate-r1", "approximate-r2"])
+def test_the_estimate_is_the_public_function_with_the_trainers_noise(kind):
+    trainer, twin = (make(penalty_kind=kind, penalty_sigma=0.2) for _ in range(2))
+    real = POINTS[:8]
+    _, penalty = trainer.discriminator_step(real)
+    fake = twin.generate(twin.latent(8)).detach()
+    noise = torch.randn(real.shape, generator=twin.noise).double()
+    at = real if kind == "approximate-r1" else fake
+    wanted = 3 * ganops.approximate_r1_penalty(twin.discriminator, at, 0.2, noise=noise)
+    torch.testing.assert_close(penalty, wanted.detach(), rtol=1e-9, atol=0)
+
+
+def test_the_estimate_meets_spectral_norm_with_one_set_of_weights():
+    """A power iteration between the two passes would look like a slope: here D is nearly constant."""
+    torch.manual_seed(0)
+    critic = nn.Sequential(nn.Linear(2, 64), nn.Tanh(), parametrizations.spectral_norm(nn.Linear(64, 1)))
+    nn.init.constant_(critic[0].weight, 0.0)
+    nn.init.constant_(critic[0].bias, 1.0)
+    config = TrainingConfig(
+        batch_size=8,
+        latent_dim=3,
+        penalty=1.0,
+        penalty_kind="approximate-r1",
+        penalty_sigma=1e-3,
+        discriminator_lr=1e-9,
+    )
+    trainer = Trainer(nn.Linear(3, 2), critic, POINTS.float(), config)
+    with torch.no_grad():  # the first pass moves the estimate of the norm far
+        critic[2].parametrizations.weight[0]._u.copy_(torch.ones(1))
+        critic[2].parametrizations.weight[0]._v.copy_(nn.functional.normalize(torch.randn(64), dim=0))
+    _, penalty = trainer.discriminator_step(POINTS[:8].float())
+    assert penalty < 1e-6
+
+
+def test_under_autocast_the_estimate_is_taken_in_float32():
+    values = []
+    for amp in ("off", "bf16"):
+        torch.manual_seed(0)
+        config = TrainingConfig(batch_size=8, latent_dim=3, penalty=1.0, penalty_kind="approximate-r1", amp=amp)
+        trainer = Trainer(nn.Linear(3, 2), Counting(), POINTS.float(), config)
+        values.append(trainer.discriminator_step(POINTS[:8].float())[1])
+    torch.testing.assert_close(*values)
