@@ -52,4 +52,4 @@ class Augmentation:
         if self._target:
             confidence = (real_logits.detach() - self._middle).sign().mean()
             change = (confidence - self._target).sign() * (images / self._ramp)
-            self.probability = (self.probability + change).clamp(0, 1)
+            self.probability.add_(change).clamp_(0, 1)

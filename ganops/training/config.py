@@ -108,6 +108,8 @@ class TrainingConfig:
     amp: Amp = "off"
     """Automatic mixed precision of both networks' steps: bf16, or fp16 with a gradient scaler for each network, which
     skips steps that overflow. Weights, losses, averages and samples stay in float32."""
+    device_noise: bool = False
+    """Draw random numbers on the device instead of on the CPU: fewer copies, but other numbers on each device."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto: cuda where there is one, else cpu."""
     log_every: int = 20

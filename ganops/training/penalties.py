@@ -120,12 +120,12 @@ def _dragan(at: Points, config: TrainingConfig) -> Tensor:
 
 
 def _estimated(at: Points, points: Tensor, logits: Tensor | None, config: TrainingConfig) -> Tensor:
-    device = points.device.type
-    if torch.is_autocast_enabled(device):  # rounding errors of half precision would exceed the difference
-        with torch.autocast(device, enabled=False):
-            return _estimated(at, points, None, config)
     critic = _moving_with(at.critic, points)
-    return ganops.approximate_r1_penalty(critic, points, config.penalty_sigma, logits=logits, noise=at.draw)
+    if config.amp == "off":
+        return ganops.approximate_r1_penalty(critic, points, config.penalty_sigma, logits=logits, noise=at.draw)
+    # The rounding errors of half precision would exceed the difference.
+    with torch.autocast(points.device.type, enabled=False):
+        return ganops.approximate_r1_penalty(critic, points, config.penalty_sigma, noise=at.draw)
 
 
 #: Every penalty by its name in `TrainingConfig.penalty_kind`. To add one, add a row.

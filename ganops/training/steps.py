@@ -18,7 +18,7 @@ from ganops.training.config import TrainingConfig
 from ganops.training.ema import MovingAverage
 from ganops.training.fingerprint import fingerprint
 from ganops.training.inputs import check_batch, check_copyable, check_network, dtype_mismatch, trainable
-from ganops.training.noise import cpu_generator, normal
+from ganops.training.noise import normal, seeded
 from ganops.training.objective import Objective, Update
 from ganops.training.state import (
     check_data,
@@ -73,8 +73,8 @@ class Stepper:
             for name in ("generator", "discriminator")
         }
         self.objective = objective(config)
-        # Noise is drawn on the CPU, so that it is the same on every device and a checkpoint can move between devices.
-        self.noise = cpu_generator(config.seed + 1)
+        # Drawn on the CPU, noise is the same on every device and a checkpoint can move between devices.
+        self.noise = seeded(config.seed + 1, self.device if config.device_noise else "cpu")
         self.step_count = 0
         self._discriminator_steps = 0
 
@@ -213,7 +213,7 @@ class Stepper:
             "batches": self.batches.state_dict(),
             "noise": self.noise.get_state(),
             "rng": global_rng_state(),
-            "augmentation": None if augmentation is None else augmentation.probability.cpu(),
+            "augmentation": None if augmentation is None else augmentation.probability.clone().cpu(),
             "discriminator_steps": self._discriminator_steps,
             "data": self.fingerprint,
         }
@@ -241,6 +241,7 @@ class Stepper:
         check_step(state["step"], self.config)
         check_scalers(state["scalers"], self.scalers)
         self.batches.check_state(state["batches"])
+        schema.check(state["noise"], schema.generator_state(self.noise.device), "resume: the checkpoint's noise")
         if self.objective.augmentation is not None and state["augmentation"] is None:
             raise ValueError("resume: the checkpoint has no probability of the augmentation")
         optimizers_ = {
@@ -264,7 +265,7 @@ class Stepper:
         self.step_count = state["step"]
         self._discriminator_steps = state.get("discriminator_steps", self.step_count * self.config.n_critic)
         if self.objective.augmentation is not None:
-            self.objective.augmentation.probability = state["augmentation"].to(self.device)
+            self.objective.augmentation.probability.copy_(state["augmentation"])
         self.noise.set_state(state["noise"])
         self.batches.load_state_dict(state["batches"])
         set_global_rng_state(state["rng"])  # last, because skipping a loader's used batches draws from it

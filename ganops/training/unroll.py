@@ -24,7 +24,7 @@ def _root(x: Tensor) -> Tensor:
 
 def _adam(p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
     beta1, beta2 = group["betas"]
-    step = float(state.get("step", 0)) + 1
+    step = state.get("step", p.new_zeros(())).double() + 1  # a tensor: reading it would wait for the device
     mean = beta1 * state.get("exp_avg", torch.zeros_like(p)) + (1 - beta1) * g
     square = beta2 * state.get("exp_avg_sq", torch.zeros_like(p)) + (1 - beta2) * g.square()
     size = group["lr"] / (1 - beta1**step)

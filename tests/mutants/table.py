@@ -526,8 +526,8 @@ TRAINING = (
     Mutant(
         "a lookahead begins Adam's count one late",
         "ganops/training/unroll.py",
-        'step = float(state.get("step", 0)) + 1',
-        'step = float(state.get("step", 0)) + 2',
+        'step = state.get("step", p.new_zeros(())).double() + 1',
+        'step = state.get("step", p.new_zeros(())).double() + 2',
         STEPS,
     ),
     Mutant(
@@ -547,8 +547,8 @@ TRAINING = (
     Mutant(
         "a young average remembers the initial weights",
         "ganops/training/ema.py",
-        "get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))",
-        "get_ema_multi_avg_fn(self.decay)",
+        "return min(self.decay, (1 + step) / (10 + step)) if step > 1 else 0.0",
+        "return self.decay if step > 1 else 0.0",
         (*STEPS, *RESUME),
     ),
     Mutant(
@@ -569,7 +569,7 @@ TRAINING = (
         "a checkpoint leaves out the noise's generator",
         "ganops/training/steps.py",
         '"noise": self.noise.get_state(),',
-        '"noise": cpu_generator(self.config.seed + 1).get_state(),',
+        '"noise": seeded(self.config.seed + 1, "cpu").get_state(),',
         RESUME,
     ),
     Mutant(
