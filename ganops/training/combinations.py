@@ -58,6 +58,14 @@ RULES: tuple[Rule, ...] = (
         "unroll differentiates through steps whose gradients amp 'fp16' would have to scale; choose amp bf16",
     ),
     Rule(
+        lambda c: c.compile and c.unroll > 0,
+        "compile makes a function of each update, and unroll differentiates through several; leave one of them out",
+    ),
+    Rule(
+        lambda c: c.compile and c.amp == "fp16",
+        "compile cannot skip the steps that overflow in amp 'fp16'; choose amp bf16",
+    ),
+    Rule(
         lambda c: c.augment_target > 0 and not c.augment,
         "augment_target adapts an augmentation and augment is empty; add one, e.g. augment color,translation,cutout",
     ),
@@ -104,6 +112,16 @@ MODEL_RULES: tuple[Rule, ...] = (
     Rule(
         lambda c: bool(c.clip) and c.norm_of_discriminator == "spectral",
         "clip limits weights that spectral norm divides by their norm anyway; leave one of them out",
+    ),
+    Rule(
+        lambda c: (
+            c.compile
+            and bool(c.penalty)
+            and PENALTIES[c.penalty_kind].estimates
+            and c.norm_of_discriminator == "spectral"
+        ),
+        "compile cannot hold spectral norm fixed between the passes that penalty_kind {penalty_kind!r} compares; leave "
+        "one of them out",
     ),
     Rule(
         lambda c: c.lipschitz != 1 and c.norm_of_discriminator != "spectral",

@@ -108,6 +108,9 @@ class TrainingConfig:
     amp: Amp = "off"
     """Automatic mixed precision of both networks' steps: bf16, or fp16 with a gradient scaler for each network, which
     skips steps that overflow. Weights, losses, averages and samples stay in float32."""
+    compile: bool = False
+    """Run the updates of both networks as functions compiled by torch.compile, which takes a minute at the start and
+    needs a C++ compiler. The first step is not compiled."""
     device_noise: bool = False
     """Draw random numbers on the device instead of on the CPU: fewer copies, but other numbers on each device."""
     device: str = "auto"

@@ -14,6 +14,7 @@ import ganops
 from ganops.data import Dataset
 from ganops.training import combinations, optimizers, schema
 from ganops.training.batches import Batch, global_rng_state, open_data, set_global_rng_state
+from ganops.training.compiled import CompiledUpdates, Player, check_objective
 from ganops.training.config import TrainingConfig
 from ganops.training.ema import MovingAverage
 from ganops.training.fingerprint import fingerprint
@@ -73,10 +74,13 @@ class Stepper:
             for name in ("generator", "discriminator")
         }
         self.objective = objective(config)
+        if config.compile:
+            check_objective(self.objective)
         # Drawn on the CPU, noise is the same on every device and a checkpoint can move between devices.
         self.noise = seeded(config.seed + 1, self.device if config.device_noise else "cpu")
         self.step_count = 0
         self._discriminator_steps = 0
+        self._compiled: CompiledUpdates | None = None
 
     def latent(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Fresh z ~ N(0, I), (count, latent_dim), on the trainer's device."""
@@ -109,6 +113,15 @@ class Stepper:
         Returns:
             (2,): the adversarial loss and the weighted penalty.
         """
+        compiled = self._compiled_updates()
+        if compiled is not None:
+            z = self.latent(len(real))
+            draws = self.objective.discriminator_draws(real, self._discriminator_steps, self.noise)
+            adversarial, penalty, logits = compiled.discriminator_step(
+                z, real, condition, draws, self._discriminator_steps
+            )
+            self.objective.observe(logits, len(real))
+            return self._end_of_discriminator_step(adversarial, penalty)
         with torch.no_grad(), self.objective.autocast(self.device):  # this step does not train the generator
             fake = self.generate(self.latent(len(real)), condition)
         check_batch(real, fake)
@@ -126,8 +139,22 @@ class Stepper:
                 self.objective.observe(update.real_logits, len(real))
             adversarial = update.adversarial if adversarial is None else adversarial
             penalty = update.penalty if penalty is None else penalty
+        return self._end_of_discriminator_step(adversarial, penalty)
+
+    def _end_of_discriminator_step(self, adversarial: Tensor, penalty: Tensor | None) -> Tensor:
         self._discriminator_steps += 1
         return torch.stack([adversarial, adversarial.new_zeros(()) if penalty is None else penalty]).detach()
+
+    def _compiled_updates(self) -> CompiledUpdates | None:
+        """The compiled updates of a run with ``compile``; None in its first step, which makes the optimisers' state."""
+        if not self.config.compile or self.step_count == 0:
+            return None
+        if self._compiled is None:
+            generator = Player(self.generator, self.generator_optimizer)
+            clipped = tuple(self.clipped), self.config.clip
+            discriminator = Player(self.discriminator, self.discriminator_optimizer, *clipped)
+            self._compiled = CompiledUpdates(generator, discriminator, self.objective, self.device)
+        return self._compiled
 
     def _updates(
         self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, condition: Tensor | None, number: int
@@ -164,6 +191,10 @@ class Stepper:
         Returns:
             The generator's loss, ().
         """
+        compiled = self._compiled_updates()
+        if compiled is not None:
+            z = self.latent(count)
+            return compiled.generator_step(z, condition, real, self.objective.generator_draws(z, self.noise))
         scaler = self.scalers["generator"]
         with self.objective.autocast(self.device):
             fake = self.generate(self.latent(count), condition)
@@ -257,6 +288,7 @@ class Stepper:
         self.discriminator.load_state_dict(state["discriminator"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
+        self._compiled = None  # it holds the optimisers' present state
         for optimizer, saved in optimizers_.items():
             optimizer.load_state_dict(saved)
         for name, scaler in self.scalers.items():
