@@ -13,7 +13,7 @@ from ganops.training.config import TrainingConfig
 from ganops.training.examples import draw
 from ganops.training.losses import TrainingDiverged
 from ganops.training.monitor import CollapseMonitor, Observation
-from ganops.training.objective import Objective, Update
+from ganops.training.objective import Draws, Objective, Update
 from ganops.training.recipes import RECIPES, Recipe, settings
 from ganops.training.run import RunConfig, build_trainer, evaluate_checkpoint, generator_of, sample_condition, train
 from ganops.training.signals import TrainingInterrupted
@@ -23,6 +23,7 @@ __all__ = [
     "RECIPES",
     "Batch",
     "CollapseMonitor",
+    "Draws",
     "Objective",
     "Observation",
     "Recipe",

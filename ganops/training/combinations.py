@@ -58,12 +58,13 @@ RULES: tuple[Rule, ...] = (
         "unroll differentiates through steps whose gradients amp 'fp16' would have to scale; choose amp bf16",
     ),
     Rule(
-        lambda c: c.compile and c.unroll > 0,
-        "compile makes a function of each update, and unroll differentiates through several; leave one of them out",
+        lambda c: (c.compile or c.cuda_graph) and c.unroll > 0,
+        "compile and cuda_graph make a function of each update, and unroll differentiates through several; leave unroll "
+        "or these out",
     ),
     Rule(
-        lambda c: c.compile and c.amp == "fp16",
-        "compile cannot skip the steps that overflow in amp 'fp16'; choose amp bf16",
+        lambda c: (c.compile or c.cuda_graph) and c.amp == "fp16",
+        "compile and cuda_graph cannot skip the steps that overflow in amp 'fp16'; choose amp bf16",
     ),
     Rule(
         lambda c: c.augment_target > 0 and not c.augment,

@@ -1,4 +1,6 @@
-"""Updates of the networks as compiled functions: the fakes, the loss, its gradients and the optimiser's rule in one.
+"""Updates of the networks as functions of tensors: the fakes, the loss, its gradients and the optimiser's rule in one.
+
+`torch.compile` compiles them whole, and a CUDA graph can capture them.
 
 What the host decides stays outside: batches, random numbers, learning rates, and which update is due. The functions
 change weights, buffers and the optimisers' state in place, so checkpoints are those of a run that is not compiled.
@@ -6,6 +8,7 @@ change weights, buffers and the optimisers' state in place, so checkpoints are t
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +20,7 @@ from ganops.training.monitor import own_randomness
 from ganops.training.objective import Draws, Objective
 from ganops.training.unroll import update_rule
 
-__all__ = ["CompiledUpdates", "Player", "check_objective"]
+__all__ = ["CompiledUpdates", "Player", "check_objective", "compiled"]
 
 
 class Player(NamedTuple):
@@ -33,23 +36,40 @@ def check_objective(objective: Objective) -> None:
     """Raise a `ValueError` if an objective has its own ``discriminator_updates``, which are not single functions."""
     if type(objective).discriminator_updates is not Objective.discriminator_updates:
         raise ValueError(
-            "compile: the objective has its own discriminator_updates, and compiled steps call update and lazy_update; "
-            "override these, or leave compile out"
+            "compile and cuda_graph: the objective has its own discriminator_updates, and these call update and "
+            "lazy_update; override them, or leave compile and cuda_graph out"
         )
 
 
-class CompiledUpdates:
-    """The updates of both networks, compiled when each is first needed.
+def compiled(function: types.MethodType) -> Callable[..., Any]:
+    """A bound method, compiled whole."""
+    # A code object of its own: torch.compile compiles one eight times at most, for any number of objects.
+    code = function.__func__.__code__.replace()
+    own = types.FunctionType(code, function.__func__.__globals__)
+    return torch.compile(types.MethodType(own, function.__self__), fullgraph=True, dynamic=False)
 
-    The optimisers must have their state, as after one step that is not compiled.
+
+class CompiledUpdates:
+    """The updates of both networks, each made a function when it is first needed.
+
+    The optimisers must have their state, as after one ordinary step.
 
     Args:
         generator, discriminator: the networks, in training mode.
         objective: their losses.
         device: where they are.
+        wrap: what makes a method that works in place on tensors faster, such as `compiled`.
     """
 
-    def __init__(self, generator: Player, discriminator: Player, objective: Objective, device: torch.device) -> None:
+    def __init__(
+        self,
+        generator: Player,
+        discriminator: Player,
+        objective: Objective,
+        device: torch.device,
+        wrap: Callable[[types.MethodType], Callable[..., Any]] = compiled,
+    ) -> None:
+        self._wrap = wrap
         self._networks = {"generator": generator.network, "discriminator": discriminator.network}
         self._objective = objective
         self._device = device
@@ -82,15 +102,16 @@ class CompiledUpdates:
 
     def _run(self, name: str, *arguments: Any) -> Any:
         descent = self._descents[name]
-        if descent.compiled is not None:
+        if descent.function is not None:
             return descent(*arguments)
         with own_randomness(0, self._device):  # finding the gradients that exist must not change the run
-            descent.prepare(*arguments)
+            descent.prepare(self._wrap, *arguments)
         try:
             return descent(*arguments)
         except RuntimeError as error:  # the compiler's errors are of this class
             raise RuntimeError(
-                f"compile: the {name} update cannot be compiled ({type(error).__name__}: {error}); leave compile out"
+                f"train: the {name} update cannot be compiled or captured ({type(error).__name__}: {error}); leave "
+                "compile and cuda_graph out"
             ) from error
 
     # -- the losses, as functions of the networks' calls -------------------------------------------------------------
@@ -167,10 +188,10 @@ class _Descent:
         device = groups[0]["params"][0].device
         self._rates = [torch.zeros((), dtype=torch.float64, device=device) for _ in groups]
         self._trained: list[_Trained] = []
-        self.compiled: Callable[..., Any] | None = None
+        self.function: Callable[..., Any] | None = None
 
-    def prepare(self, *arguments: Any) -> None:
-        """Find the parameters that have a gradient, as torch's optimisers leave out the others, and compile."""
+    def prepare(self, wrap: Callable[[types.MethodType], Callable[..., Any]], *arguments: Any) -> None:
+        """Find the parameters that have a gradient, as torch's optimisers leave out the others; make the function."""
         named = {name: p for name, p in self._networks[self._name].named_parameters() if p.requires_grad}
         weights = {name: p.detach().requires_grad_() for name, p in named.items()}
         state = {key: {n: t.detach().clone() for n, t in _tensors(net).items()} for key, net in self._networks.items()}
@@ -190,7 +211,7 @@ class _Descent:
                 settings = {key: value for key, value in group.items() if key != "params"} | {"lr": rate}
                 limit = player.clip if id(p) in clipped else None
                 self._trained.append(_Trained(name, p, settings, optimizer.state[p], limit))
-        self.compiled = torch.compile(self._descend, fullgraph=True, dynamic=False)
+        self.function = wrap(self._descend)
 
     def __call__(self, *arguments: Any) -> Any:
         """Take the step. Returns what the loss returns beside its value."""
@@ -198,7 +219,7 @@ class _Descent:
             rate.fill_(group["lr"])
         self._player.optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
-            gradients, more = self.compiled(*arguments)
+            gradients, more = self.function(*arguments)
         for each, gradient in zip(self._trained, gradients, strict=True):
             each.parameter.grad = gradient
         return more

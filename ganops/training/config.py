@@ -111,6 +111,9 @@ class TrainingConfig:
     compile: bool = False
     """Run the updates of both networks as functions compiled by torch.compile, which takes a minute at the start and
     needs a C++ compiler. The first step is not compiled."""
+    cuda_graph: bool = False
+    """Capture the updates of both networks in CUDA graphs and replay them, on a GPU. The first step is ordinary.
+    Not yet tried on a GPU."""
     device_noise: bool = False
     """Draw random numbers on the device instead of on the CPU: fewer copies, but other numbers on each device."""
     device: str = "auto"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -14,10 +15,11 @@ import ganops
 from ganops.data import Dataset
 from ganops.training import combinations, optimizers, schema
 from ganops.training.batches import Batch, global_rng_state, open_data, set_global_rng_state
-from ganops.training.compiled import CompiledUpdates, Player, check_objective
+from ganops.training.compiled import CompiledUpdates, Player, check_objective, compiled
 from ganops.training.config import TrainingConfig
 from ganops.training.ema import MovingAverage
 from ganops.training.fingerprint import fingerprint
+from ganops.training.graphs import Captured
 from ganops.training.inputs import check_batch, check_copyable, check_network, dtype_mismatch, trainable
 from ganops.training.noise import normal, seeded
 from ganops.training.objective import Objective, Update
@@ -56,6 +58,11 @@ class Stepper:
         combinations.check_discriminator(config, discriminator)
         self.config = config
         self.device = config.torch_device()
+        if config.cuda_graph and self.device.type != "cuda":
+            raise ValueError(
+                f"cuda_graph captures the work of a GPU, and this run is on {self.device}; choose device cuda, or "
+                "leave cuda_graph out"
+            )
         self._data = data
         self.batches, self.held_out = open_data(data, config, self.device)
         self._last: Batch | None = None  # the most recent batch
@@ -74,7 +81,7 @@ class Stepper:
             for name in ("generator", "discriminator")
         }
         self.objective = objective(config)
-        if config.compile:
+        if config.compile or config.cuda_graph:
             check_objective(self.objective)
         # Drawn on the CPU, noise is the same on every device and a checkpoint can move between devices.
         self.noise = seeded(config.seed + 1, self.device if config.device_noise else "cpu")
@@ -113,11 +120,11 @@ class Stepper:
         Returns:
             (2,): the adversarial loss and the weighted penalty.
         """
-        compiled = self._compiled_updates()
-        if compiled is not None:
+        functions = self._compiled_updates()
+        if functions is not None:
             z = self.latent(len(real))
             draws = self.objective.discriminator_draws(real, self._discriminator_steps, self.noise)
-            adversarial, penalty, logits = compiled.discriminator_step(
+            adversarial, penalty, logits = functions.discriminator_step(
                 z, real, condition, draws, self._discriminator_steps
             )
             self.objective.observe(logits, len(real))
@@ -146,14 +153,20 @@ class Stepper:
         return torch.stack([adversarial, adversarial.new_zeros(()) if penalty is None else penalty]).detach()
 
     def _compiled_updates(self) -> CompiledUpdates | None:
-        """The compiled updates of a run with ``compile``; None in its first step, which makes the optimisers' state."""
-        if not self.config.compile or self.step_count == 0:
+        """The updates as functions, for ``compile`` and ``cuda_graph``; None in the first step, which makes the optimisers' state."""
+        config = self.config
+        if not (config.compile or config.cuda_graph) or self.step_count == 0:
             return None
         if self._compiled is None:
             generator = Player(self.generator, self.generator_optimizer)
-            clipped = tuple(self.clipped), self.config.clip
+            clipped = tuple(self.clipped), config.clip
             discriminator = Player(self.discriminator, self.discriminator_optimizer, *clipped)
-            self._compiled = CompiledUpdates(generator, discriminator, self.objective, self.device)
+
+            def wrap(function: types.MethodType) -> Callable[..., Any]:
+                faster = compiled(function) if config.compile else function
+                return Captured(faster) if config.cuda_graph else faster
+
+            self._compiled = CompiledUpdates(generator, discriminator, self.objective, self.device, wrap)
         return self._compiled
 
     def _updates(
@@ -191,10 +204,10 @@ class Stepper:
         Returns:
             The generator's loss, ().
         """
-        compiled = self._compiled_updates()
-        if compiled is not None:
+        functions = self._compiled_updates()
+        if functions is not None:
             z = self.latent(count)
-            return compiled.generator_step(z, condition, real, self.objective.generator_draws(z, self.noise))
+            return functions.generator_step(z, condition, real, self.objective.generator_draws(z, self.noise))
         scaler = self.scalers["generator"]
         with self.objective.autocast(self.device):
             fake = self.generate(self.latent(count), condition)
