@@ -59,8 +59,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         lambda c: (c.compile or c.cuda_graph) and c.unroll > 0,
-        "compile and cuda_graph make a function of each update, and unroll differentiates through several; leave unroll "
-        "or these out",
+        "compile and cuda_graph make a function of each update, and unroll differentiates through several; leave "
+        "unroll or these out",
     ),
     Rule(
         lambda c: (c.compile or c.cuda_graph) and c.amp == "fp16",

@@ -9,7 +9,7 @@ change weights, buffers and the optimisers' state in place, so checkpoints are t
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -46,7 +46,13 @@ def compiled(function: types.MethodType) -> Callable[..., Any]:
     # A code object of its own: torch.compile compiles one eight times at most, for any number of objects.
     code = function.__func__.__code__.replace()
     own = types.FunctionType(code, function.__func__.__globals__)
-    return torch.compile(types.MethodType(own, function.__self__), fullgraph=True, dynamic=False)
+    options = {"guard_filter_fn": _of_arguments}
+    return torch.compile(types.MethodType(own, function.__self__), fullgraph=True, dynamic=False, options=options)
+
+
+def _of_arguments(guards: Sequence[Any]) -> list[bool]:
+    """Which guards to check at each call: those of arguments. The object is fixed; its guards take 0.6 ms a call."""
+    return [guard.name.startswith("L['arguments']") for guard in guards]
 
 
 class CompiledUpdates:
@@ -91,8 +97,10 @@ class CompiledUpdates:
             draws: from `Objective.discriminator_draws`.
             number: index of the step, from 0.
         """
-        adversarial, penalty, real_logits, inputs = self._run("adversarial", z, real, condition, draws)
-        if self._objective.config.penalty_every > 1 and self._objective.penalty_is_due(number):
+        lazy = self._objective.config.penalty_every > 1
+        first = draws._replace(penalty=None) if lazy else draws  # of the same types in every step
+        adversarial, penalty, real_logits, inputs = self._run("adversarial", z, real, condition, first)
+        if lazy and self._objective.penalty_is_due(number):
             penalty = self._run("lazy penalty", *inputs, condition, draws)
         return adversarial, penalty, real_logits
 
@@ -188,6 +196,7 @@ class _Descent:
         device = groups[0]["params"][0].device
         self._rates = [torch.zeros((), dtype=torch.float64, device=device) for _ in groups]
         self._trained: list[_Trained] = []
+        self._untrained: list[nn.Parameter] = []
         self.function: Callable[..., Any] | None = None
 
     def prepare(self, wrap: Callable[[types.MethodType], Callable[..., Any]], *arguments: Any) -> None:
@@ -206,7 +215,9 @@ class _Descent:
         }
         clipped = {id(p) for p in player.clipped}
         for (name, p), gradient in zip(named.items(), gradients, strict=True):
-            if gradient is not None:
+            if gradient is None:
+                self._untrained.append(p)
+            else:
                 group, rate = groups[id(p)]
                 settings = {key: value for key, value in group.items() if key != "params"} | {"lr": rate}
                 limit = player.clip if id(p) in clipped else None
@@ -217,7 +228,8 @@ class _Descent:
         """Take the step. Returns what the loss returns beside its value."""
         for group, rate in zip(self._player.optimizer.param_groups, self._rates, strict=True):
             rate.fill_(group["lr"])
-        self._player.optimizer.zero_grad(set_to_none=True)
+        for parameter in self._untrained:
+            parameter.grad = None
         with torch.no_grad():
             gradients, more = self.function(*arguments)
         for each, gradient in zip(self._trained, gradients, strict=True):

@@ -17,10 +17,17 @@ __all__ = ["check_fits", "check_scalers", "check_settings", "check_step", "fitti
 #: Settings that may change between a checkpoint and its continuation: how long, where, and how often to look.
 FREE = frozenset(
     {
-        "checkpoint_every", "compile", "cuda_graph", "device", "evaluate_every", "log_every", "minutes", "monitor_every",
+        "checkpoint_every",
+        "compile",
+        "cuda_graph",
+        "device",
+        "evaluate_every",
+        "log_every",
+        "minutes",
+        "monitor_every",
         "steps",
     }
-)  # fmt: skip
+)
 #: Settings that may change too if changes are allowed. The others change what the saved state means.
 CHANGEABLE = frozenset(
     {

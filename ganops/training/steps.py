@@ -153,7 +153,10 @@ class Stepper:
         return torch.stack([adversarial, adversarial.new_zeros(()) if penalty is None else penalty]).detach()
 
     def _compiled_updates(self) -> CompiledUpdates | None:
-        """The updates as functions, for ``compile`` and ``cuda_graph``; None in the first step, which makes the optimisers' state."""
+        """The updates as functions, for ``compile`` and ``cuda_graph``; None in the first step.
+
+        That step makes the optimisers' state.
+        """
         config = self.config
         if not (config.compile or config.cuda_graph) or self.step_count == 0:
             return None
