@@ -221,7 +221,7 @@ class _Descent:
                 group, rate = groups[id(p)]
                 settings = {key: value for key, value in group.items() if key != "params"} | {"lr": rate}
                 limit = player.clip if id(p) in clipped else None
-                self._trained.append(_Trained(name, p, settings, optimizer.state[p], limit))
+                self._trained.append(_Trained(name, p, settings, optimizer.state.get(p, {}), limit))
         self.function = wrap(self._descend)
 
     def __call__(self, *arguments: Any) -> Any:
