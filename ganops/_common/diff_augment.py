@@ -76,5 +76,5 @@ def draw(x: Tensor, generator: torch.Generator | None, p: float | Tensor) -> Ten
     chance = torch.rand(x.shape[0], len(POLICIES), generator=generator, **options).to(x.device)
     if isinstance(p, Tensor):
         p = p.detach().to(x.device)
-    made = torch.stack([chance[:, i] < p for i in _OF_POLICY], 1)
-    return torch.where(made, u, u.new_tensor(_UNCHANGED))
+    numbers = zip(_OF_POLICY, _UNCHANGED, strict=True)
+    return torch.stack([torch.where(chance[:, i] < p, u[:, j], other) for j, (i, other) in enumerate(numbers)], 1)

@@ -16,7 +16,16 @@ from ganops.penalties.critics import Critic
 
 
 def gradient_at(critic: Critic, points: Tensor, scaler: torch.amp.GradScaler | None = None) -> Tensor:
-    """∇ₓ Σ critic(x) at ``points`` (N, …), same shape, differentiable in the critic's parameters. One forward pass.
+    """∇ₓ Σ critic(x) at ``points``, see :func:`gradient_and_scores`."""
+    return gradient_and_scores(critic, points, scaler)[0]
+
+
+def gradient_and_scores(
+    critic: Critic, points: Tensor, scaler: torch.amp.GradScaler | None = None
+) -> tuple[Tensor, Tensor]:
+    """∇ₓ Σ critic(x) at ``points`` (N, …), same shape, and the critic's scores there, from one forward pass.
+
+    Both are differentiable in the critic's parameters, and in everything that ``points`` depend on.
 
     With a ``scaler`` the gradient is that of the critic's scaled mean while it passes through the critic, and is
     unscaled in float32 afterwards. Elements that overflowed are infinite or NaN.
@@ -25,8 +34,12 @@ def gradient_at(critic: Critic, points: Tensor, scaler: torch.amp.GradScaler | N
     if transforms_active() or torch.compiler.is_compiling():
         # torch.compile cannot trace autograd.grad with create_graph, and the transforms of torch.func do not allow
         # requires_grad_(). Both support the functional form.
-        gradient = torch.func.grad(lambda x: _total(critic(x, inside=True, twice=twice), factor))(points)
-        return _unscaled(gradient, factor)
+        def total(x: Tensor) -> tuple[Tensor, Tensor]:
+            scores = critic(x, inside=True, twice=twice)
+            return _total(scores, factor), scores
+
+        gradient, scores = torch.func.grad(total, has_aux=True)(points)
+        return _unscaled(gradient, factor), scores
     if torch.is_inference_mode_enabled():
         raise RuntimeError(
             f"{critic.function}: the penalty needs a gradient, which torch.inference_mode() does not compute; "
@@ -43,7 +56,7 @@ def gradient_at(critic: Critic, points: Tensor, scaler: torch.amp.GradScaler | N
             f"{critic.function}: the critic's output does not depend on its input, so it has no gradient to penalise; "
             "check for .detach(), torch.no_grad() or a wrong input inside the critic"
         )
-    return gradient
+    return gradient, scores
 
 
 def gradient_of(

@@ -15,7 +15,7 @@ from ganops.training.export import export, load_generator
 from ganops.training.loggers import LOGGERS, Logger, attach
 from ganops.training.losses import TrainingDiverged
 from ganops.training.monitor import CollapseMonitor, Observation
-from ganops.training.objective import Objective, Update
+from ganops.training.objective import Draws, Objective, Update
 from ganops.training.recipes import RECIPES, Recipe, settings
 from ganops.training.run import RunConfig, build_trainer, evaluate_checkpoint, generator_of, sample_condition, train
 from ganops.training.signals import TrainingInterrupted
@@ -26,6 +26,7 @@ __all__ = [
     "RECIPES",
     "Batch",
     "CollapseMonitor",
+    "Draws",
     "Logger",
     "Objective",
     "Observation",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 import ganops
+from ganops._common.diff_augment import draw
 
 __all__ = ["Augmentation"]
 
@@ -32,14 +33,23 @@ class Augmentation:
         self._policy, self._target, self._ramp, self._middle = policy, target, ramp, middle
         self.probability = torch.full((), 0.0 if target else 1.0, device=device, dtype=torch.float32)
 
-    def __call__(self, x: Tensor, noise: torch.Generator) -> Tensor:
-        """Augment images (N, C, H, W), each change of each image with probability p; differentiable in `x`."""
-        strength = self.probability if self._target else 1.0
-        return ganops.diff_augment(x, self._policy, generator=noise, p=strength)
+    def draw(self, x: Tensor, noise: torch.Generator) -> Tensor:
+        """The random numbers for images (N, C, H, W): each change is made to each image with probability p."""
+        return draw(x, noise, self.probability if self._target else 1.0)
+
+    def __call__(self, x: Tensor, noise: torch.Generator | Tensor) -> Tensor:
+        """Augment images (N, C, H, W); differentiable in `x`.
+
+        Args:
+            x: the images.
+            noise: the generator to `draw` with, or what it drew.
+        """
+        drawn = noise if isinstance(noise, Tensor) else self.draw(x, noise)
+        return ganops.diff_augment(x, self._policy, parameters=drawn)
 
     def observe(self, real_logits: Tensor, images: int) -> None:
         """Adapt p to D's logits on a real batch of `images` images."""
         if self._target:
             confidence = (real_logits.detach() - self._middle).sign().mean()
             change = (confidence - self._target).sign() * (images / self._ramp)
-            self.probability = (self.probability + change).clamp(0, 1)
+            self.probability.add_(change).clamp_(0, 1)

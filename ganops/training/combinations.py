@@ -36,6 +36,19 @@ RULES: tuple[Rule, ...] = (
         "out, or choose gradient, one-sided or dragan",
     ),
     Rule(
+        lambda c: (
+            bool(c.penalty)
+            and not PENALTIES[c.penalty_kind].estimates
+            and c.penalty_sigma != c.__dataclass_fields__["penalty_sigma"].default
+        ),
+        "penalty_sigma {penalty_sigma} has no meaning for penalty_kind {penalty_kind!r}, which adds no noise; leave it "
+        "out, or choose approximate-r1 or approximate-r2",
+    ),
+    Rule(
+        lambda c: bool(c.penalty) and c.penalty_difference > 0 and PENALTIES[c.penalty_kind].estimates,
+        "penalty_difference replaces a gradient, and penalty_kind {penalty_kind!r} takes none; leave it out",
+    ),
+    Rule(
         lambda c: bool(c.penalty) and c.penalty_difference > 0 and c.unroll > 0,
         "unroll differentiates the penalty twice, and penalty_difference can be differentiated once; leave one of them "
         "out",
@@ -43,6 +56,15 @@ RULES: tuple[Rule, ...] = (
     Rule(
         lambda c: c.amp == "fp16" and c.unroll > 0,
         "unroll differentiates through steps whose gradients amp 'fp16' would have to scale; choose amp bf16",
+    ),
+    Rule(
+        lambda c: (c.compile or c.cuda_graph) and c.unroll > 0,
+        "compile and cuda_graph make a function of each update, and unroll differentiates through several; leave "
+        "unroll or these out",
+    ),
+    Rule(
+        lambda c: (c.compile or c.cuda_graph) and c.amp == "fp16",
+        "compile and cuda_graph cannot skip the steps that overflow in amp 'fp16'; choose amp bf16",
     ),
     Rule(
         lambda c: c.augment_target > 0 and not c.augment,
@@ -91,6 +113,16 @@ MODEL_RULES: tuple[Rule, ...] = (
     Rule(
         lambda c: bool(c.clip) and c.norm_of_discriminator == "spectral",
         "clip limits weights that spectral norm divides by their norm anyway; leave one of them out",
+    ),
+    Rule(
+        lambda c: (
+            c.compile
+            and bool(c.penalty)
+            and PENALTIES[c.penalty_kind].estimates
+            and c.norm_of_discriminator == "spectral"
+        ),
+        "compile cannot hold spectral norm fixed between the passes that penalty_kind {penalty_kind!r} compares; leave "
+        "one of them out",
     ),
     Rule(
         lambda c: c.lipschitz != 1 and c.norm_of_discriminator != "spectral",

@@ -68,7 +68,8 @@ class TrainingConfig:
     penalty_kind: PenaltyKind = "gradient"
     """Which penalty. gradient: (norm - target)^2 between real and fake (WGAN-GP); one-sided: the same for norms above
     the target only (WGAN-LP); r1, r2: norm^2 at real, at fake samples (R1's gamma is twice the weight); r1+r2: the sum
-    of both (R3GAN); dragan: (norm - target)^2 at noise around real samples."""
+    of both (R3GAN); dragan: (norm - target)^2 at noise around real samples; approximate-r1, approximate-r2: r1 and r2
+    estimated from the change of the logits under noise, without double backward."""
     penalty_target: float = 1.0
     """Target of the gradient norm, of gradient, one-sided and dragan."""
     penalty_every: int = 1
@@ -77,6 +78,9 @@ class TrainingConfig:
     penalty_difference: float = 0.0
     """Step, in the units of the data, of a finite difference that replaces the exact gradient norm (e.g. 0.01; see
     ganops.gradient_penalty for its error). It needs no double backward. 0: exact."""
+    penalty_sigma: float = 0.01
+    """Standard deviation, in the units of the data, of the noise of approximate-r1 and approximate-r2 (see
+    ganops.approximate_r1_penalty for its error)."""
     pack: int = 1
     """Samples per pack, which the discriminator sees as one (PacGAN); 1: no packing."""
     unroll: int = 0
@@ -105,6 +109,14 @@ class TrainingConfig:
     amp: Amp = "off"
     """Automatic mixed precision of both networks' steps: bf16, or fp16 with a gradient scaler for each network, which
     skips steps that overflow. Weights, losses, averages and samples stay in float32."""
+    compile: bool = False
+    """Run the updates of both networks as functions compiled by torch.compile, which takes a minute at the start and
+    needs a C++ compiler. The first step is not compiled."""
+    cuda_graph: bool = False
+    """Capture the updates of both networks in CUDA graphs and replay them, on a GPU. The first step is ordinary.
+    Not yet tried on a GPU."""
+    device_noise: bool = False
+    """Draw random numbers on the device instead of on the CPU: fewer copies, but other numbers on each device."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto: cuda where there is one, else cpu."""
     log_every: int = 20
@@ -131,7 +143,7 @@ class TrainingConfig:
             "penalty_every",
         ):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("generator_lr", "discriminator_lr"):
+        for name in ("generator_lr", "discriminator_lr", "penalty_sigma"):
             _require(self, name, getattr(self, name) > 0, "above 0")
         for name in (
             "minutes", "clip", "penalty", "penalty_target", "penalty_difference", "unroll", "l1_weight",

@@ -29,7 +29,7 @@ class MovingAverage(nn.Module):
 
     Attributes:
         module: the averaged network.
-        n_averaged: the number of updates, (), int64.
+        n_averaged: the number of updates, (), int64, on the CPU; nothing reads it.
     """
 
     n_averaged: Tensor
@@ -44,19 +44,23 @@ class MovingAverage(nn.Module):
         """The averaged network's output."""
         return self.module(*inputs)
 
+    def decay_at(self, step: int) -> float:
+        """The decay of the update after step number `step`, counted from 1; the first update copies."""
+        return min(self.decay, (1 + step) / (10 + step)) if step > 1 else 0.0
+
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Average with `network` after its step number `step`, counted from 1; the first update copies."""
+        """Average with `network` after its step number `step`."""
         averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
         for mine, theirs, average in self._pairs(network):
-            if average and self.n_averaged > 0:
+            if average:
                 averaged[0].append(mine)
                 averaged[1].append(theirs)
             else:
                 mine.copy_(theirs)
         if averaged[0]:
-            get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))(*averaged, self.n_averaged)
-        self.n_averaged += 1
+            get_ema_multi_avg_fn(self.decay_at(step))(*averaged, self.n_averaged)
+        self.n_averaged.fill_(step)
 
     def _pairs(self, network: nn.Module) -> list[tuple[Tensor, Tensor, bool]]:
         """The tensors of the average and of `network`, and whether to average them."""

@@ -1,16 +1,21 @@
-"""Random numbers that do not depend on torch's default device or dtype, and are the same on every device."""
+"""Random numbers that do not depend on torch's default device or dtype; from the CPU they are the same everywhere."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["cpu_generator", "normal", "uniform"]
+__all__ = ["cpu_generator", "normal", "seeded", "uniform"]
+
+
+def seeded(seed: int, device: torch.device | str) -> torch.Generator:
+    """A generator on `device` with this seed."""
+    return torch.Generator(device=device).manual_seed(seed)
 
 
 def cpu_generator(seed: int) -> torch.Generator:
     """A generator on the CPU with this seed."""
-    return torch.Generator(device="cpu").manual_seed(seed)
+    return seeded(seed, "cpu")
 
 
 def normal(*shape: int, generator: torch.Generator) -> Tensor:

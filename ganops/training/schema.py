@@ -250,7 +250,7 @@ CHECKPOINT = record(
         "discriminator_optimizer": _OPTIMIZER,
         "scalers": mapping(str, mapping(str, number)),
         "batches": either("a position in the data", TENSOR_BATCHES, LOADER_BATCHES, STATEFUL_LOADER),
-        "noise": torch_state,
+        "noise": tensor(),  # the state of a generator on the run's device
         "rng": RNG,
         "augmentation": optional(_probability),
         "history": rows(_LOSSES),

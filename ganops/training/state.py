@@ -15,13 +15,25 @@ from ganops.training.config import TrainingConfig, with_defaults
 __all__ = ["check_fits", "check_scalers", "check_settings", "check_step", "fitting_optimizer_state"]
 
 #: Settings that may change between a checkpoint and its continuation: how long, where, and how often to look.
-FREE = frozenset({"steps", "minutes", "device", "log_every", "checkpoint_every", "evaluate_every", "monitor_every"})
+FREE = frozenset(
+    {
+        "checkpoint_every",
+        "compile",
+        "cuda_graph",
+        "device",
+        "evaluate_every",
+        "log_every",
+        "minutes",
+        "monitor_every",
+        "steps",
+    }
+)
 #: Settings that may change too if changes are allowed. The others change what the saved state means.
 CHANGEABLE = frozenset(
     {
         "adversarial_weight", "augment_ramp", "augment_target", "batch_size", "beta1", "beta2", "clip", "data",
         "discriminator_lr", "ema", "generator_lr", "l1_weight", "loss", "lr_decay", "n_critic", "penalty",
-        "penalty_difference", "penalty_every", "penalty_kind", "penalty_target", "recipe",
+        "penalty_difference", "penalty_every", "penalty_kind", "penalty_sigma", "penalty_target", "recipe",
     }
 )  # fmt: skip
 #: Of these, what may not be switched on or off: there is state for it, or there is none.

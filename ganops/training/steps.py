@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -14,11 +15,13 @@ import ganops
 from ganops.data import Dataset
 from ganops.training import combinations, optimizers, schema
 from ganops.training.batches import Batch, global_rng_state, open_data, set_global_rng_state
+from ganops.training.compiled import CompiledUpdates, Player, check_objective, compiled
 from ganops.training.config import TrainingConfig
 from ganops.training.ema import MovingAverage
 from ganops.training.fingerprint import fingerprint
+from ganops.training.graphs import Captured
 from ganops.training.inputs import check_batch, check_copyable, check_network, dtype_mismatch, trainable
-from ganops.training.noise import cpu_generator, normal
+from ganops.training.noise import normal, seeded
 from ganops.training.objective import Objective, Update
 from ganops.training.state import (
     check_data,
@@ -55,6 +58,11 @@ class Stepper:
         combinations.check_discriminator(config, discriminator)
         self.config = config
         self.device = config.torch_device()
+        if config.cuda_graph and self.device.type != "cuda":
+            raise ValueError(
+                f"cuda_graph captures the work of a GPU, and this run is on {self.device}; choose device cuda, or "
+                "leave cuda_graph out"
+            )
         self._data = data
         self.batches, self.held_out = open_data(data, config, self.device)
         self._last: Batch | None = None  # the most recent batch
@@ -73,10 +81,13 @@ class Stepper:
             for name in ("generator", "discriminator")
         }
         self.objective = objective(config)
-        # Noise is drawn on the CPU, so that it is the same on every device and a checkpoint can move between devices.
-        self.noise = cpu_generator(config.seed + 1)
+        if config.compile or config.cuda_graph:
+            check_objective(self.objective)
+        # Drawn on the CPU, noise is the same on every device and a checkpoint can move between devices.
+        self.noise = seeded(config.seed + 1, self.device if config.device_noise else "cpu")
         self.step_count = 0
         self._discriminator_steps = 0
+        self._compiled: CompiledUpdates | None = None
 
     def latent(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Fresh z ~ N(0, I), (count, latent_dim), on the trainer's device."""
@@ -109,6 +120,15 @@ class Stepper:
         Returns:
             (2,): the adversarial loss and the weighted penalty.
         """
+        functions = self._compiled_updates()
+        if functions is not None:
+            z = self.latent(len(real))
+            draws = self.objective.discriminator_draws(real, self._discriminator_steps, self.noise)
+            adversarial, penalty, logits = functions.discriminator_step(
+                z, real, condition, draws, self._discriminator_steps
+            )
+            self.objective.observe(logits, len(real))
+            return self._end_of_discriminator_step(adversarial, penalty)
         with torch.no_grad(), self.objective.autocast(self.device):  # this step does not train the generator
             fake = self.generate(self.latent(len(real)), condition)
         check_batch(real, fake)
@@ -126,8 +146,31 @@ class Stepper:
                 self.objective.observe(update.real_logits, len(real))
             adversarial = update.adversarial if adversarial is None else adversarial
             penalty = update.penalty if penalty is None else penalty
+        return self._end_of_discriminator_step(adversarial, penalty)
+
+    def _end_of_discriminator_step(self, adversarial: Tensor, penalty: Tensor | None) -> Tensor:
         self._discriminator_steps += 1
         return torch.stack([adversarial, adversarial.new_zeros(()) if penalty is None else penalty]).detach()
+
+    def _compiled_updates(self) -> CompiledUpdates | None:
+        """The updates as functions, for ``compile`` and ``cuda_graph``; None in the first step.
+
+        That step makes the optimisers' state.
+        """
+        config = self.config
+        if not (config.compile or config.cuda_graph) or self.step_count == 0:
+            return None
+        if self._compiled is None:
+            generator = Player(self.generator, self.generator_optimizer)
+            clipped = tuple(self.clipped), config.clip
+            discriminator = Player(self.discriminator, self.discriminator_optimizer, *clipped)
+
+            def wrap(function: types.MethodType) -> Callable[..., Any]:
+                faster = compiled(function) if config.compile else function
+                return Captured(faster) if config.cuda_graph else faster
+
+            self._compiled = CompiledUpdates(generator, discriminator, self.objective, self.device, wrap)
+        return self._compiled
 
     def _updates(
         self, critic: Callable[..., Tensor], real: Tensor, fake: Tensor, condition: Tensor | None, number: int
@@ -164,6 +207,10 @@ class Stepper:
         Returns:
             The generator's loss, ().
         """
+        functions = self._compiled_updates()
+        if functions is not None:
+            z = self.latent(count)
+            return functions.generator_step(z, condition, real, self.objective.generator_draws(z, self.noise))
         scaler = self.scalers["generator"]
         with self.objective.autocast(self.device):
             fake = self.generate(self.latent(count), condition)
@@ -213,7 +260,7 @@ class Stepper:
             "batches": self.batches.state_dict(),
             "noise": self.noise.get_state(),
             "rng": global_rng_state(),
-            "augmentation": None if augmentation is None else augmentation.probability.cpu(),
+            "augmentation": None if augmentation is None else augmentation.probability.clone().cpu(),
             "discriminator_steps": self._discriminator_steps,
             "data": self.fingerprint,
         }
@@ -241,6 +288,7 @@ class Stepper:
         check_step(state["step"], self.config)
         check_scalers(state["scalers"], self.scalers)
         self.batches.check_state(state["batches"])
+        schema.check(state["noise"], schema.generator_state(self.noise.device), "resume: the checkpoint's noise")
         if self.objective.augmentation is not None and state["augmentation"] is None:
             raise ValueError("resume: the checkpoint has no probability of the augmentation")
         optimizers_ = {
@@ -256,6 +304,7 @@ class Stepper:
         self.discriminator.load_state_dict(state["discriminator"])
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
+        self._compiled = None  # it holds the optimisers' present state
         for optimizer, saved in optimizers_.items():
             optimizer.load_state_dict(saved)
         for name, scaler in self.scalers.items():
@@ -264,7 +313,7 @@ class Stepper:
         self.step_count = state["step"]
         self._discriminator_steps = state.get("discriminator_steps", self.step_count * self.config.n_critic)
         if self.objective.augmentation is not None:
-            self.objective.augmentation.probability = state["augmentation"].to(self.device)
+            self.objective.augmentation.probability.copy_(state["augmentation"])
         self.noise.set_state(state["noise"])
         self.batches.load_state_dict(state["batches"])
         set_global_rng_state(state["rng"])  # last, because skipping a loader's used batches draws from it

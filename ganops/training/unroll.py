@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-__all__ = ["LookAhead"]
+__all__ = ["LookAhead", "update_rule"]
 
 
 def _root(x: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def _root(x: Tensor) -> Tensor:
 
 def _adam(p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
     beta1, beta2 = group["betas"]
-    step = float(state.get("step", 0)) + 1
+    step = state.get("step", p.new_zeros(())).double() + 1  # a tensor: reading it would wait for the device
     mean = beta1 * state.get("exp_avg", torch.zeros_like(p)) + (1 - beta1) * g
     square = beta2 * state.get("exp_avg_sq", torch.zeros_like(p)) + (1 - beta2) * g.square()
     size = group["lr"] / (1 - beta1**step)
@@ -34,7 +34,8 @@ def _adam(p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) ->
 
 def _rmsprop(p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
     square = group["alpha"] * state.get("square_avg", torch.zeros_like(p)) + (1 - group["alpha"]) * g.square()
-    return p - group["lr"] * g / (_root(square) + group["eps"]), {"square_avg": square}
+    step = state.get("step", p.new_zeros(())) + 1
+    return p - group["lr"] * g / (_root(square) + group["eps"]), {"step": step, "square_avg": square}
 
 
 def _sgd(p: Tensor, g: Tensor, state: dict[str, Any], group: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
@@ -46,6 +47,11 @@ _RULES: dict[type[torch.optim.Optimizer], Callable[..., tuple[Tensor, dict[str, 
     torch.optim.RMSprop: _rmsprop,
     torch.optim.SGD: _sgd,
 }
+
+
+def update_rule(optimizer: torch.optim.Optimizer) -> Callable[..., tuple[Tensor, dict[str, Any]]]:
+    """The optimiser's step: from (parameter, gradient, state, group) to the moved parameter and the new state."""
+    return next(rule for kind, rule in _RULES.items() if isinstance(optimizer, kind))
 
 
 class LookAhead:
@@ -64,7 +70,7 @@ class LookAhead:
         self, network: nn.Module, optimizer: torch.optim.Optimizer, clip: float = 0.0, clipped: list[nn.Parameter] = ()
     ) -> None:
         self._network = network
-        self._rule = next(rule for kind, rule in _RULES.items() if isinstance(optimizer, kind))
+        self._rule = update_rule(optimizer)
         self._clip = clip
         named = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self._buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}

@@ -477,8 +477,8 @@ TRAINING = (
     Mutant(
         "a lazy penalty is not weighted by its interval",
         "ganops/training/objective.py",
-        "yield Update(None, config.penalty_every * penalty, None)",
-        "yield Update(None, penalty, None)",
+        "return Update(None, self.config.penalty_every * penalty, None)",
+        "return Update(None, penalty, None)",
         STEPS,
     ),
     Mutant(
@@ -498,8 +498,15 @@ TRAINING = (
     Mutant(
         "R2 of an unrolled game is cut from the generator",
         "ganops/training/penalties.py",
-        "return ganops.r2_penalty(_moving_with(critic, fake), fake, **options)",
-        "return ganops.r2_penalty(critic, fake, **options)",
+        "return ganops.r2_penalty(_moving_with(at.critic, at.fake), at.fake, **_options(at, config))",
+        "return ganops.r2_penalty(at.critic, at.fake, **_options(at, config))",
+        STEPS,
+    ),
+    Mutant(
+        "one-pass R2 of an unrolled game is cut from the generator",
+        "ganops/training/objective.py",
+        "points = inputs if inputs.requires_grad else inputs.detach()",
+        "points = inputs.detach()",
         STEPS,
     ),
     Mutant(
@@ -526,8 +533,8 @@ TRAINING = (
     Mutant(
         "a lookahead begins Adam's count one late",
         "ganops/training/unroll.py",
-        'step = float(state.get("step", 0)) + 1',
-        'step = float(state.get("step", 0)) + 2',
+        'step = state.get("step", p.new_zeros(())).double() + 1',
+        'step = state.get("step", p.new_zeros(())).double() + 2',
         STEPS,
     ),
     Mutant(
@@ -547,8 +554,8 @@ TRAINING = (
     Mutant(
         "a young average remembers the initial weights",
         "ganops/training/ema.py",
-        "get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))",
-        "get_ema_multi_avg_fn(self.decay)",
+        "return min(self.decay, (1 + step) / (10 + step)) if step > 1 else 0.0",
+        "return self.decay if step > 1 else 0.0",
         (*STEPS, *RESUME),
     ),
     Mutant(
@@ -569,7 +576,7 @@ TRAINING = (
         "a checkpoint leaves out the noise's generator",
         "ganops/training/steps.py",
         '"noise": self.noise.get_state(),',
-        '"noise": cpu_generator(self.config.seed + 1).get_state(),',
+        '"noise": seeded(self.config.seed + 1, "cpu").get_state(),',
         RESUME,
     ),
     Mutant(

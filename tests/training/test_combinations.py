@@ -34,6 +34,7 @@ OPTIONS = {
     "r2": {"penalty": 1.0, "penalty_kind": "r2"},
     "lazy dragan": {"penalty": 1.0, "penalty_kind": "dragan", "penalty_every": 2},
     "difference": {"penalty": 1.0, "penalty_kind": "gradient", "penalty_difference": 0.01, "lr_decay": 0.5},
+    "approximate": {"penalty": 1.0, "penalty_kind": "approximate-r1", "penalty_sigma": 0.1},
     "clip": {"clip": 0.1},
     "rmsprop": {"optimizer": "rmsprop"},
     "sgd": {"optimizer": "sgd", "generator_lr": 0.01, "discriminator_lr": 0.01},
@@ -41,7 +42,7 @@ OPTIONS = {
     "layer norm": {"discriminator_norm": "layer"},
     "bf16": {"amp": "bf16"},
 }
-PENALTIES = {"gradient", "one-sided", "r1", "r2", "lazy dragan", "difference"}
+PENALTIES = {"gradient", "one-sided", "r1", "r2", "lazy dragan", "difference", "approximate"}
 
 
 def recipes(condition):

@@ -156,7 +156,7 @@ def test_unrolled_steps_have_batches_and_noise_of_their_own():
     assert len({tuple(row) for row in codes.tolist()}) == len(codes) == 8 * 5
 
 
-@pytest.mark.parametrize("kind", ["gradient", "one-sided", "r1", "r2", "r1+r2"])
+@pytest.mark.parametrize("kind", ["gradient", "one-sided", "r1", "r2", "r1+r2", "approximate-r2"])
 def test_the_penalty_inside_an_unrolled_step_reaches_the_generator(kind):
     """At points that depend on fakes the penalty steers D by G's doing; the loss by itself is made to say nothing."""
     trainer = make(unroll=1, penalty=10.0, penalty_kind=kind, penalty_target=0.01 if kind == "one-sided" else 1.0)
