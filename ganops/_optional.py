@@ -8,12 +8,13 @@ from types import ModuleType
 __all__ = ["require"]
 
 
-def require(module: str, purpose: str) -> ModuleType:
-    """Import `module`, a dependency of the ``train`` extra, or say which command installs it.
+def require(module: str, purpose: str, extra: str = "train") -> ModuleType:
+    """Import `module`, a dependency of an extra, or raise an error with the command that installs it.
 
     Args:
         module: dotted name, for example ``"sklearn.neighbors"``.
         purpose: what needs it; opens the message.
+        extra: the extra in ``pyproject.toml`` that has the package.
     """
     try:
         return importlib.import_module(module)
@@ -22,6 +23,6 @@ def require(module: str, purpose: str) -> ModuleType:
         if error.name != package:
             raise  # the package is there and something that it needs is not: its own message says more
         raise ModuleNotFoundError(
-            f'{purpose} needs the package {package!r}, which is not installed: pip install "ganops[train]"',
+            f'{purpose} needs the package {package!r}, which is not installed: pip install "ganops[{extra}]"',
             name=package,
         ) from None

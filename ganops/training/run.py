@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -120,6 +120,9 @@ def _build(config: RunConfig, extra: dict[str, Any]) -> tuple[nn.Module, nn.Modu
         ) from None
 
 
+_Data = TypeVar("_Data", data.Dataset, data.Images, data.Shards)
+
+
 @contextlib.contextmanager
 def _float32() -> Iterator[None]:
     """Make float32 the default dtype, whatever it was."""
@@ -131,8 +134,10 @@ def _float32() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _for_model(config: RunConfig, dataset: data.Dataset) -> data.Dataset:
+def _for_model(config: RunConfig, dataset: _Data) -> _Data:
     """The data set with the conditions that the model takes, images or labels; a `ValueError` if it has none."""
+    if not isinstance(dataset, data.Dataset) and config.model != "unet":
+        return dataset  # they have labels, if anything
     if config.model != "unet":
         return replace(dataset, conditions=None)  # labels, if anything
     if dataset.conditions is None:
@@ -148,10 +153,6 @@ def build_trainer(config: RunConfig, out: str | Path | RunFolder | None = None) 
     """Load the data, seed the global generators, build the networks, and return their trainer."""
     config.torch_device()  # fail before the data is loaded
     dataset = _for_model(config, data.load(config.data))
-    if config.conditional and dataset.conditions is None and dataset.labels is None:
-        raise ValueError(
-            f"conditional needs labels, and data {config.data!r} has none; choose labelled data such as mnist"
-        )
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)  # the generator of user code, not ours
     torch.manual_seed(config.seed)
@@ -302,7 +303,7 @@ def evaluate_checkpoint(path: str | Path, *, ema: bool = True, seed: int = 0) ->
     """
     state = load_checkpoint(path)
     generator, config = generator_of(state, ema=ema)
-    dataset = _for_model(config, data.load(config.data))
+    dataset = data.reference(_for_model(config, data.load(config.data)))
     paired = config.conditional and dataset.conditions is not None
 
     def sample(count: int, condition: torch.Tensor | None) -> torch.Tensor:

@@ -15,7 +15,9 @@ from ganops.training.config import TrainingConfig, with_defaults
 __all__ = ["check_fits", "check_scalers", "check_settings", "check_step", "fitting_optimizer_state"]
 
 #: Settings that may change between a checkpoint and its continuation: how long, where, and how often to look.
-FREE = frozenset({"steps", "minutes", "device", "log_every", "checkpoint_every", "evaluate_every", "monitor_every"})
+FREE = frozenset(
+    {"steps", "minutes", "device", "workers", "log_every", "checkpoint_every", "evaluate_every", "monitor_every"}
+)
 #: Settings that may change too if changes are allowed. The others change what the saved state means.
 CHANGEABLE = frozenset(
     {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 import ganops
-from ganops.data import Dataset
 from ganops.training import combinations, optimizers, schema
-from ganops.training.batches import Batch, global_rng_state, open_data, set_global_rng_state
+from ganops.training.batches import Batch, global_rng_state, set_global_rng_state
 from ganops.training.config import TrainingConfig
 from ganops.training.ema import MovingAverage
 from ganops.training.fingerprint import fingerprint
 from ganops.training.inputs import check_batch, check_copyable, check_network, dtype_mismatch, trainable
 from ganops.training.noise import cpu_generator, normal
 from ganops.training.objective import Objective, Update
+from ganops.training.open_data import TrainingData, open_data
 from ganops.training.state import (
     check_data,
     check_fits,
@@ -44,7 +44,7 @@ class Stepper:
         self,
         generator: nn.Module,
         discriminator: nn.Module,
-        data: Dataset | Tensor | Iterable[Any],
+        data: TrainingData,
         config: TrainingConfig,
         objective: Callable[[TrainingConfig], Objective] = Objective,
     ) -> None:
