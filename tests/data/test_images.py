@@ -149,7 +149,7 @@ def truncate(path):
 
 def grow(path):
     picture(path, (12, 10), colour=GREEN)
-    path.write_bytes(path.read_bytes() + b" ")
+    path.write_bytes(path.read_bytes() + b" " * 100)
 
 
 def become_a_pipe(path):
