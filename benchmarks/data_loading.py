@@ -148,7 +148,7 @@ def memory(options: argparse.Namespace) -> None:
 
     thread = threading.Thread(target=watch)
     thread.start()
-    images = data.load(f"folder:{options.folder}?size={SIDE}&flip=yes")
+    images = data.open(f"folder:{options.folder}?size={SIDE}&flip=yes")
     real = data.reference(images)
     opened = family_bytes()
     stream = ours(images, options.batch, options.workers)

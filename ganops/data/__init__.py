@@ -6,6 +6,8 @@
 (torch.Size([100000, 2]), 8)
 >>> len(data.load("ring8?size=500&seed=3"))
 500
+>>> data.open("folder:photos?size=64")[0].shape                                    # doctest: +SKIP
+torch.Size([3, 64, 64])
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from ganops.data.files import folder
 from ganops.data.images import DataError, Images
 from ganops.data.points import gaussian1d, grid9, grid25, ring8, swiss_roll
 from ganops.data.shards import Shards, web_dataset
-from ganops.data.sources import LOCATED, SOURCES, Source, base_name, file_name, load, reference, source
+from ganops.data.sources import LOCATED, SOURCES, Source, base_name, file_name, load, open, reference, source
 from ganops.data.torchvision_sets import torchvision_set
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "mnist",
     "mnist_half",
     "mnist_outline",
+    "open",
     "patches",
     "reference",
     "ring8",

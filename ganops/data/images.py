@@ -83,7 +83,7 @@ class Drawn(NamedTuple):
 
 
 class Images(torch.utils.data.Dataset[Any]):
-    """Images that are decoded when they are used. `ganops.data.load` makes one from ``folder:PATH`` and the like.
+    """Images that are decoded when they are used. `ganops.data.open` makes one from ``folder:PATH`` and the like.
 
     It is a map-style data set: ``images[i]`` is a uint8 tensor (C, H, W), or a pair of it and its class, framed anew
     with random numbers from torch's default generator.
@@ -99,7 +99,7 @@ class Images(torch.utils.data.Dataset[Any]):
         labels: the class of each image, (N,) int64; None: no classes. `with_labels` sets it.
         classes: number of classes.
 
-    >>> images = ganops.data.load("folder:photos?size=64")                         # doctest: +SKIP
+    >>> images = ganops.data.open("folder:photos?size=64")                         # doctest: +SKIP
     >>> len(images), images.shape
     (20000, (3, 64, 64))
     """

@@ -37,7 +37,7 @@ class _Entry(NamedTuple):
 
 
 class Shards(torch.utils.data.IterableDataset[Any]):
-    """Images of WebDataset shards, in another order each epoch. `ganops.data.load` makes one from ``wds:PATTERN``.
+    """Images of WebDataset shards, in another order each epoch. `ganops.data.open` makes one from ``wds:PATTERN``.
 
     The shards are shuffled, and images within a buffer of 1,000. The processes of a `DataLoader` take shards in turn,
     so the order depends on their number.

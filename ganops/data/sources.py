@@ -15,7 +15,7 @@ from ganops.data.dataset import Dataset, Kind
 from ganops.data.images import Images, reference_count
 from ganops.data.shards import Shards
 
-__all__ = ["LOCATED", "SOURCES", "Source", "base_name", "file_name", "load", "reference", "source"]
+__all__ = ["LOCATED", "SOURCES", "Source", "base_name", "file_name", "load", "open", "reference", "source"]
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,20 @@ def reference(data: Dataset | Images | Shards) -> Dataset:
     return data.in_memory(reference_count(data.shape, labelled=data.classes is not None))
 
 
-def load(name: str) -> Dataset | Images | Shards:
-    """Load the data set with this name: one of `SOURCES`, or of `LOCATED` with its place.
+def open(name: str) -> Dataset | Images | Shards:  # as PIL.Image.open
+    """Open the data set with this name: one of `SOURCES`, or of `LOCATED` with its place.
 
-    Data sets of `SOURCES` are a `Dataset` in memory. Those of `LOCATED` are decoded when they are used (`Images`,
-    `Shards`); their method ``in_memory()`` makes a `Dataset`.
+    Those of `SOURCES` are a `Dataset` in memory. The images of the others are decoded when they are used.
+
+    >>> open("mnist"), open("ring8?size=500"), open("folder:photos?size=64")   # doctest: +SKIP
+    """
+    return source(name).load()
+
+
+def load(name: str) -> Dataset:
+    """Load the data set with this name into memory, as float32; see `open` for images that do not fit.
 
     >>> load("mnist"), load("ring8?size=500"), load("folder:photos?size=64")   # doctest: +SKIP
     """
-    return source(name).load()
+    opened = open(name)
+    return opened if isinstance(opened, Dataset) else opened.in_memory()

@@ -152,7 +152,7 @@ def _for_model(config: RunConfig, dataset: _Data) -> _Data:
 def build_trainer(config: RunConfig, out: str | Path | RunFolder | None = None) -> Trainer:
     """Load the data, seed the global generators, build the networks, and return their trainer."""
     config.torch_device()  # fail before the data is loaded
-    dataset = _for_model(config, data.load(config.data))
+    dataset = _for_model(config, data.open(config.data))
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)  # the generator of user code, not ours
     torch.manual_seed(config.seed)
@@ -280,7 +280,7 @@ def sample_condition(state: dict[str, Any], config: RunConfig, count: int, label
         return None
     turn = torch.arange(count, device="cpu")
     if classes is None:
-        images = data.load(config.data).conditions
+        images = data.open(config.data).conditions
         if images is None:
             raise ValueError(f"checkpoint: it makes images from images, and data {config.data!r} has no pairs")
         return images[(turn * (len(images) // count or 1)) % len(images)]  # from all over the data
@@ -303,7 +303,7 @@ def evaluate_checkpoint(path: str | Path, *, ema: bool = True, seed: int = 0) ->
     """
     state = load_checkpoint(path)
     generator, config = generator_of(state, ema=ema)
-    dataset = data.reference(_for_model(config, data.load(config.data)))
+    dataset = data.reference(_for_model(config, data.open(config.data)))
     paired = config.conditional and dataset.conditions is not None
 
     def sample(count: int, condition: torch.Tensor | None) -> torch.Tensor:

@@ -46,7 +46,7 @@ class Trainer(Stepper):
         discriminator: maps samples, and with ``config.conditional`` a condition, to raw logits of any shape (no
             sigmoid). With ``config.pack`` m > 1 its input is packed by `ganops.pack`: samples (N/m, m·C, …), labels
             (N/m, m).
-        data: real samples: what `ganops.data.load` returns (which is needed for metrics), a tensor (N, *shape), a
+        data: real samples: what `ganops.data.open` returns (which is needed for metrics), a tensor (N, *shape), a
             `torch.utils.data.Dataset`, or an iterable of batches that can be iterated again, such as a
             `torch.utils.data.DataLoader`. An entry or a batch is a tensor, or a sequence or mapping that begins with
             the samples and, if needed, their conditions. With an iterable of batches ``batch_size`` is ignored. Of a

@@ -52,25 +52,25 @@ def written(place, form, rows):
 @pytest.mark.parametrize("form", ["disk", "splits", "parquet"])
 def test_every_form_is_read(tmp_path, form, memory):
     place = written(tmp_path / "set", form, table())
-    images = data.load(f"hf:{place}?memory={memory}")
+    images = data.open(f"hf:{place}?memory={memory}")
     assert (len(images), images.shape, images.classes) == (10, (3, 6, 8), 3)
     assert images.labels.tolist() == [i % 2 for i in range(10)]
     assert images.kept == (memory == "1")
     assert [images[i][0][0, 0, 0].item() for i in range(10)] == [20 * i for i in range(10)]
-    assert data.load(f"hf:{place}?size=4&memory={memory}").shape == (3, 4, 4)
+    assert data.open(f"hf:{place}?size=4&memory={memory}").shape == (3, 4, 4)
     if form != "disk":
-        assert len(data.load(f"hf:{place}?split=test")) == 2
+        assert len(data.open(f"hf:{place}?split=test")) == 2
 
 
 def test_one_file_and_columns_by_name(tmp_path):
     rows = table(4, imitation=[encoded(i, "L") for i in range(4)], age=[3, 1, 0, 2])
     rows.to_parquet(str(tmp_path / "x.parquet"))
     with pytest.raises(ValueError, match=r"which column has the images.*image, label, imitation, age"):
-        data.load(f"hf:{tmp_path / 'x.parquet'}")
-    images = data.load(f"hf:{tmp_path / 'x.parquet'}?image=imitation&label=age")
+        data.open(f"hf:{tmp_path / 'x.parquet'}")
+    images = data.open(f"hf:{tmp_path / 'x.parquet'}?image=imitation&label=age")
     assert (images.shape, images.classes, images.labels.tolist()) == ((1, 6, 8), 4, [3, 1, 0, 2])
     with pytest.raises(ValueError, match=r"'imagine' is unknown .did you mean 'image'"):
-        data.load(f"hf:{tmp_path / 'x.parquet'}?image=imagine")
+        data.open(f"hf:{tmp_path / 'x.parquet'}?image=imagine")
 
 
 @pytest.mark.parametrize("memory", ["0", "1"])
@@ -82,15 +82,15 @@ def test_bad_rows_are_named_or_left_out(tmp_path, memory):
     datasets.Dataset.from_dict({"image": rows}, features=features).save_to_disk(str(tmp_path / "set"))
     if memory == "1":
         with pytest.raises(ValueError, match=r"2 of the 6 images cannot be read, the first is row 3 \(cannot identify"):
-            data.load(f"hf:{tmp_path / 'set'}")
+            data.open(f"hf:{tmp_path / 'set'}")
         with pytest.warns(UserWarning, match="left out 2 of the 6 images"):
-            images = data.load(f"hf:{tmp_path / 'set'}?on_bad=skip")
+            images = data.open(f"hf:{tmp_path / 'set'}?on_bad=skip")
         assert len(images) == 4
         return
-    images = data.load(f"hf:{tmp_path / 'set'}?memory=0")
+    images = data.open(f"hf:{tmp_path / 'set'}?memory=0")
     with pytest.raises(data.DataError, match=r"row 4 cannot be read \(the row has no image\)"):
         images[4]
-    images = data.load(f"hf:{tmp_path / 'set'}?memory=0&on_bad=skip")
+    images = data.open(f"hf:{tmp_path / 'set'}?memory=0&on_bad=skip")
     assert images[3].shape == (3, 6, 8)
 
 
@@ -99,7 +99,7 @@ def test_grey_sets_have_one_channel_and_colour_among_them_is_bad(tmp_path):
     rows[1] = encoded(1)  # not among the thousand that are looked at
     features = datasets.Features({"image": datasets.Image()})
     datasets.Dataset.from_dict({"image": rows}, features=features).save_to_disk(str(tmp_path / "set"))
-    images = data.load(f"hf:{tmp_path / 'set'}?memory=0")
+    images = data.open(f"hf:{tmp_path / 'set'}?memory=0")
     assert images.shape == (1, 6, 8)
     with pytest.raises(data.DataError, match=r"row 1 cannot be read \(it has colour and the images .* are grey"):
         images[1]
@@ -107,9 +107,9 @@ def test_grey_sets_have_one_channel_and_colour_among_them_is_bad(tmp_path):
 
 def test_the_fingerprint_is_of_the_files(tmp_path):
     one, two = (written(tmp_path / name, "disk", table(count)) for name, count in (("a", 10), ("b", 9)))
-    first, second = (data.load(f"hf:{place}").fingerprint() for place in (one, two))
+    first, second = (data.open(f"hf:{place}").fingerprint() for place in (one, two))
     assert first != second
-    assert data.load(f"hf:{one}?memory=0").fingerprint() == first
+    assert data.open(f"hf:{one}?memory=0").fingerprint() == first
 
 
 @pytest.mark.parametrize(
@@ -118,14 +118,14 @@ def test_the_fingerprint_is_of_the_files(tmp_path):
 def test_what_is_no_data_set_is_said(tmp_path, name, text):
     (tmp_path / "empty").mkdir()
     with pytest.raises((ValueError, FileNotFoundError), match=text):
-        data.load(f"hf:{tmp_path / name}")
+        data.open(f"hf:{tmp_path / name}")
 
 
 def test_rows_are_read_in_worker_processes(tmp_path):
     from ganops.training.streams import StreamBatches
 
     place = written(tmp_path / "set", "parquet", table())
-    images = data.load(f"hf:{place}?memory=0&flip=yes")
+    images = data.open(f"hf:{place}?memory=0&flip=yes")
     found = []
     for workers in (0, 2):
         batches = StreamBatches(images, 4, 0, torch.device("cpu"), conditional=True, workers=workers)

@@ -32,7 +32,7 @@ def photos(tmp_path):
 
 
 def test_a_folder_is_read_recursively_in_the_order_of_names(photos):
-    images = data.load(f"folder:{photos}").in_memory()
+    images = data.load(f"folder:{photos}")
     assert images.samples.shape == (3, 3, 10, 12)
     assert images.samples.dtype == torch.float32
     assert images.labels is None
@@ -56,7 +56,7 @@ def test_size_scales_the_short_side_and_cuts_the_middle(tmp_path):
         wide[:, 10 * i : 10 * i + 10, i] = 255
     Image.fromarray(wide).save(tmp_path / "wide.png")
     picture(tmp_path / "high.png", size=(8, 80))
-    images = data.load(f"folder:{tmp_path}?size=5").in_memory()
+    images = data.load(f"folder:{tmp_path}?size=5")
     assert images.shape == (3, 5, 5)
     torch.testing.assert_close(images.samples[1, :, 2, 2], torch.tensor([-1.0, 1, -1]), atol=0.05, rtol=0)
     assert images.name == f"folder:{tmp_path}"
@@ -369,7 +369,7 @@ def torchvision(monkeypatch):
 
 def test_torchvision_sets_are_read_where_they_lie(tmp_path, torchvision):
     (tmp_path / "numbers").mkdir()
-    images = data.load(f"torchvision:Numbers?root={tmp_path}").in_memory()
+    images = data.load(f"torchvision:Numbers?root={tmp_path}")
     assert images.shape == (1, 4, 6)
     torch.testing.assert_close(images.samples[:, 0, 0, 0], 50 * torch.arange(5) / 127.5 - 1)
     assert images.labels.tolist() == [0, 1, 2, 3, 4]
@@ -400,7 +400,7 @@ def test_torchvision_itself(tmp_path):
     for part, count in (("train", 5), ("t10k", 2)):
         for kind, array in (("images-idx3", pixels[:count]), ("labels-idx1", np.arange(count))):
             (raw / f"{part}-{kind}-ubyte").write_bytes(idx(array))
-    images = data.load(f"torchvision:MNIST?root={tmp_path}").in_memory()
+    images = data.load(f"torchvision:MNIST?root={tmp_path}")
     torch.testing.assert_close(images.samples[:, 0], torch.from_numpy(pixels) / 127.5 - 1)
     assert images.labels.tolist() == [0, 1, 2, 3, 4]
     assert len(data.load(f"torchvision:MNIST?root={tmp_path}&split=test")) == 2

@@ -52,7 +52,7 @@ def take(shards, count, workers=0, seed=0, size=8, **options):
 @pytest.mark.parametrize("workers", [0, 2, 9])
 def test_an_epoch_has_every_image_once(tmp_path, pattern, workers):
     root = write(tmp_path / "set")
-    shards = data.load(f"wds:{pattern.format(root=root)}?classes=3")
+    shards = data.open(f"wds:{pattern.format(root=root)}?classes=3")
     assert (shards.shape, len(shards.files)) == ((3, 6, 8), 4)
     epochs = take(shards, 10, workers, conditional=True)
     first, second = numbers(epochs[:5]), numbers(epochs[5:])
@@ -65,13 +65,13 @@ def test_an_epoch_has_every_image_once(tmp_path, pattern, workers):
 
 
 def test_workers_rests_are_put_together(tmp_path):
-    shards = data.load(f"wds:{write(tmp_path / 'set', shards=3, each=5)}")
+    shards = data.open(f"wds:{write(tmp_path / 'set', shards=3, each=5)}")
     found = numbers(take(shards, 2, workers=3, size=7))
     assert len(set(found)) == 14
 
 
 def test_the_first_images_are_the_reference(tmp_path):
-    shards = data.load(f"wds:{write(tmp_path / 'set')}?classes=3&size=4")
+    shards = data.open(f"wds:{write(tmp_path / 'set')}?classes=3&size=4")
     some = shards.in_memory(7)
     assert some.samples.shape == (7, 3, 4, 4)
     assert some.labels.tolist() == [0, 1, 2, 0, 1, 2, 0]
@@ -106,9 +106,9 @@ def postscript(i, sample):
 def test_bad_images_stop_or_are_left_out(tmp_path, change, reason, workers):
     root = write(tmp_path / "set", change=change)
     with pytest.raises(data.DataError, match=rf"00013 cannot be read \({reason}.*on_bad=skip"):
-        take(data.load(f"wds:{root}?classes=3"), 5, workers)
+        take(data.open(f"wds:{root}?classes=3"), 5, workers)
     with pytest.warns(UserWarning, match="00013 cannot be read"):
-        found = take(data.load(f"wds:{root}?classes=3&on_bad=skip"), 4, workers)
+        found = take(data.open(f"wds:{root}?classes=3&on_bad=skip"), 4, workers)
     assert 13 not in numbers(found)
 
 
@@ -117,16 +117,16 @@ def test_a_shard_that_ends_too_early(tmp_path):
     shard = root / "train-002.tar"
     shard.write_bytes(shard.read_bytes()[:5000])
     with pytest.raises(data.DataError, match=r"train-002\.tar cannot be read \(the shard cannot be read to its end"):
-        take(data.load(f"wds:{root}"), 5)
+        take(data.open(f"wds:{root}"), 5)
     with pytest.warns(UserWarning, match=r"train-002\.tar cannot be read"):
-        take(data.load(f"wds:{root}?on_bad=skip"), 4)
+        take(data.open(f"wds:{root}?on_bad=skip"), 4)
 
 
 @pytest.mark.parametrize("pattern", ["pipe:cat x.tar", "https://example.com/x.tar", "-", "no-{000..003}.tar"])
 def test_only_files_on_this_machine_are_opened(tmp_path, monkeypatch, pattern):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="is no file; give tar files on this machine"):
-        data.load(f"wds:{pattern}")
+        data.open(f"wds:{pattern}")
 
 
 def test_a_run_begins_its_epoch_again_and_says_so(tmp_path, monkeypatch, capsys):
