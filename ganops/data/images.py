@@ -242,7 +242,7 @@ def with_channels(image: np.ndarray, channels: int) -> np.ndarray | str:
     """An image (H, W) or (H, W, 3) as (H, W, channels); a reason if it has colour and there is one channel."""
     if image.ndim == 3 and channels == 1:
         return "it has colour and the images of this data set are grey"
-    return image if image.ndim == 3 else np.broadcast_to(image[:, :, None], (*image.shape, channels))
+    return image if image.ndim == 3 else np.repeat(image[:, :, None], channels, axis=2)
 
 
 def chosen_channels(reader: Reader) -> int:

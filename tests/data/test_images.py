@@ -61,6 +61,10 @@ def test_half_of_the_images_are_mirrored():
     assert sum(flipped) == 50
     assert np.array_equal(framing.vary(image, 1), image[:, ::-1])
     assert np.array_equal(Framing(size=4).vary(image, 1), image)
+    grey = coordinates(4, 5)[:, :, 1]
+    assert np.array_equal(framing.vary(grey, 1), grey[:, ::-1])
+    cut = coordinates(6, 9)[1:5, 2:6]  # a view, as a crop is
+    assert np.array_equal(framing.vary(cut, 1), cut[:, ::-1])
 
 
 def test_resize_is_followed_by_the_crop():
