@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from ganops._memory import available_memory
 from ganops.data import image_files, memory
@@ -164,7 +165,8 @@ class Images(torch.utils.data.Dataset[Any]):
                 image = self._read(index)
             pixels.append(self.framing.vary(image, number))
             used.append(index)
-        samples = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+        # In a worker process default_collate stacks into shared memory, without a copy.
+        samples = default_collate([torch.from_numpy(image) for image in pixels]).permute(0, 3, 1, 2)
         return Drawn(samples, None if self.labels is None else self.labels[used], bad)
 
     def _read(self, index: int) -> np.ndarray | str:

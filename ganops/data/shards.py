@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
+from torch.utils.data import default_collate
 
 from ganops._common import checks
 from ganops._optional import require
@@ -125,11 +126,13 @@ class Shards(torch.utils.data.IterableDataset[Any]):
         if bad and self.on_bad == "error":
             return Drawn(None, None, bad)
         channels, height, width = self.shape
-        pixels = np.stack([entry.image for entry in good]) if good else np.zeros((0, height, width, channels), np.uint8)
+        pixels = torch.zeros((0, height, width, channels), dtype=torch.uint8, device="cpu")
+        if good:
+            pixels = default_collate([torch.from_numpy(entry.image) for entry in good])
         labels = None
         if self.classes is not None:
             labels = torch.tensor([entry.label for entry in good], dtype=torch.int64, device="cpu")
-        return Drawn(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels, bad)
+        return Drawn(pixels.permute(0, 3, 1, 2), labels, bad)
 
     def failure(self, bad: list[tuple[str, str]]) -> str:
         """The message for images that cannot be read."""
