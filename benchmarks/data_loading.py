@@ -7,12 +7,14 @@ loader is what most training scripts have: a data set that opens a file with Pil
 many workers. `uint8` sends bytes and scales them to [-1, 1] in the process that trains, as ganops does; `float32` does
 so in the workers, as torchvision's ``ToTensor`` and ``Normalize`` do.
 
-All are run in turn, several times. The table has medians, and medians and quartiles of the ratio in the same round.
+All are run in turn, several times. The table has medians, and medians and quartiles of the ratios within a round. On a
+busy machine CPU time is the steadier measure.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import statistics
 import sys
@@ -90,8 +92,9 @@ def ours(images: data.Images, batch: int, workers: int) -> Iterator[torch.Tensor
         batches.close()
 
 
-def rate(make: Callable[[], Iterator[torch.Tensor]], batches: int, batch: int) -> float:
-    """Images per second, without the start of the workers."""
+def rate(make: Callable[[], Iterator[torch.Tensor]], batches: int, batch: int) -> tuple[float, float]:
+    """Images per second without the start of the workers, and CPU time per image in ms, of all processes."""
+    used = sum(os.times()[:4])
     stream = make()
     for _ in range(3):
         next(stream)
@@ -100,7 +103,10 @@ def rate(make: Callable[[], Iterator[torch.Tensor]], batches: int, batch: int) -
         next(stream)
     seconds = time.perf_counter() - began
     stream.close()
-    return batches * batch / seconds
+    del stream
+    gc.collect()  # ends the workers, whose time counts once they have ended
+    used = sum(os.times()[:4]) - used
+    return batches * batch / seconds, 1000 * used / ((batches + 3) * batch)
 
 
 def throughput(options: argparse.Namespace, size: int) -> None:
@@ -110,17 +116,17 @@ def throughput(options: argparse.Namespace, size: int) -> None:
         "DataLoader, uint8": lambda: plain(options.folder, size, options.batch, options.workers, as_float=False),
         "DataLoader, float32": lambda: plain(options.folder, size, options.batch, options.workers, as_float=True),
     }
-    found: dict[str, list[float]] = {name: [] for name in rows}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
     for _ in range(options.rounds):
         for name, make in rows.items():
             found[name].append(rate(make, options.batches, options.batch))
     for name, values in found.items():
-        ratios = [mine / other for mine, other in zip(found["ganops"], values, strict=True)]
-        low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
-        print(
-            f"| {size} | {name} | {statistics.median(values):.0f} | {middle:.2f} ({low:.2f} to {high:.2f}) |",
-            flush=True,
-        )
+        pairs = list(zip(values, found["ganops"], strict=True))
+        speed = np.quantile([mine[0] / other[0] for other, mine in pairs], [0.25, 0.5, 0.75])
+        work = np.quantile([other[1] / mine[1] for other, mine in pairs], [0.25, 0.5, 0.75])
+        cells = [f"{statistics.median(column):.3g}" for column in zip(*values, strict=True)]
+        cells += [f"{middle:.2f} ({low:.2f} to {high:.2f})" for low, middle, high in (speed, work)]
+        print(f"| {size} | {name} | {' | '.join(cells)} |", flush=True)
 
 
 def family_bytes() -> tuple[int, int]:
@@ -178,8 +184,8 @@ def main() -> None:
     if options.only in (None, "memory"):
         memory(options)
     if options.only in (None, "throughput"):
-        print("| size | loader | images/s | ganops is faster by |")
-        print("|---|---|---|---|")
+        print("| size | loader | images/s | CPU ms per image | ganops: images/s relative to it | and per CPU second |")
+        print("|---|---|---|---|---|---|")
         for size in (SIDE, SIDE // 2):
             throughput(options, size)
 
