@@ -7,21 +7,17 @@ from types import ModuleType
 
 __all__ = ["require"]
 
-#: The extra of pyproject.toml that brings a package; ``train`` if it is not here.
-_EXTRAS = {
-    "onnx": "export", "onnxscript": "export", "safetensors": "export", "tensorboard": "log", "wandb": "wandb",
-}  # fmt: skip
 
-
-def require(module: str, purpose: str) -> ModuleType:
+def require(module: str, purpose: str, extra: str = "train") -> ModuleType:
     """Import `module`, a dependency of an extra.
-
-    Raises:
-        ModuleNotFoundError: it is not installed; the message has the command that installs it.
 
     Args:
         module: dotted name, for example ``"sklearn.neighbors"``.
         purpose: what needs it; opens the message.
+        extra: the extra in ``pyproject.toml`` that has the package.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message has the command that installs it.
     """
     try:
         return importlib.import_module(module)
@@ -30,7 +26,6 @@ def require(module: str, purpose: str) -> ModuleType:
         if error.name != package:
             raise  # the package is there and something that it needs is not: its own message says more
         raise ModuleNotFoundError(
-            f"{purpose} needs the package {package!r}, which is not installed: "
-            f'pip install "ganops[{_EXTRAS.get(package, "train")}]"',
+            f'{purpose} needs the package {package!r}, which is not installed: pip install "ganops[{extra}]"',
             name=package,
         ) from None

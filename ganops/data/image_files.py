@@ -1,27 +1,43 @@
 """Image files on disk: which files of a folder are images, what their headers say, and their pixels.
 
-Files are opened in threads, so nothing here touches state of the whole process, such as the filters of `warnings`.
+Files are opened in threads and in the processes of a `DataLoader`, so nothing here touches state of the whole process,
+such as the filters of `warnings`.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
 from ganops._optional import require
 
-__all__ = ["FORMATS", "Found", "Header", "find", "named", "pixels", "probe", "read"]
+__all__ = [
+    "FORMATS",
+    "Found",
+    "Header",
+    "find",
+    "is_grey",
+    "named",
+    "pixels",
+    "printable",
+    "probe",
+    "read",
+    "read_bytes",
+]
 
 #: Pillow's names of the formats that are read. Some others would start programs (EPS starts Ghostscript) or are videos.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+
+T = TypeVar("T")
 
 # Endings of images that Pillow does not know, so that these files are reported as left out.
 _OTHER_IMAGES = (".heic", ".heif", ".jxl", ".svg", ".exr", ".hdr", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw")
@@ -50,11 +66,12 @@ class Found:
 
 
 class Header(NamedTuple):
-    """Width and height in pixels as stored, and whether the image has no colour."""
+    """Width and height in pixels as stored, whether the image has no colour, and the length of the file in bytes."""
 
     width: int
     height: int
     grey: bool
+    length: int
 
 
 def find(root: Path) -> Found:
@@ -140,42 +157,73 @@ def named(paths: Sequence[Path | tuple[Path, str]], root: Path) -> str:
     pairs = [each if isinstance(each, tuple) else (each, "") for each in paths[:_NAMED]]
     texts = [f"{path.relative_to(root)}{f' ({reason})' if reason else ''}" for path, reason in pairs]
     texts += [f"and {len(paths) - _NAMED:,} more"] if len(paths) > _NAMED else []
-    # File names may hold control characters, and bytes that are no text.
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in "; ".join(texts))
+    return printable("; ".join(texts))
+
+
+def printable(text: str) -> str:
+    """Escape what cannot be printed: file names may hold control characters, and bytes that are no text."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def probe(file: Path) -> Header | str:
     """Return what the header of an image file says, or the reason why it cannot be read."""
     image = require("PIL.Image", "data 'folder:'")
     try:
+        length = file.stat().st_size
         with image.open(file, formats=FORMATS) as opened:
-            return _header(opened)
+            _check_pixels(opened)
+            return Header(*opened.size, is_grey(opened), length)
     except Exception as error:
         return _reason(error, file)
 
 
-def read(file: Path, size: int | None) -> np.ndarray | str:
-    """Return the pixels of an image file as `pixels` does, or the reason why it cannot be read.
+def read(file: Path, decode: Callable[[Any], T], length: int | None = None) -> T | str:
+    """Return ``decode(picture)`` for an image file, or the reason why it cannot be read.
+
+    Args:
+        file: its path.
+        decode: a function of a `PIL.Image.Image`, such as `pixels`.
+        length: its length in bytes when it was found; None: unknown.
 
     Raises:
         MemoryError: there is not enough memory to decode it, which says nothing about the file.
         OSError: too many files are open.
     """
-    image = require("PIL.Image", "data 'folder:'")
     try:
-        with image.open(file, formats=FORMATS) as opened:
-            _header(opened)
-            return pixels(opened, size)
+        # Without O_NONBLOCK, a pipe that has taken the place of the file would wait for a writer.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            return "it is not a regular file"
+        with open(descriptor, "rb") as opened:
+            if length is not None and status.st_size != length:
+                return f"it had {length:,} bytes when it was found and has {status.st_size:,}"
+            return _decoded(opened, decode)
     except Exception as error:
         return _reason(error, file)
 
 
-def _header(picture: Any) -> Header:
+def read_bytes(content: bytes, name: str, decode: Callable[[Any], T]) -> T | str:
+    """Like `read`, for the content of a file that is called `name`."""
+    try:
+        return _decoded(io.BytesIO(content), decode)
+    except Exception as error:
+        return _reason(error, Path(name))
+
+
+def _decoded(file: BinaryIO, decode: Callable[[Any], T]) -> T:
+    image = require("PIL.Image", "images")
+    with image.open(file, formats=FORMATS) as opened:
+        _check_pixels(opened)
+        return decode(opened)
+
+
+def _check_pixels(picture: Any) -> None:
     width, height = picture.size
     most = require("PIL.Image", "data 'folder:'").MAX_IMAGE_PIXELS
     if most is not None and width * height > most:
         raise ValueError(f"{width}x{height} is more than the {most:,} pixels that PIL.Image.MAX_IMAGE_PIXELS allows")
-    return Header(width, height, _is_grey(picture))
 
 
 def _reason(error: Exception, file: Path) -> str:
@@ -196,7 +244,8 @@ def _reason(error: Exception, file: Path) -> str:
 _GREY = ("1", "L", "LA", "La")
 
 
-def _is_grey(picture: Any) -> bool:
+def is_grey(picture: Any) -> bool:
+    """Whether a Pillow image that is not decoded yet has no colour."""
     # Pillow opens grey with alpha of 16 bits as RGBA.
     return picture.mode in _GREY or _white(picture) is not None or _layout(picture).startswith("LA;")
 
@@ -226,7 +275,7 @@ def _scale_transparent_colour(picture: Any) -> None:
         picture.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
-def pixels(picture: Any, size: int | None) -> np.ndarray:
+def pixels(picture: Any, size: int | None, *, whole: bool = False) -> np.ndarray:
     """Convert a Pillow image to (H, W) grey or (H, W, 3) colour, uint8.
 
     It is rotated as its EXIF data say (in place); transparent pixels become white.
@@ -234,12 +283,13 @@ def pixels(picture: Any, size: int | None) -> np.ndarray:
     Args:
         picture: a `PIL.Image.Image`.
         size: scale the shorter side to this length and crop the middle square; None: keep the image as it is.
+        whole: scale without the crop.
 
     Raises:
         ValueError: white has no known value in the image's mode.
     """
     image, operations = require("PIL.Image", "images"), require("PIL.ImageOps", "images")
-    white, grey = _white(picture), _is_grey(picture)
+    white, grey = _white(picture), is_grey(picture)
     _scale_transparent_colour(picture)
     operations.exif_transpose(picture, in_place=True)
     if white is not None:
@@ -252,7 +302,11 @@ def pixels(picture: Any, size: int | None) -> np.ndarray:
         ground = image.new("RGBA", picture.size, "white")
         picture = image.alpha_composite(ground, picture.convert("RGBA"))
     picture = picture.convert("L" if grey else "RGB")
-    if size is not None:
+    if size is not None and whole:
+        shorter = min(picture.size)
+        sides = tuple(size if side == shorter else round(side * size / shorter) for side in picture.size)
+        picture = picture.resize(sides, image.Resampling.LANCZOS)
+    elif size is not None:
         picture = operations.fit(picture, (size, size), image.Resampling.LANCZOS)
     return np.array(picture)  # a copy: Pillow's own memory is read-only
 

@@ -10,17 +10,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ganops._common import checks
-from ganops.data import colour_images, digit_images, files, points
+from ganops.data import arrow_sets, colour_images, digit_images, files, points, shards, torchvision_sets
 from ganops.data.dataset import Dataset, Kind
+from ganops.data.images import Images, reference_count
+from ganops.data.shards import Shards
 
-__all__ = ["LOCATED", "SOURCES", "Source", "base_name", "file_name", "load", "source"]
+__all__ = ["LOCATED", "SOURCES", "Source", "base_name", "file_name", "load", "open", "reference", "source"]
 
 
 @dataclass(frozen=True)
 class Source:
     """A named data set before it is loaded."""
 
-    load: Callable[..., Dataset]
+    load: Callable[..., Dataset | Images | Shards]
     kind: Kind
     summary: str
 
@@ -44,9 +46,15 @@ SOURCES: dict[str, Source] = {
 
 #: Data at a place that the name gives: ``folder:PATH``. The text after the colon is the function's first argument.
 LOCATED: dict[str, Source] = {
-    "folder": Source(files.folder, "images", "folder:PATH?size=64: your images; options size, on_bad, labels"),
+    "folder": Source(
+        files.folder, "images", "folder:PATH?size=64: your images; size, resize, crop, flip, labels, on_bad, memory"
+    ),
+    "hf": Source(
+        arrow_sets.hugging_face, "images", "hf:PATH?size=64: Parquet or Arrow of datasets; also split, image, label"
+    ),
+    "wds": Source(shards.web_dataset, "images", "wds:PATTERN?size=64: WebDataset shards; also classes"),
     "torchvision": Source(
-        files.torchvision_set, "images", "torchvision:CIFAR10?root=DIR: options root, split, size, download"
+        torchvision_sets.torchvision_set, "images", "torchvision:CIFAR10?root=DIR: also split, size, download"
     ),
 }
 
@@ -71,7 +79,7 @@ def _parse(name: str) -> tuple[str, str | None, dict[str, str]]:
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
-def _typed(name: str, load: Callable[..., Dataset], options: dict[str, str], taken: int) -> dict[str, Any]:
+def _typed(name: str, load: Callable[..., Any], options: dict[str, str], taken: int) -> dict[str, Any]:
     """Convert the options to the types of `load`'s keyword arguments; raises ValueError for unknown ones."""
     parameters = dict(list(inspect.signature(load).parameters.items())[taken:])
     typed: dict[str, Any] = {}
@@ -122,9 +130,31 @@ def source(name: str) -> Source:
     return replace(found, load=functools.partial(found.load, **_typed(name, found.load, options, 0)))
 
 
+def reference(data: Dataset | Images | Shards) -> Dataset:
+    """The real samples that metrics, pictures and the monitor use: `data` itself if it is in memory as a `Dataset`.
+
+    Of images that are decoded when they are used, at most 5,000 with labels or 1,000 without, and at most 256 MiB of
+    float32: a random sample that is always the same, or the first ones of WebDataset shards.
+    """
+    if isinstance(data, Dataset):
+        return data
+    return data.in_memory(reference_count(data.shape, labelled=data.classes is not None))
+
+
+def open(name: str) -> Dataset | Images | Shards:  # as PIL.Image.open
+    """Open the data set with this name: one of `SOURCES`, or of `LOCATED` with its place.
+
+    Those of `SOURCES` are a `Dataset` in memory. The images of the others are decoded when they are used.
+
+    >>> open("mnist"), open("ring8?size=500"), open("folder:photos?size=64")   # doctest: +SKIP
+    """
+    return source(name).load()
+
+
 def load(name: str) -> Dataset:
-    """Load the data set with this name: one of `SOURCES`, or of `LOCATED` with its place.
+    """Load the data set with this name into memory, as float32; see `open` for images that do not fit.
 
     >>> load("mnist"), load("ring8?size=500"), load("folder:photos?size=64")   # doctest: +SKIP
     """
-    return source(name).load()
+    opened = open(name)
+    return opened if isinstance(opened, Dataset) else opened.in_memory()

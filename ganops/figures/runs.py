@@ -40,7 +40,7 @@ class _Run:
 def _load(run: str | Path, figure: str) -> _Run:
     state = load_checkpoint(run)
     generator, config = generator_of(state)
-    dataset = data.load(config.data)
+    dataset = data.reference(data.open(config.data))
     if dataset.kind != "images":
         raise ValueError(f"{figure}: {run} is a run on {config.data}, which are points; give a run on images")
     return _Run(generator, config, dataset, state["extra"].get("classes"))

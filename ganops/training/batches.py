@@ -10,10 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganops.data import Dataset
 from ganops.training import schema
-from ganops.training.config import TrainingConfig
-from ganops.training.inputs import check_loader
 from ganops.training.noise import cpu_generator
 
 __all__ = [
@@ -22,7 +19,6 @@ __all__ = [
     "LoaderBatches",
     "TensorBatches",
     "global_rng_state",
-    "open_data",
     "set_global_rng_state",
 ]
 
@@ -41,6 +37,13 @@ class Batches(Protocol):
         """The next real batch."""
         ...
 
+    def prepare(self, count: int) -> None:
+        """Read the next `count` batches in advance, so that data that cannot be read raise an error between two steps
+        and not within one. Batches that come from memory or from a user's loader are read when they are asked for."""
+
+    def close(self) -> None:
+        """Release what reading in advance needs, such as processes."""
+
     def state_dict(self) -> dict[str, Any]:
         """The position in the sequence, in types that `torch.load(weights_only=True)` accepts."""
         ...
@@ -54,7 +57,7 @@ class Batches(Protocol):
         ...
 
 
-class TensorBatches:
+class TensorBatches(Batches):
     """Shuffled batches of a tensor in memory, in a new order each epoch; an incomplete last batch is left out.
 
     Args:
@@ -103,7 +106,7 @@ class TensorBatches:
         self._used = state["used"]
 
 
-class LoaderBatches:
+class LoaderBatches(Batches):
     """Batches of any iterable that can be iterated again, such as a `torch.utils.data.DataLoader`.
 
     A batch may be a tensor, or a tuple, list or mapping, of which the first entry is used, and the second one if
@@ -198,42 +201,6 @@ class LoaderBatches:
         self._begin_epoch()
         for _ in range(state["used"]):
             self._raw()
-
-
-def open_data(
-    data: Dataset | Tensor | Iterable[Any], config: TrainingConfig, device: torch.device
-) -> tuple[Batches, Dataset | None]:
-    """The batches of a trainer's data, and for a data set with images as conditions the pairs that are held out.
-
-    Raises:
-        TypeError: `data` is nothing that batches can be taken from.
-        ValueError: it has no conditions and `config` needs them, or it is smaller than a batch.
-    """
-    if isinstance(data, Dataset):
-        held_out = conditions = None
-        if config.conditional:
-            if data.conditions is not None:
-                data, held_out = data.split()
-            conditions = data.labels if data.conditions is None else data.conditions
-            if conditions is None:
-                raise ValueError(
-                    f"conditional needs labels, and data {data.name!r} has none; choose labelled data such as mnist"
-                )
-            conditions = conditions.to(device)
-        return TensorBatches(data.samples.to(device), config.batch_size, config.seed, conditions), held_out
-    if isinstance(data, Tensor):
-        if config.conditional:
-            raise ValueError(
-                "conditional needs a condition for each sample, and data is a tensor; give a ganops.data.Dataset "
-                "with labels, or a DataLoader of (samples, labels)"
-            )
-        return TensorBatches(data.to(device), config.batch_size, config.seed), None
-    if not hasattr(data, "__iter__"):
-        raise TypeError(
-            f"data must be a ganops.data.Dataset, a tensor or an iterable of batches, got {type(data).__name__}"
-        )
-    check_loader(data)
-    return LoaderBatches(data, device, config.conditional), None
 
 
 def global_rng_state() -> dict[str, Any]:

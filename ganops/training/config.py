@@ -119,6 +119,9 @@ class TrainingConfig:
     """Draw random numbers on the device instead of on the CPU: fewer copies, but other numbers on each device."""
     device: str = "auto"
     """cpu, cuda, cuda:1, ...; auto: cuda where there is one, else cpu."""
+    workers: int | None = None
+    """Processes that decode data that are not kept in memory; 0: the one that trains; None: one for each core, at most
+    8. The samples are the same with any number (except those of WebDataset shards)."""
     log_every: int = 20
     """Steps between records in the history (each the mean over the steps since the last) and checks for NaN."""
     checkpoint_every: int = 1000
@@ -152,6 +155,7 @@ class TrainingConfig:
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         for name in ("beta1", "beta2", "ema", "augment_target"):
             _require(self, name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        _require(self, "workers", self.workers is None or self.workers >= 0, "at least 0")
         _require(self, "lr_decay", 0 <= self.lr_decay <= 1, "in [0, 1]")
         _require(self, "seed", self.seed < 2**63 - 1, "below 2^63 - 1")
         object.__setattr__(self, "loss", ALIASES.get(self.loss, self.loss))

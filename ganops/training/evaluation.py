@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ganops.data.images import reference_count
 from ganops.metrics import evaluate
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ def measure(
     if held_out is not None:
         samples = sample(len(held_out), held_out.conditions)
         return evaluate(samples, dataset, labels=held_out.labels, targets=held_out.samples)
-    count = _STACKED if last and dataset.name == "stacked_mnist" else _SAMPLES[dataset.kind]
+    count = _SAMPLES[dataset.kind]
+    if dataset.kind == "images":
+        count = min(count, reference_count(dataset.shape, labelled=False))  # large images need much memory
+    if last and dataset.name == "stacked_mnist":
+        count = _STACKED
     labels = None if classes is None else torch.arange(count, device="cpu") % classes
     return evaluate(sample(count, labels), dataset, labels=labels)
 

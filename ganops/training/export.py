@@ -59,7 +59,7 @@ def export(path: str | Path, generator: nn.Module, config: RunConfig, extra: dic
     if path.suffix not in EXPORTS:
         raise ValueError(f"export: path must end in {', '.join(EXPORTS)}, got {str(path)!r}")
     if path.suffix == ".onnx":
-        require("onnxscript", "export to ONNX")
+        require("onnxscript", "export to ONNX", "export")
     inputs = _inputs(config, extra, 2)
     count = torch.export.Dim("N", min=1)
     program = torch.export.export(
@@ -93,7 +93,7 @@ def _without_notes() -> Iterator[None]:
 
 
 def _write_safetensors(path: Path, generator: nn.Module, config: RunConfig, extra: dict[str, Any]) -> None:
-    safetensors = require("safetensors.torch", "export to safetensors")
+    safetensors = require("safetensors.torch", "export to safetensors", "export")
     weights = {name: value.detach().cpu().contiguous() for name, value in generator.state_dict().items()}
     settings = json.dumps({"config": asdict(config), "extra": extra})
     content = safetensors.save(weights, metadata={"format": _FORMAT, "ganops": settings})
@@ -110,7 +110,7 @@ def load_generator(path: str | Path) -> tuple[nn.Module, RunConfig]:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or `export` did not write it.
     """
-    safetensors = require("safetensors", "load_generator")
+    safetensors = require("safetensors", "load_generator", "export")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"load_generator: {path} does not exist; give a .safetensors file of ganops export")

@@ -33,7 +33,7 @@ class Logger(Protocol):
 
 class _TensorBoard:
     def __init__(self, folder: Path, config: dict[str, Any], step: int) -> None:
-        require("tensorboard", "log tensorboard")
+        require("tensorboard", "log tensorboard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
         # Records of an interrupted run after its last checkpoint are hidden.
@@ -52,7 +52,7 @@ class _TensorBoard:
 
 class _Wandb:
     def __init__(self, folder: Path, config: dict[str, Any], step: int) -> None:
-        self._wandb = require("wandb", "log wandb")
+        self._wandb = require("wandb", "log wandb", "wandb")
         self._run = self._wandb.init(project="ganops", name=folder.name, dir=str(folder), config=config)
 
     def numbers(self, step: int, values: dict[str, float]) -> None:
@@ -65,7 +65,7 @@ class _Wandb:
         self._run.finish()
 
 
-#: Loggers by the name of their package: functions of the run's folder, its settings, and the step at which it begins.
+#: Loggers by the name of their package, which is also that of its extra: functions of the run's folder, its settings, and the step at which it begins.
 LOGGERS: dict[str, Callable[[Path, dict[str, Any], int], Logger]] = {"tensorboard": _TensorBoard, "wandb": _Wandb}
 
 

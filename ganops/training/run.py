@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -130,6 +130,9 @@ def _build(config: RunConfig, extra: dict[str, Any]) -> tuple[nn.Module, nn.Modu
         ) from None
 
 
+_Data = TypeVar("_Data", data.Dataset, data.Images, data.Shards)
+
+
 @contextlib.contextmanager
 def _float32() -> Iterator[None]:
     """Make float32 the default dtype, whatever it was."""
@@ -141,8 +144,10 @@ def _float32() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _for_model(config: RunConfig, dataset: data.Dataset) -> data.Dataset:
+def _for_model(config: RunConfig, dataset: _Data) -> _Data:
     """The data set with the conditions that the model takes, images or labels; a `ValueError` if it has none."""
+    if not isinstance(dataset, data.Dataset) and config.model != "unet":
+        return dataset  # they have labels, if anything
     if config.model != "unet":
         return replace(dataset, conditions=None)  # labels, if anything
     if dataset.conditions is None:
@@ -157,11 +162,7 @@ def _for_model(config: RunConfig, dataset: data.Dataset) -> data.Dataset:
 def build_trainer(config: RunConfig, out: str | Path | RunFolder | None = None) -> Trainer:
     """Load the data, seed the global generators, build the networks, and return their trainer."""
     config.torch_device()  # fail before the data is loaded
-    dataset = _for_model(config, data.load(config.data))
-    if config.conditional and dataset.conditions is None and dataset.labels is None:
-        raise ValueError(
-            f"conditional needs labels, and data {config.data!r} has none; choose labelled data such as mnist"
-        )
+    dataset = _for_model(config, data.open(config.data))
     random.seed(config.seed)
     np.random.seed(config.seed % 2**32)  # the generator of user code, not ours
     torch.manual_seed(config.seed)
@@ -213,7 +214,7 @@ def train(
     _refuse_several_processes()
     for name in log:
         checks.choice("train", "log", name, LOGGERS)
-        require(name, f"log {name}")  # now, before anything is written
+        require(name, f"log {name}", name)  # now, before anything is written
     if log and folder is None:
         raise ValueError("log: out is missing; logs are written to the folder of the run")
     if folder is None:
@@ -321,7 +322,7 @@ def sample_condition(state: dict[str, Any], config: RunConfig, count: int, label
         return None
     turn = torch.arange(count, device="cpu")
     if classes is None:
-        images = data.load(config.data).conditions
+        images = data.open(config.data).conditions
         if images is None:
             raise ValueError(f"checkpoint: it makes images from images, and data {config.data!r} has no pairs")
         return images[(turn * (len(images) // count or 1)) % len(images)]  # from all over the data
@@ -344,7 +345,7 @@ def evaluate_checkpoint(path: str | Path, *, ema: bool = True, seed: int = 0) ->
     """
     state = load_checkpoint(path)
     generator, config = generator_of(state, ema=ema)
-    dataset = _for_model(config, data.load(config.data))
+    dataset = data.reference(_for_model(config, data.open(config.data)))
     paired = config.conditional and dataset.conditions is not None
 
     def sample(count: int, condition: torch.Tensor | None) -> torch.Tensor:

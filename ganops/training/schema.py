@@ -236,6 +236,7 @@ _METRICS = record({"step": whole()}, rest=json_value)
 TENSOR_BATCHES = record({"epoch_state": torch_state, "used": whole()})
 LOADER_BATCHES = record({"epoch_state": optional(record({"global": RNG, "own": optional(tensor())})), "used": whole()})
 STATEFUL_LOADER = record({"loader": anything})
+STREAM_BATCHES = record({"epoch": whole(), "used": whole()})
 
 #: The state that `Trainer.state_dict` returns. What depends on the trainer is checked by `ganops.training.state`.
 CHECKPOINT = record(
@@ -249,7 +250,7 @@ CHECKPOINT = record(
         "generator_optimizer": _OPTIMIZER,
         "discriminator_optimizer": _OPTIMIZER,
         "scalers": mapping(str, mapping(str, number)),
-        "batches": either("a position in the data", TENSOR_BATCHES, LOADER_BATCHES, STATEFUL_LOADER),
+        "batches": either("a position in the data", TENSOR_BATCHES, LOADER_BATCHES, STATEFUL_LOADER, STREAM_BATCHES),
         "noise": tensor(),  # the state of a generator on the run's device
         "rng": RNG,
         "augmentation": optional(_probability),

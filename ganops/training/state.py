@@ -26,6 +26,7 @@ FREE = frozenset(
         "minutes",
         "monitor_every",
         "steps",
+        "workers",
     }
 )
 #: Settings that may change too if changes are allowed. The others change what the saved state means.

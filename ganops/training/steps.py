@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 import ganops
-from ganops.data import Dataset
 from ganops.training import combinations, optimizers, schema
-from ganops.training.batches import Batch, global_rng_state, open_data, set_global_rng_state
+from ganops.training.batches import Batch, global_rng_state, set_global_rng_state
 from ganops.training.compiled import CompiledUpdates, Player, check_objective, compiled
 from ganops.training.config import TrainingConfig
 from ganops.training.ema import MovingAverage
@@ -23,6 +22,7 @@ from ganops.training.graphs import Captured
 from ganops.training.inputs import check_batch, check_copyable, check_network, dtype_mismatch, trainable
 from ganops.training.noise import normal, seeded
 from ganops.training.objective import Objective, Update
+from ganops.training.open_data import TrainingData, open_data
 from ganops.training.state import (
     check_data,
     check_fits,
@@ -47,7 +47,7 @@ class Stepper:
         self,
         generator: nn.Module,
         discriminator: nn.Module,
-        data: Dataset | Tensor | Iterable[Any],
+        data: TrainingData,
         config: TrainingConfig,
         objective: Callable[[TrainingConfig], Objective] = Objective,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import ganops
-from ganops.data import Dataset
+from ganops.data import DataError
 from ganops.training import evaluation
 from ganops.training.batches import Batch, global_rng_state, set_global_rng_state
 from ganops.training.checkpoint import load_checkpoint, save_checkpoint
@@ -25,6 +25,7 @@ from ganops.training.losses import LossLog, TrainingDiverged
 from ganops.training.monitor import CollapseMonitor, Observation, as_in_training, gradient_norm, own_randomness
 from ganops.training.noise import cpu_generator
 from ganops.training.objective import Objective
+from ganops.training.open_data import TrainingData, reference_of
 from ganops.training.progress import Progress
 from ganops.training.signals import TrainingInterrupted, deferred_signals, signal_name
 from ganops.training.steps import Stepper
@@ -45,9 +46,12 @@ class Trainer(Stepper):
         discriminator: maps samples, and with ``config.conditional`` a condition, to raw logits of any shape (no
             sigmoid). With ``config.pack`` m > 1 its input is packed by `ganops.pack`: samples (N/m, m·C, …), labels
             (N/m, m).
-        data: real samples: a `ganops.data.Dataset` (which is needed for metrics), a tensor (N, *shape), or an iterable
-            of batches that can be iterated again, such as a `torch.utils.data.DataLoader`. A batch is a tensor, or
-            is a sequence that begins with the samples and, if needed, their conditions; ``batch_size`` is then ignored.
+        data: real samples: what `ganops.data.open` returns (which is needed for metrics), a tensor (N, *shape), a
+            `torch.utils.data.Dataset`, or an iterable of batches that can be iterated again, such as a
+            `torch.utils.data.DataLoader`. An entry or a batch is a tensor, or a sequence or mapping that begins with
+            the samples and, if needed, their conditions. With an iterable of batches ``batch_size`` is ignored. Of a
+            torch data set, uint8 images (C, H, W) are scaled to [-1, 1]; ``workers`` processes read it, and a resumed
+            run continues bit-exactly, see `StreamBatches`.
             If the conditions of a data set are images, every tenth pair is held out for metrics and pictures.
         config: the settings.
         out: folder for ``metrics.json``, ``samples.png``, ``curves.png``, ``history.csv``, ``config.json``,
@@ -64,7 +68,7 @@ class Trainer(Stepper):
         self,
         generator: nn.Module,
         discriminator: nn.Module,
-        data: Dataset | Tensor | Iterable[Any],
+        data: TrainingData,
         config: TrainingConfig | None = None,
         *,
         out: str | Path | RunFolder | None = None,
@@ -72,7 +76,7 @@ class Trainer(Stepper):
         objective: Callable[[TrainingConfig], Objective] = Objective,
     ) -> None:
         super().__init__(generator, discriminator, data, TrainingConfig() if config is None else config, objective)
-        self.examples = Examples(self.config, data if isinstance(data, Dataset) else None, self.held_out)
+        self.examples = Examples(self.config, reference_of(data), self.held_out)
         self.folder = out if out is None or isinstance(out, RunFolder) else RunFolder(out)
         self.extra = {} if extra is None else extra
         self.seconds = 0.0
@@ -149,6 +153,7 @@ class Trainer(Stepper):
             TrainingDiverged: a loss became NaN or infinite. The state is in ``diverged.pt``; ``checkpoint.pt`` is the
                 last good one.
             TrainingInterrupted: Ctrl-C, SIGTERM or SIGHUP. The step was finished and ``checkpoint.pt`` written.
+            DataError: the data cannot be read any more. ``checkpoint.pt`` has the state after the last step.
             ValueError: another run uses the folder, or it has files of these names that no run wrote.
         """
         config = self.config
@@ -158,6 +163,7 @@ class Trainer(Stepper):
                 self.folder.begin(asdict(config), fresh=self.step_count == 0)
                 self.best = self.folder.find_best() if self.step_count else None
             began = time.perf_counter() - self.seconds
+            stack.callback(self.batches.close)
             received = stack.enter_context(deferred_signals())
             out_of_time = self._train(received, began)
             if self.step_count < config.steps and not out_of_time:
@@ -170,6 +176,7 @@ class Trainer(Stepper):
         out_of_time = False
         with Progress(self.step_count, config.steps) as progress:
             while self.step_count < config.steps and not received:
+                self._prepare_batches()
                 self.losses.pending.append(self.step())
                 self.seconds = time.perf_counter() - began
                 out_of_time = 0 < config.minutes <= self.seconds / 60
@@ -197,6 +204,20 @@ class Trainer(Stepper):
                 if last:
                     break
         return out_of_time
+
+    def _prepare_batches(self) -> None:
+        """Read the batches of the next step in advance. If that fails, save the state after the last step."""
+        try:
+            self.batches.prepare(self.config.n_critic + self.config.unroll)
+        except Exception as error:
+            if self.folder is None or not self.step_count:
+                raise
+            self._check_losses()
+            self.save()
+            reason = f"{error}; the run stopped after step {self.step_count} of {self.config.steps}"
+            self._finish("stopped", reason=reason)
+            saved = self.folder / "checkpoint.pt"
+            raise DataError(f"{reason}, saved to {saved}; continue it with --resume") from error
 
     def _check_losses(self) -> None:
         """Raise `TrainingDiverged` if one of the losses since the last record is not finite."""

@@ -54,7 +54,7 @@ def _load(folder: Path, **options: object) -> tuple[data.Dataset | None, str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            loaded = data.folder(str(folder), **options)
+            loaded = data.folder(str(folder), **options).in_memory()
         except (ValueError, FileNotFoundError) as error:
             return None, str(error)
         except Exception as error:
@@ -231,7 +231,7 @@ from ganops import data
 resource.setrlimit(resource.RLIMIT_AS, (int(open('/proc/self/statm').read().split()[0]) * 4096 + {room},) * 2)
 warnings.simplefilter("ignore")
 try:
-    print("read", len(data.folder({folder!r}, size=8, on_bad="skip")))
+    print("read", len(data.folder({folder!r}, size=8, on_bad="skip").in_memory()))
 except MemoryError as error:
     print("MemoryError", error)
 except ValueError as error:

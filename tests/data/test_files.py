@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from ganops import _memory, data
-from ganops.data import image_files, memory
+from ganops.data import files, image_files, memory
 
 
 def picture(path, size=(12, 10), mode="RGB", colour=(255, 0, 0), **options):
@@ -46,7 +46,7 @@ def test_pixels_are_in_their_places(tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "x.png")
     expected = torch.from_numpy(values).permute(2, 0, 1) / 127.5 - 1
-    torch.testing.assert_close(data.folder(str(tmp_path)).samples[0], expected)
+    torch.testing.assert_close(data.folder(str(tmp_path)).in_memory().samples[0], expected)
 
 
 def test_size_scales_the_short_side_and_cuts_the_middle(tmp_path):
@@ -76,22 +76,22 @@ def test_a_tree_of_other_files_is_refused_before_it_is_looked_through(photos, mo
 
 def test_grey_images_have_one_channel_and_mixed_ones_three(tmp_path):
     picture(tmp_path / "a.png", mode="L", colour=128)
-    assert data.folder(str(tmp_path)).samples.shape == (1, 1, 10, 12)
+    assert data.folder(str(tmp_path)).in_memory().samples.shape == (1, 1, 10, 12)
     picture(tmp_path / "b.png")
-    samples = data.folder(str(tmp_path)).samples
+    samples = data.folder(str(tmp_path)).in_memory().samples
     assert samples.shape == (2, 3, 10, 12)
     torch.testing.assert_close(samples[0], torch.full((3, 10, 12), 128 / 127.5 - 1))
 
 
 def test_deep_grey_transparent_palette_and_turned_images(tmp_path):
     Image.fromarray(np.full((4, 4), 65_535, dtype=np.uint16)).save(tmp_path / "deep.png")
-    assert (data.folder(str(tmp_path)).samples == 1).all()
+    assert (data.folder(str(tmp_path)).in_memory().samples == 1).all()
     (tmp_path / "deep.png").unlink()
     picture(tmp_path / "clear.png", (4, 4), "RGBA", (200, 0, 0, 0))  # invisible red
-    assert (data.folder(str(tmp_path)).samples == 1).all()
+    assert (data.folder(str(tmp_path)).in_memory().samples == 1).all()
     (tmp_path / "clear.png").unlink()
     picture(tmp_path / "palette.gif", (4, 4), "P", 0)
-    assert data.folder(str(tmp_path)).samples.shape == (1, 3, 4, 4)
+    assert data.folder(str(tmp_path)).in_memory().samples.shape == (1, 3, 4, 4)
     (tmp_path / "palette.gif").unlink()
     exif = Image.Exif()
     exif[0x0112] = 6  # turn it by a quarter to see it upright
@@ -142,15 +142,35 @@ def test_folders_without_images(tmp_path):
         data.load(f"folder:{tmp_path / 'readme.txt'}")
 
 
+def test_images_above_the_limit_are_decoded_when_they_are_used(photos, monkeypatch):
+    need = 3 * 3 * 8 * 8  # three colour images of 8x8 as uint8
+    kept = data.folder(str(photos), size=8, memory=need / 2**30)
+    assert kept.kept
+    decoded = []
+    read = image_files.read
+    monkeypatch.setattr(image_files, "read", lambda file, *rest: decoded.append(file) or read(file, *rest))
+    streamed = data.folder(str(photos), size=8, memory=(need - 1) / 2**30)
+    assert not streamed.kept
+    assert not decoded
+    for i in range(3):
+        assert torch.equal(streamed[i], kept[i])
+    assert len(decoded) == 3
+    # Never more than half of what this process may use.
+    monkeypatch.setattr(files, "available_memory", lambda: 2 * need)
+    assert data.folder(str(photos), size=8).kept
+    monkeypatch.setattr(files, "available_memory", lambda: 2 * need - 2)
+    assert not data.folder(str(photos), size=8).kept
+
+
 def test_more_than_memory_is_refused_before_anything_is_decoded(photos, monkeypatch):
-    # Three colour images of 12x10 as uint8 and float32, and one decoder at 15 bytes per pixel.
-    need = (1 + 4) * 3 * 3 * 120 + 15 * 120
+    images = data.folder(str(photos), memory=0)
+    need = (1 + 4) * 3 * 3 * 120  # three colour images of 12x10 as uint8 and float32
     monkeypatch.setattr(memory, "available_memory", lambda: need)
-    assert len(data.load(f"folder:{photos}")) == 3
+    assert len(images.in_memory()) == 3
     monkeypatch.setattr(memory, "available_memory", lambda: need - 1)
     monkeypatch.setattr(image_files, "read", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ValueError, match="choose a smaller size"):
-        data.load(f"folder:{photos}")
+        images.in_memory()
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("out of memory error when reading image file")])
@@ -170,7 +190,7 @@ class Raises:
     def __init__(self, error):
         self.error = error
 
-    def __call__(self, *_):
+    def __call__(self, *_, **__):
         raise self.error
 
 
@@ -284,6 +304,11 @@ def test_names_that_are_no_text_are_shown_escaped(photos):
         ("folder:x?on_bad=ignore", "on_bad 'ignore' is unknown; choose one of error, skip"),
         ("folder:x?labels=yes", "labels 'yes' is unknown"),
         ("folder:x?path=y", "option 'path' is unknown"),
+        ("folder:x?crop=random", "crop=random needs the side of the crop; add the option size"),
+        ("folder:x?resize=9", "resize needs the side of the crop"),
+        ("folder:x?size=8&resize=7", "resize must be at least size, 8, got 7"),
+        ("folder:x?size=8&crop=left", "crop 'left' is unknown; choose one of center, random"),
+        ("folder:x?memory=-1", "memory must be .*, got -1"),
         ("folders:x", "'folders:x' is unknown .did you mean 'folder:'"),
         ("torchvision:CIFAR10?download=perhaps", "download must be yes or no"),
     ],
@@ -306,10 +331,27 @@ def test_a_name_makes_a_file_name(name, expected):
     assert data.file_name(name) == expected
 
 
-def test_torchvision_missing_is_said_with_the_command(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchvision", None)
-    with pytest.raises(ModuleNotFoundError, match="pip install torchvision"):
-        data.load("torchvision:MNIST")
+class Without:
+    """A finder that comes before all others and knows that a package is not installed."""
+
+    def __init__(self, package):
+        self.package = package
+
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == self.package:
+            raise ModuleNotFoundError(f"No module named {self.package!r}", name=self.package)
+
+
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [("torchvision", "torchvision:MNIST"), ("datasets", "hf:{}"), ("webdataset", "wds:{}"), ("braceexpand", "wds:{}")],
+)
+def test_a_missing_package_is_said_with_the_command(tmp_path, monkeypatch, package, name):
+    for known in [key for key in sys.modules if key.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, known)
+    monkeypatch.setattr(sys, "meta_path", [Without(package), *sys.meta_path])
+    with pytest.raises(ModuleNotFoundError, match=rf"data '{name.partition(':')[0]}.*'{package}'.*ganops\[data\]"):
+        data.load(name.format(tmp_path))
 
 
 class Numbers:

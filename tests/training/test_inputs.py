@@ -210,7 +210,7 @@ def test_numpy_scalars_are_numbers(tmp_path):
         latent_dim=np.int64(3), batch_size=np.int32(8), steps=np.uint8(2), generator_lr=np.float32(0.5),
         beta1=np.float64(0.25), conditional=np.bool_(False), penalty=np.int64(1), ema=np.float32(0), evaluate_every=0,
     )  # fmt: skip
-    assert {type(value) for value in vars(config).values()} <= {int, float, bool, str}
+    assert {type(value) for value in vars(config).values()} <= {int, float, bool, str, type(None)}
     assert config == TrainingConfig(
         latent_dim=3, batch_size=8, steps=2, generator_lr=0.5, beta1=0.25, penalty=1, ema=0.0, evaluate_every=0
     )
