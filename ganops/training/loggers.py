@@ -65,7 +65,7 @@ class _Wandb:
         self._run.finish()
 
 
-#: Loggers by the name of their package, which is also that of its extra: functions of the run's folder, its settings, and the step at which it begins.
+#: Loggers by the name of their package and its extra: functions of the run's folder, its settings, and its first step.
 LOGGERS: dict[str, Callable[[Path, dict[str, Any], int], Logger]] = {"tensorboard": _TensorBoard, "wandb": _Wandb}
 
 
