@@ -11,9 +11,7 @@ from ganops._common.dtypes import accumulate_dtype
 from ganops._common.upfirdn import Factors
 
 
-def upfirdn2d(
-    input: Tensor, kernel: Tensor, up: Factors = 1, down: Factors = 1, pad: Sequence[int] = (0, 0)
-) -> Tensor:
+def upfirdn2d(input: Tensor, kernel: Tensor, up: Factors = 1, down: Factors = 1, pad: Sequence[int] = (0, 0)) -> Tensor:
     """:func:`ganops.upfirdn2d` with the kernel (h, w) in any floating-point dtype, and ``pad`` (before, after) of both
     axes or (left, right, top, bottom)."""
     padding = list(pad) * 2 if len(pad) == 2 else pad

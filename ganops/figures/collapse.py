@@ -96,8 +96,9 @@ def checkerboard(*, seed: int = 0) -> Picture:
 
     Layers with random weights double a constant image three times; the upper pictures are the root mean square of the
     result over 300 draws of the weights. If a transposed convolution's kernel is not a multiple of its stride,
-    neighbouring pixels gather different numbers of inputs (Odena et al. 2016, distill.pub/2016/deconv-checkerboard). The
-    number is the relative difference between even and odd pixels away from the border.
+    neighbouring pixels gather different numbers of inputs (Odena et al. 2016,
+    distill.pub/2016/deconv-checkerboard). The number is the relative difference between even and odd pixels away from
+    the border.
 
     The lower pictures are the mean power spectra, in decibels, of white noise that the same layers have doubled three
     times. The number is the share of the power above half of the highest frequency, where the noise had none before the
@@ -138,8 +139,8 @@ def checkerboard(*, seed: int = 0) -> Picture:
         below.set_yticks([-1, 0, 1], ["−½", "0", "½"])
         colour = COLOURS[0] if high < 0.1 else COLOURS[1]
         below.set_title(f"{high:.1%} outside of the square", color=colour)
-    axes[0, 0].set_ylabel("a constant image, doubled three times")
-    axes[1, 0].set_ylabel("spectrum of noise, doubled three times\n(cycles per pixel)")
+    axes[0, 0].set_ylabel("a constant image")
+    axes[1, 0].set_ylabel("spectrum of noise\n(cycles per pixel)")
     figure.colorbar(shown, ax=axes[1, :].tolist(), label="dB", shrink=0.9)
     return Picture(figure, numbers)
 

@@ -119,8 +119,8 @@ def upsampling(
     ``transposed``: 4x4 kernels with stride 2 and padding 1, which double a side exactly, plus one pixel if halving had
     rounded down. As 4 is a multiple of 2, every output pixel gathers equally many inputs; remaining checkerboards come
     from the weights (Odena et al. 2016). ``resize``: nearest-neighbour enlargement, then a 3x3 convolution, which
-    makes no checkerboards. ``filtered``: a `FilteredUpsample`, then a 3x3 convolution, which neither makes checkerboards
-    nor leaves copies of the small map's spectrum (Karras et al. 2019, arXiv:1812.04948, after Zhang 2019).
+    makes no checkerboards. ``filtered``: a `FilteredUpsample`, then a 3x3 convolution: no checkerboards, and hardly
+    any copies of the small map's spectrum (Karras et al. 2019, arXiv:1812.04948, after Zhang 2019).
     """
     extra = (large[0] - 2 * small[0], large[1] - 2 * small[1])
     if kind == "transposed":

@@ -26,9 +26,7 @@ class FusedLeakyReLU(nn.Module):
         torch.Size([2, 8, 4, 4])
     """
 
-    def __init__(
-        self, channel: int, bias: bool = True, negative_slope: float = 0.2, scale: float = 2**0.5
-    ) -> None:
+    def __init__(self, channel: int, bias: bool = True, negative_slope: float = 0.2, scale: float = 2**0.5) -> None:
         super().__init__()
         channel = checks.whole("FusedLeakyReLU", "channel", channel, minimum=1)
         if not isinstance(bias, bool):

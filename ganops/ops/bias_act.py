@@ -19,7 +19,7 @@ from ganops.reference.bias_act import bias_act as reference_bias_act
 _NAMES: tuple[str, ...] = ()
 for _path, _listing in _library.texts("ganops_activations").items():
     _NAMES = names_of(_listing, _path)
-_NUMBERS = {name: number for number, name in enumerate(_NAMES)}
+NUMBERS = {name: number for number, name in enumerate(_NAMES)}
 _double_backward_op = _library.operator("bias_act_double_backward")
 
 # What the backward operator shall do for b, as in csrc/torch/schemas.cpp.
@@ -81,7 +81,7 @@ def bias_act(
     setting = prepare(x, b, dim, act, alpha, gain, clamp)
     if not _library.has_kernel("bias_act", x, *(() if b is None else (b,))):
         return reference_bias_act(x, b, dim, act, alpha, gain, clamp)
-    return apply(_BiasAct, x, b, setting.dim, _NUMBERS[act], *setting[2:])
+    return apply(_BiasAct, x, b, setting.dim, NUMBERS[act], *setting[2:])
 
 
 # With s(r) = dy/du of what is kept, r = y or r = u = x + b, the backward of a gradient g is (g·s, Σ g·s). In direction
@@ -153,7 +153,7 @@ class _BiasAct(Function):
             ctx.sum = _WIDE if b.dtype == accumulate_dtype(x.dtype) else _NARROW
         if row.keeps == "input":
             ctx.save_for_backward(x, b)
-        elif ctx.setting[1] == _NUMBERS["linear"] and clamp is None:
+        elif ctx.setting[1] == NUMBERS["linear"] and clamp is None:
             ctx.save_for_backward(None, None)
         else:
             ctx.save_for_backward(output, None)

@@ -55,6 +55,7 @@ def name_of(case: Case) -> str:
 def test_every_family_has_cases_and_floors_and_a_script(pytestconfig):
     assert STEMS == [
         "adversarial_loss",
+        "bias_act",
         "clip_weights",
         "diff_augment",
         "feature_matching",

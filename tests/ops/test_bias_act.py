@@ -57,9 +57,7 @@ def test_the_formula(act, device):
 
 def test_the_slope_of_lrelu(device):
     x = torch.randn(3, 4, device=device)
-    torch.testing.assert_close(
-        ganops.bias_act(x, act="lrelu", alpha=0.05, gain=2), 2 * functional.leaky_relu(x, 0.05)
-    )
+    torch.testing.assert_close(ganops.bias_act(x, act="lrelu", alpha=0.05, gain=2), 2 * functional.leaky_relu(x, 0.05))
     torch.testing.assert_close(ganops.bias_act(x, act="lrelu", alpha=0, gain=1), functional.relu(x))
 
 
@@ -275,7 +273,11 @@ WRONG = [
     (lambda: ganops.bias_act(X, B[:, None]), ValueError, r"b must have the shape \(3,\).*got \(3, 1\)"),
     (lambda: ganops.bias_act(X, [0.0] * 3), TypeError, "b must be a tensor, got list"),
     (lambda: ganops.bias_act(X, B.long()), TypeError, "b must be a floating-point tensor"),
-    (lambda: ganops.bias_act(X, B.double()), TypeError, "b must be torch.float32 for x of torch.float32, got .*float64"),
+    (
+        lambda: ganops.bias_act(X, B.double()),
+        TypeError,
+        "b must be torch.float32 for x of torch.float32, got .*float64",
+    ),
     (lambda: ganops.bias_act(X.half(), B.bfloat16()), TypeError, "b must be torch.float16 or torch.float32"),
     (lambda: ganops.bias_act(X, B.to("meta")), ValueError, r"b \(meta\) and x \(cpu\) must be on the same device"),
     (lambda: ganops.bias_act(X, act="relu", alpha=0.1), ValueError, "alpha is the slope of lrelu .*'relu' has none"),
