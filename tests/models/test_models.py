@@ -189,7 +189,7 @@ def test_the_shallow_ring_networks_are_the_papers():
 
 
 def test_resize_convolution_makes_no_checkerboard():
-    """Of a constant map transposed convolution with any weights makes a pattern of period 2; resizing makes none."""
+    """Of a constant map transposed convolution with any weights makes a pattern of period 2; others make none."""
     from ganops.models.layers import upsampling
 
     torch.manual_seed(0)
@@ -199,8 +199,40 @@ def test_resize_convolution_makes_no_checkerboard():
         (out,) = [nn.Sequential(*upsampling(3, 1, (8, 8), (16, 16), "none", kind))(flat)]
         inside = out[0, 0, 3:-3, 3:-3]
         patterns[kind] = (inside - inside.mean()).abs().max().item()
-    assert patterns["resize"] < 1e-6
+    assert max(patterns["resize"], patterns["filtered"]) < 1e-6
     assert patterns["transposed"] > 1e-2
+
+
+def keys(network):
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("model", ["dcgan", "unet"])
+def test_filtered_networks_have_the_weights_of_the_others(model):
+    """The filters are no part of the state dict; layers keep their shapes, and other modes their keys."""
+    given = {"condition_shape": (1, 28, 28)} if model == "unet" else {}
+    built = {
+        kind: models.build(model, (1, 28, 28), latent_dim=5, width=4, upsample=kind, **given)
+        for kind in models.UPSAMPLINGS
+    }
+    assert keys(built["filtered"][0]) == keys(built["resize"][0])
+    assert keys(built["transposed"][1]) == keys(built["resize"][1])
+    filtered, plain = keys(built["filtered"][1]), keys(built["transposed"][1])
+    assert list(filtered.values()) == list(plain.values())
+
+
+def test_a_filtered_discriminator_hardly_minds_a_shift():
+    """A strided convolution folds a checkerboard to whatever phase it meets; low-passed, next to nothing is left."""
+    torch.manual_seed(0)
+    board = (torch.arange(32)[:, None] + torch.arange(32)).remainder(2).mul(2.0).sub(1).expand(1, 1, 32, 32)
+    shifts = {}
+    for kind in ("transposed", "filtered"):
+        _, critic = models.build("dcgan", (1, 32, 32), latent_dim=5, width=8, upsample=kind)
+        layers = list(critic.children())
+        first = nn.Sequential(*layers[: 1 if kind == "transposed" else 2])
+        inside = (first(board) - first(board.roll(1, 3)))[..., 2:-2, 2:-2]
+        shifts[kind] = inside.abs().max().item()
+    assert shifts["filtered"] < 1e-6 < 1e-3 < shifts["transposed"]
 
 
 def test_maxout_takes_the_largest_piece():
