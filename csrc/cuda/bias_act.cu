@@ -93,29 +93,39 @@ struct Pass {
     return bent;
   }
 
-  // A vector; numbers(j, b, c) gives those of the channel of its element j.
-  template <class F, class Numbers>
-  __device__ __forceinline__ A use(F f, Loaded& x, const Numbers& numbers, A* sums = nullptr) const {
-    A sum = 0;
-    Vector<T> second;
-#pragma unroll
-    for (int j = 0; j < width; ++j) {
-      A b, c;
-      numbers(j, b, c);
-      const A term = element(f, x.main.at[j], x.reference.at[j], x.tangent.at[j], b, c, x.main.at[j], second.at[j]);
-      if (sums) sums[j] += term;
-      sum += term;
+  // Calls f with the activation. A second derivative is summed only where backward reads x.
+  template <bool summed, class F>
+  __device__ __forceinline__ void choose(F&& f) const {
+    if constexpr (summed && order == Order::second) {
+      f(activations::Swish{});
+    } else {
+      with_activation(activation, f);
     }
-    store(out + x.at, x.main);
-    if constexpr (order == Order::second && F::curved) store(other + x.at, second);
-    return sum;
   }
-  template <class F>
-  __device__ __forceinline__ A one(F f, int64_t i, A b, A c) const {
-    T result, second;
-    const A term = element(f, main[i], at_or_zero(reference, i), at_or_zero(tangent, i), b, c, result, second);
-    out[i] = result;
-    if constexpr (order == Order::second && F::curved) other[i] = second;
+
+  // A vector; element j's channel has the numbers b[j] and c[j]. The activation is chosen here, between the vectors of
+  // a thread, which all take the same branch: chosen around everything, the rest of the code would be there nine times.
+  template <bool summed>
+  __device__ __forceinline__ void use(Loaded& x, const A (&b)[width], const A (&c)[width], A (&terms)[width]) const {
+    choose<summed>([&](auto f) {
+      Vector<T> second;
+#pragma unroll
+      for (int j = 0; j < width; ++j) {
+        terms[j] = element(f, x.main.at[j], x.reference.at[j], x.tangent.at[j], b[j], c[j], x.main.at[j], second.at[j]);
+      }
+      store(out + x.at, x.main);
+      if constexpr (order == Order::second && decltype(f)::curved) store(other + x.at, second);
+    });
+  }
+  template <bool summed>
+  __device__ __forceinline__ A one(int64_t i, A b, A c) const {
+    A term = 0;
+    choose<summed>([&](auto f) {
+      T result, second;
+      term = element(f, main[i], at_or_zero(reference, i), at_or_zero(tangent, i), b, c, result, second);
+      out[i] = result;
+      if constexpr (order == Order::second && decltype(f)::curved) other[i] = second;
+    });
     return term;
   }
 };
@@ -140,35 +150,35 @@ struct Place {
   }
 };
 
+// The numbers of the channels of a vector's elements, from `place` on.
+template <class T, Order order>
+__device__ __forceinline__ void numbers_from(const Pass<T, order>& p, Place place, Accumulate<T> (&b)[Vector<T>::width],
+                                             Accumulate<T> (&c)[Vector<T>::width]) {
+  b[0] = p.number(p.b, place.channel), c[0] = p.number(p.tangent_b, place.channel);
+#pragma unroll
+  for (int j = 1; j < Vector<T>::width; ++j) {
+    place.next();
+    b[j] = b[j - 1], c[j] = c[j - 1];
+    if (place.into == 0) b[j] = p.number(p.b, place.channel), c[j] = p.number(p.tangent_b, place.channel);
+  }
+}
+
 template <class T, Order order>
 __global__ void GANOPS_BOUNDS(is_double<T> ? 2 : 3)
     flat_kernel(const Pieces pieces, const Pass<T, order> p, const bool vectors) {
   using A = Accumulate<T>;
-  const bool plain = !p.b && !p.tangent_b;
-  with_activation(p.activation, [&](auto f) {
-    for_units(pieces, [&](int64_t, int64_t begin, int64_t end, int64_t) {
-      visit_piece<T, together<order>>(
-          begin, end, vectors, [&](int64_t i, bool inside) { return p.load(i, inside); },
-          [&](int64_t i, auto& x) {
-            if (plain) {
-              p.use(f, x, [](int, A& b, A& c) { b = 0, c = 0; });
-              return;
-            }
-            Place place(i, p.channels, p.inner);
-            A known_b = p.number(p.b, place.channel), known_c = p.number(p.tangent_b, place.channel);
-            p.use(f, x, [&](int j, A& b, A& c) {
-              b = known_b, c = known_c;
-              if (j + 1 == Vector<T>::width) return;
-              place.next();
-              if (place.into == 0)
-                known_b = p.number(p.b, place.channel), known_c = p.number(p.tangent_b, place.channel);
-            });
-          },
-          [&](int64_t i) {
-            const Place place(i, p.channels, p.inner);
-            p.one(f, i, p.number(p.b, place.channel), p.number(p.tangent_b, place.channel));
-          });
-    });
+  for_units(pieces, [&](int64_t, int64_t begin, int64_t end, int64_t) {
+    visit_piece<T, together<order>>(
+        begin, end, vectors, [&](int64_t i, bool inside) { return p.load(i, inside); },
+        [&](int64_t i, auto& x) {
+          A b[Vector<T>::width] = {}, c[Vector<T>::width] = {}, terms[Vector<T>::width];
+          if (p.b || p.tangent_b) numbers_from(p, Place(i, p.channels, p.inner), b, c);
+          p.template use<false>(x, b, c, terms);
+        },
+        [&](int64_t i) {
+          const Place place(i, p.channels, p.inner);
+          p.template one<false>(i, p.number(p.b, place.channel), p.number(p.tangent_b, place.channel));
+        });
   });
 }
 
@@ -194,20 +204,16 @@ struct Stretches {
     auto x = loaded;
     const int64_t channel = p.b || p.tangent_b ? channel_of(x.at) : 0;
     const A known_b = p.number(p.b, channel), known_c = p.number(p.tangent_b, channel);
-    choose([&](auto f) { sum += p.use(f, x, [&](int, A& b, A& c) { b = known_b, c = known_c; }); });
+    A b[Vector<T>::width], c[Vector<T>::width], terms[Vector<T>::width];
+#pragma unroll
+    for (int j = 0; j < Vector<T>::width; ++j) b[j] = known_b, c[j] = known_c;
+    p.template use<true>(x, b, c, terms);
+#pragma unroll
+    for (int j = 0; j < Vector<T>::width; ++j) sum += terms[j];
   }
   __device__ __forceinline__ void one(int64_t i, A& sum) const {
     const int64_t at = address(i), channel = channel_of(at);
-    choose([&](auto f) { sum += p.one(f, at, p.number(p.b, channel), p.number(p.tangent_b, channel)); });
-  }
-  // A second derivative is summed only where backward reads x.
-  template <class F>
-  __device__ __forceinline__ void choose(F&& f) const {
-    if constexpr (order == Order::second) {
-      f(activations::Swish{});
-    } else {
-      with_activation(p.activation, f);
-    }
+    sum += p.template one<true>(at, p.number(p.b, channel), p.number(p.tangent_b, channel));
   }
 };
 
@@ -260,43 +266,35 @@ __global__ void GANOPS_BOUNDS(2)
     const int64_t end = begin + columns.piece < columns.rows ? begin + columns.piece : columns.rows;
     const int64_t count = p.count();
     A sums[width] = {}, known_b[width] = {}, known_c[width] = {};
-    if (p.b || p.tangent_b) {
-      Place place(column, p.channels, p.inner);
+    if (p.b || p.tangent_b) numbers_from(p, Place(column, p.channels, p.inner), known_b, known_c);
+    for (int64_t row = begin + warp; row < end; row += n * warps) {
+      if (vectors) {
+        in_two_phases<n>(
+            row, warps, end,
+            [&](int64_t i, bool inside) {
+              const int64_t at = i * columns.length + column;
+              const bool mine = inside && column < columns.length && at < count;
+              return p.load(mine ? at : 0, mine);
+            },
+            [&](int64_t i, auto& x) {
+              if (column >= columns.length || i * columns.length + column >= count) return;
+              A terms[width];
+              p.template use<true>(x, known_b, known_c, terms);
 #pragma unroll
-      for (int j = 0; j < width; ++j, place.next()) {
-        known_b[j] = p.number(p.b, place.channel), known_c[j] = p.number(p.tangent_b, place.channel);
-      }
-    }
-    const auto sum_with = [&](auto f) {
-      for (int64_t row = begin + warp; row < end; row += n * warps) {
-        if (vectors) {
-          in_two_phases<n>(
-              row, warps, end,
-              [&](int64_t i, bool inside) {
-                const int64_t at = i * columns.length + column;
-                const bool mine = inside && column < columns.length && at < count;
-                return p.load(mine ? at : 0, mine);
-              },
-              [&](int64_t i, auto& x) {
-                if (column >= columns.length || i * columns.length + column >= count) return;
-                p.use(f, x, [&](int j, A& b, A& c) { b = known_b[j], c = known_c[j]; }, sums);
-              });
-        } else {
+              for (int j = 0; j < width; ++j) sums[j] += terms[j];
+            });
+      } else {
 #pragma unroll 1
-          for (int64_t i = row; i < end && i < row + n * warps; i += warps) {
+        for (int64_t i = row; i < end && i < row + n * warps; i += warps) {
 #pragma unroll
-            for (int j = 0; j < width; ++j) {
-              const int64_t at = i * columns.length + column + j;
-              if (column + j < columns.length && at < count) sums[j] += p.one(f, at, known_b[j], known_c[j]);
+          for (int j = 0; j < width; ++j) {
+            const int64_t at = i * columns.length + column + j;
+            if (column + j < columns.length && at < count) {
+              sums[j] += p.template one<true>(at, known_b[j], known_c[j]);
             }
           }
         }
       }
-    };
-    if constexpr (order == Order::second) {
-      sum_with(activations::Swish{});
-    } else {
-      with_activation(p.activation, sum_with);
     }
     __syncthreads();  // the sums of the tile before may still be read
 #pragma unroll
