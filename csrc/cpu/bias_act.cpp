@@ -40,7 +40,7 @@ struct Rows {
     width = smaller(length, block - block % shape.inner);
     columns = (length + width - 1) / width;
     const int64_t share = count * columns / 64;
-    group = share < 4 ? 4 : smaller(share, 256);
+    group = share < 16 ? 16 : smaller(share, 256);
     groups = (count + group - 1) / group;
   }
 };
@@ -50,7 +50,7 @@ bool in_stretches(const Channels& shape) { return shape.inner >= long_stretch ||
 int64_t workspace(const Channels& shape) {
   if (in_stretches(shape)) return shape.outer * shape.channels * chunks_of(shape.inner) * sizeof(double);
   const Rows rows(shape);
-  return rows.groups * rows.joined * shape.channels * sizeof(double);
+  return rows.groups * shape.channels * sizeof(double);
 }
 
 // Rounds a block to where it belongs, past the caches if the whole result will not stay there.
@@ -63,8 +63,11 @@ struct Sink {
       : out(static_cast<T*>(out)), past(count * static_cast<int64_t>(sizeof(T)) >= past_cache) {}
 
   void put(int64_t begin, int64_t count, const Accumulate<T>* values) const {
-    alignas(64) T rounded[block];
     const bool stream_it = past && count >= block / 4;
+    if constexpr (sizeof(T) == sizeof(values[0])) {
+      if (stream_it) return stream(out + begin, values, count * sizeof(T));
+    }
+    alignas(64) T rounded[block];
     T* to = stream_it ? rounded : out + begin;
     GANOPS_SIMD
     for (int64_t i = 0; i < count; ++i) to[i] = narrow<T>(values[i]);
@@ -113,10 +116,7 @@ void visit(const BiasAct& how, const Call<T>& call, Body<T> body, void* sum, voi
                     const int64_t count = smaller(block, length - i);
                     body(call, begin + i, count, b, c, summed);
                     if (!sum) continue;
-                    A part = 0;
-#pragma omp simd reduction(+ : part)
-                    for (int64_t k = 0; k < count; ++k) part += summed[k];
-                    total += part;
+                    total += accumulate<A>(count, [&](int64_t k) { return summed[k]; });
                   }
                   if (sum) partial[sample * pieces + piece] = total;
                 });
@@ -133,7 +133,6 @@ void visit(const BiasAct& how, const Call<T>& call, Body<T> body, void* sum, voi
   }
 
   const Rows rows(shape);
-  const int64_t each = rows.joined * shape.channels;
   parallel(rows.groups * rows.columns, rows.group * rows.width, [&](int64_t unit) {
     const int64_t group = unit / rows.columns, column = unit % rows.columns * rows.width;
     const int64_t width = smaller(rows.width, rows.length - column);
@@ -152,17 +151,21 @@ void visit(const BiasAct& how, const Call<T>& call, Body<T> body, void* sum, voi
       for (int64_t i = 0; i < count; ++i) sums[i] += summed[i];
     }
     if (!sum) return;
-    double* const to = partial + group * each + column / shape.inner;
-    for (int64_t i = 0; i < width; i += shape.inner) {
+    // Joined rows have all of their columns here.
+    double* const to = partial + group * shape.channels + column / shape.inner;
+    const int64_t row = width / rows.joined;
+    for (int64_t i = 0; i < row; i += shape.inner) {
       double total = 0;
-      for (int64_t k = 0; k < shape.inner; ++k) total += sums[i + k];
+      for (int64_t j = i; j < width; j += row) {
+        for (int64_t k = 0; k < shape.inner; ++k) total += sums[j + k];
+      }
       to[i / shape.inner] = total;
     }
   });
   if (!sum) return;
-  parallel(shape.channels, 4 * rows.groups * rows.joined, [&](int64_t channel) {
+  parallel(shape.channels, 4 * rows.groups, [&](int64_t channel) {
     LongSum found;
-    for (int64_t i = channel; i < rows.groups * each; i += shape.channels) found.add(partial[i]);
+    for (int64_t group = 0; group < rows.groups; ++group) found.add(partial[group * shape.channels + channel]);
     write(channel, found);
   });
 }
@@ -179,28 +182,30 @@ void forward_block(const Call<T>& call, int64_t begin, int64_t count, const Accu
 }
 
 // slopes[i] = values[i]·s
-template <class T, class F>
+template <class T, class F, class Value>
 GANOPS_INLINE void multiply(const Call<T>& call, int64_t begin, int64_t count, const Accumulate<T>* b,
-                            const Accumulate<T>* values, Accumulate<T>* slopes) {
+                            const Value* values, Accumulate<T>* slopes) {
   using A = Accumulate<T>;
   const Gained<T> numbers = call.numbers;
-  if (call.reference) {
-    const T* r = call.reference + begin;
+  if (!call.reference) {
     GANOPS_SIMD
-    for (int64_t i = 0; i < count; ++i) slopes[i] = values[i] * numbers.slope(F{}, A(widen(r[i])) + b[i]);
+    for (int64_t i = 0; i < count; ++i) slopes[i] = A(widen(values[i])) * numbers.gain;
+    return;
+  }
+  const T* r = call.reference + begin;
+  if constexpr (F::kept == Kept::result) {
+    GANOPS_SIMD
+    for (int64_t i = 0; i < count; ++i) slopes[i] = A(widen(values[i])) * numbers.slope(F{}, A(widen(r[i])));
   } else {
     GANOPS_SIMD
-    for (int64_t i = 0; i < count; ++i) slopes[i] = values[i] * numbers.gain;
+    for (int64_t i = 0; i < count; ++i) slopes[i] = A(widen(values[i])) * numbers.slope(F{}, A(widen(r[i])) + b[i]);
   }
 }
 
 template <class T, class F>
 void backward_block(const Call<T>& call, int64_t begin, int64_t count, const Accumulate<T>* b, const Accumulate<T>*,
                     Accumulate<T>* values) {
-  const T* g = call.grad + begin;
-  GANOPS_SIMD
-  for (int64_t i = 0; i < count; ++i) values[i] = widen(g[i]);
-  multiply<T, F>(call, begin, count, b, values, values);
+  multiply<T, F>(call, begin, count, b, call.grad + begin, values);
   call.out.put(begin, count, values);
 }
 

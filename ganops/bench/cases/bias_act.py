@@ -23,6 +23,7 @@ from ganops.bench.case import (
     Rival,
     Suite,
     Traffic,
+    call_bound,
     generator,
     size_of,
 )
@@ -80,6 +81,7 @@ def _case(act: str, shape: tuple[int, ...], phases: dict[str, Suite], dtype: tor
             BACKWARD: Traffic(3 * tensor, 3 * tensor),
             BOTH: Traffic(5 * tensor, 4 * tensor if act == "lrelu" else 5 * tensor),
         },
+        bounds=call_bound(torch.Size(shape).numel()),
     )
 
 
