@@ -87,7 +87,7 @@ def dcgan(
     sizes = [pack * channels] + [(discriminator_width or width) * 2**i for i in range(len(sides) - 1)]
     for i, (a, b) in enumerate(pairwise(sizes)):
         norm = "none" if i == 0 and discriminator_norm != "spectral" else discriminator_norm
-        down += [*halving(a, b, norm, upsample), nn.LeakyReLU(0.2)]
+        down += halving(a, b, norm, upsample)
     generator = nn.Sequential(*up)
     discriminator = with_head(
         [*down, nn.Flatten()],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ganops import ops
@@ -15,6 +16,7 @@ __all__ = [
     "NORMS",
     "UPSAMPLINGS",
     "FilteredUpsample",
+    "LeakyConv2d",
     "LowPass",
     "Norm",
     "Scaled",
@@ -30,6 +32,15 @@ NORMS: tuple[str, ...] = get_args(Norm)
 
 Upsampling = Literal["transposed", "resize", "filtered"]
 UPSAMPLINGS: tuple[str, ...] = get_args(Upsampling)
+
+
+class LeakyConv2d(nn.Conv2d):
+    """A convolution and a leaky ReLU of slope 0.2; the convolution's bias is added in the activation's pass."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C', H', W')."""
+        x = functional.conv2d(input, self.weight, None, self.stride, self.padding, self.dilation, self.groups)
+        return ops.bias_act(x, self.bias, act="lrelu", alpha=0.2, gain=1.0)
 
 
 class Scaled(nn.Module):
@@ -131,12 +142,15 @@ def upsampling(
 
 
 def halving(channels: int, features: int, norm: Norm, kind: Upsampling) -> list[nn.Module]:
-    """Return layers from maps (N, channels, H, W) to (N, features, H // 2, W // 2), and normalisation.
+    """Return layers from maps (N, channels, H, W) to (N, features, H // 2, W // 2), normalisation and LeakyReLU(0.2).
 
     4x4 kernels with stride 2 and padding 1 halve a side exactly, rounding down. With ``kind`` "filtered" a `LowPass`
-    comes before, as in StyleGAN2's discriminator (Karras et al. 2020, arXiv:1912.04958).
+    comes before, as in StyleGAN2's discriminator (Karras et al. 2020, arXiv:1912.04958). Where nothing comes between
+    the convolution and the activation they are one layer, with an identity in the activation's place.
     """
-    layers = normalised(nn.Conv2d(channels, features, 4, stride=2, padding=1), features, norm)
+    one = norm in ("none", "spectral")
+    layer = (LeakyConv2d if one else nn.Conv2d)(channels, features, 4, stride=2, padding=1)
+    layers = [*normalised(layer, features, norm), nn.Identity() if one else nn.LeakyReLU(0.2)]
     return [LowPass(), *layers] if kind == "filtered" else layers
 
 

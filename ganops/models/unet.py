@@ -86,7 +86,7 @@ class PatchDiscriminator(nn.Module):
         sizes = [channels] + [width * min(2**i, _MOST) for i in range(halvings)]
         for i, (a, b) in enumerate(pairwise(sizes)):
             own = "none" if i == 0 and norm != "spectral" else norm
-            layers += [*halving(a, b, own, upsample), nn.LeakyReLU(0.2)]
+            layers += halving(a, b, own, upsample)
         # 3x3 keeps a side of one pixel; the paper has 4x4.
         head = normalised(nn.Conv2d(sizes[-1], 1, 3, padding=1), 1, "spectral" if norm == "spectral" else "none")
         self.layers = nn.Sequential(*layers, *head)

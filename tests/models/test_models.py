@@ -221,6 +221,33 @@ def test_filtered_networks_have_the_weights_of_the_others(model):
     assert list(filtered.values()) == list(plain.values())
 
 
+@pytest.mark.parametrize("norm", ["none", "spectral", "layer"])
+def test_a_bias_in_the_activations_pass_is_a_bias(norm):
+    """The discriminator is that of a convolution with its bias and a LeakyReLU: keys, logits, gradients."""
+    from torch.nn.utils.parametrizations import spectral_norm
+
+    torch.manual_seed(0)
+    _, critic = models.build("dcgan", (3, 16, 16), latent_dim=5, width=4, discriminator_norm=norm)
+    wrap = spectral_norm if norm == "spectral" else lambda layer: layer
+    plain = []
+    for i, (a, b) in enumerate(((3, 4), (4, 8))):
+        between = [nn.GroupNorm(1, b)] if norm == "layer" and i else []
+        plain += [wrap(nn.Conv2d(a, b, 4, stride=2, padding=1)), *between, nn.LeakyReLU(0.2)]
+    plain = nn.Sequential(*plain, nn.Flatten(), wrap(nn.Linear(8 * 16, 1)))
+    assert keys(plain) == keys(critic)
+    plain.load_state_dict(critic.state_dict())
+    plain.eval(), critic.eval()
+    x = torch.randn(4, 3, 16, 16)
+    found = []
+    for network in (critic, plain):
+        given = x.clone().requires_grad_()
+        logits = network(given)
+        (slope,) = torch.autograd.grad(logits.sum(), given, create_graph=True)
+        loss = logits.square().sum() + slope.square().sum()
+        found.append((logits, slope, *torch.autograd.grad(loss, list(network.parameters()))))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
 def test_a_filtered_discriminator_hardly_minds_a_shift():
     """A strided convolution folds a checkerboard to whatever phase it meets; low-passed, next to nothing is left."""
     torch.manual_seed(0)

@@ -6,11 +6,10 @@ from types import SimpleNamespace
 
 from torch import Tensor
 
-import ganops
-from ganops import reference
+from ganops import ops
+from ganops._common import checks
 from ganops._common.bias_act import ACTIVATIONS
 from ganops._common.dtypes import accumulate_dtype
-from ganops.compat.stylegan._implementation import implementation
 
 __all__ = ["activation_funcs", "bias_act"]
 
@@ -36,11 +35,11 @@ def bias_act(
     clamp: float | None = None,
     impl: str = "cuda",
 ) -> Tensor:
-    """:func:`ganops.bias_act`, on any device. ``impl="ref"`` is the plain PyTorch form of it. ``alpha`` is ignored by
+    """:func:`ganops.bias_act`, on any device. ``impl``, "cuda" or "ref", changes nothing. ``alpha`` is ignored by
     activations that have none, and ``b`` may have any floating-point dtype."""
-    module = implementation("bias_act", impl, ganops, reference)
+    checks.choice("bias_act", "impl", impl, ("cuda", "ref"))
     if b is not None and b.is_floating_point() and b.dtype not in (x.dtype, accumulate_dtype(x.dtype)):
         b = b.to(x.dtype)
     if act in ACTIVATIONS and ACTIVATIONS[act].alpha == 0:
         alpha = None
-    return module.bias_act(x, b, dim, act, alpha, gain, clamp)
+    return ops.bias_act(x, b, dim, act, alpha, gain, clamp)

@@ -1,6 +1,7 @@
 """``torch_utils/ops/upfirdn2d.py`` of StyleGAN2-ADA and StyleGAN3.
 
-``impl="ref"`` is the plain PyTorch form. Filters are float32 there, whatever the images are.
+``impl`` is "cuda" or "ref" and changes nothing: there are kernels for the CPU too, and ganops chooses. Filters are
+float32 there, whatever the images are.
 """
 
 from __future__ import annotations
@@ -9,16 +10,16 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-import ganops
-from ganops import reference
+from ganops import ops
+from ganops._common import checks
 from ganops._common.dtypes import accumulate_dtype
 from ganops._common.upfirdn import Factors, factors, paddings, setup_filter
-from ganops.compat.stylegan._implementation import implementation
 
 __all__ = ["downsample2d", "filter2d", "setup_filter", "upfirdn2d", "upsample2d"]
 
 
-def _filter(f: Tensor | None, x: Tensor) -> Tensor | None:
+def _filter(function: str, f: Tensor | None, x: Tensor, impl: str) -> Tensor | None:
+    checks.choice(function, "impl", impl, ("cuda", "ref"))
     return f if f is None or not f.is_floating_point() else f.to(accumulate_dtype(x.dtype))
 
 
@@ -33,15 +34,14 @@ def upfirdn2d(
     impl: str = "cuda",
 ) -> Tensor:
     """:func:`ganops.upfirdn2d`."""
-    module = implementation("upfirdn2d", impl, ganops, reference)
-    return module.upfirdn2d(x, _filter(f, x), up, down, padding, flip_filter, gain)
+    return ops.upfirdn2d(x, _filter("upfirdn2d", f, x, impl), up, down, padding, flip_filter, gain)
 
 
 def filter2d(
     x: Tensor, f: Tensor | None, padding: Factors = 0, flip_filter: bool = False, gain: float = 1, impl: str = "cuda"
 ) -> Tensor:
     """:func:`ganops.filter2d`."""
-    return implementation("filter2d", impl, ganops, reference).filter2d(x, _filter(f, x), padding, flip_filter, gain)
+    return ops.filter2d(x, _filter("filter2d", f, x, impl), padding, flip_filter, gain)
 
 
 def upsample2d(
@@ -54,8 +54,7 @@ def upsample2d(
     impl: str = "cuda",
 ) -> Tensor:
     """:func:`ganops.upsample2d`."""
-    module = implementation("upsample2d", impl, ganops, reference)
-    return module.upsample2d(x, _filter(f, x), up, padding, flip_filter, gain)
+    return ops.upsample2d(x, _filter("upsample2d", f, x, impl), up, padding, flip_filter, gain)
 
 
 def downsample2d(
@@ -68,8 +67,7 @@ def downsample2d(
     impl: str = "cuda",
 ) -> Tensor:
     """:func:`ganops.downsample2d`."""
-    module = implementation("downsample2d", impl, ganops, reference)
-    return module.downsample2d(x, _filter(f, x), down, padding, flip_filter, gain)
+    return ops.downsample2d(x, _filter("downsample2d", f, x, impl), down, padding, flip_filter, gain)
 
 
 # What conv2d_resample.py and filtered_lrelu.py there import from this module.
