@@ -58,7 +58,7 @@ struct Pass {
   __device__ __forceinline__ Loaded load(int64_t at, bool inside) const {
     Loaded x;
     x.at = at;
-    x.main = load_input(main + at, inside);
+    x.main = load_input(main + at, inside && main);
     if constexpr (order != Order::value) x.reference = load_input(reference + at, inside && reference);
     if constexpr (order == Order::second) x.tangent = load_input(tangent + at, inside && tangent);
     return x;
@@ -122,7 +122,7 @@ struct Pass {
     A term = 0;
     choose<summed>([&](auto f) {
       T result, second;
-      term = element(f, main[i], at_or_zero(reference, i), at_or_zero(tangent, i), b, c, result, second);
+      term = element(f, at_or_zero(main, i), at_or_zero(reference, i), at_or_zero(tangent, i), b, c, result, second);
       out[i] = result;
       if constexpr (order == Order::second && decltype(f)::curved) other[i] = second;
     });
@@ -150,11 +150,22 @@ struct Place {
   }
 };
 
+// A channel's numbers, which a lane's next vector mostly needs again.
+template <class A>
+struct Known {
+  int64_t channel = -1;
+  A b = 0, c = 0;
+};
+
 // The numbers of the channels of a vector's elements, from `place` on.
 template <class T, Order order>
-__device__ __forceinline__ void numbers_from(const Pass<T, order>& p, Place place, Accumulate<T> (&b)[Vector<T>::width],
+__device__ __forceinline__ void numbers_from(const Pass<T, order>& p, Place place, Known<Accumulate<T>>& known,
+                                             Accumulate<T> (&b)[Vector<T>::width],
                                              Accumulate<T> (&c)[Vector<T>::width]) {
-  b[0] = p.number(p.b, place.channel), c[0] = p.number(p.tangent_b, place.channel);
+  if (place.channel != known.channel) {
+    known = {place.channel, p.number(p.b, place.channel), p.number(p.tangent_b, place.channel)};
+  }
+  b[0] = known.b, c[0] = known.c;
 #pragma unroll
   for (int j = 1; j < Vector<T>::width; ++j) {
     place.next();
@@ -168,11 +179,12 @@ __global__ void GANOPS_BOUNDS(is_double<T> ? 2 : 3)
     flat_kernel(const Pieces pieces, const Pass<T, order> p, const bool vectors) {
   using A = Accumulate<T>;
   for_units(pieces, [&](int64_t, int64_t begin, int64_t end, int64_t) {
+    Known<A> known;
     visit_piece<T, together<order>>(
         begin, end, vectors, [&](int64_t i, bool inside) { return p.load(i, inside); },
         [&](int64_t i, auto& x) {
           A b[Vector<T>::width] = {}, c[Vector<T>::width] = {}, terms[Vector<T>::width];
-          if (p.b || p.tangent_b) numbers_from(p, Place(i, p.channels, p.inner), b, c);
+          if (p.b || p.tangent_b) numbers_from(p, Place(i, p.channels, p.inner), known, b, c);
           p.template use<false>(x, b, c, terms);
         },
         [&](int64_t i) {
@@ -241,7 +253,9 @@ struct Columns {
 
   Columns(const Channels& shape, int width) {
     const int64_t row = shape.channels * shape.inner, wanted = warp_size * width;
-    joined = row >= wanted && row % width == 0 ? 1 : width * divide_up(warp_size, row);
+    // As many as fit into the lanes of a warp, and such that vectors are whole.
+    joined = row % width == 0 ? wanted / row : width * (warp_size / row);
+    if (joined == 0) joined = row % width == 0 ? 1 : width;
     length = joined * row;
     rows = divide_up(shape.count(), length);
     tiles = divide_up(length, wanted);
@@ -266,7 +280,8 @@ __global__ void GANOPS_BOUNDS(2)
     const int64_t end = begin + columns.piece < columns.rows ? begin + columns.piece : columns.rows;
     const int64_t count = p.count();
     A sums[width] = {}, known_b[width] = {}, known_c[width] = {};
-    if (p.b || p.tangent_b) numbers_from(p, Place(column, p.channels, p.inner), known_b, known_c);
+    Known<A> known;
+    if (p.b || p.tangent_b) numbers_from(p, Place(column, p.channels, p.inner), known, known_b, known_c);
     for (int64_t row = begin + warp; row < end; row += n * warps) {
       if (vectors) {
         in_two_phases<n>(
@@ -390,7 +405,8 @@ void double_backward(Stream stream, DType dtype, const BiasAct& how, const void*
                      void* sum, void* workspace) {
   with_type(dtype, [&](auto type) {
     using T = decltype(type);
-    Pass<T, Order::second> p(how, grad, b, grad_out);
+    // The gradient is needed for the second derivative alone.
+    Pass<T, Order::second> p(how, reference_out ? grad : nullptr, b, grad_out);
     p.reference = static_cast<const T*>(reference), p.tangent = static_cast<const T*>(tangent);
     p.tangent_b = tangent_b, p.other = static_cast<T*>(reference_out);
     run<T, Order::second>(stream, how, p, sum, workspace);
