@@ -22,6 +22,7 @@ from ganops._watch import watch
 from ganops.nn import frozen
 from ganops.ops import (
     approximate_r1_penalty,
+    bias_act,
     clip_weights_,
     diff_augment,
     discriminator_loss,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FallbackWarning",
     "approximate_r1_penalty",
+    "bias_act",
     "build_info",
     "clip_weights_",
     "diff_augment",

@@ -109,6 +109,20 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "int scale_reduction, bool want_real, bool want_fake) -> Tensor[]");
   // Of x and y, for a signal of x alone: up, down, and the padding before and after.
   m.def("upfirdn(Tensor x, Tensor filter, int[] up, int[] down, int[] padding, bool flip, float gain) -> Tensor");
+
+  // `activation` is of the enum in csrc/kernels/bias_act.h. b is of the dtype of x or of that of sums.
+  m.def("bias_act(Tensor x, Tensor? b, int dim, int activation, float alpha, float gain, float? clamp) -> Tensor");
+  // `reference` is the result, or x where the derivative does not follow from that; none is needed of a linear function
+  // without clamp. `sum`: the gradient of b is 0 not wanted, 1 in the dtype of grad, 2 in that of sums; empty if not.
+  m.def(
+      "bias_act_backward(Tensor grad, Tensor? reference, Tensor? b, int dim, int activation, float alpha, float gain, "
+      "float? clamp, int sum) -> (Tensor, Tensor)");
+  // The derivatives by grad, by the reference and by b; the last two are empty where they are zero, and the last where
+  // the reference is the result.
+  m.def(
+      "bias_act_double_backward(Tensor? tangent, Tensor? tangent_b, Tensor grad, Tensor? reference, Tensor? b, int "
+      "dim, "
+      "int activation, float alpha, float gain, float? clamp) -> (Tensor, Tensor, Tensor)");
 }
 
 // What was built, for ganops.build_info().

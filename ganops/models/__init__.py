@@ -101,7 +101,8 @@ def build(
         classes: number of classes of a conditional GAN: G takes (z, labels), D takes (samples, labels), labels (N,)
             int64, or (N, pack) for D where samples are packed; None: no labels.
         condition_shape: (C', H, W) of the input images of ``unet``: G takes (z, images), D takes (samples, images).
-        upsample: one of `UPSAMPLINGS`, how G enlarges its feature maps.
+        upsample: one of `UPSAMPLINGS`, how G enlarges its feature maps; ``filtered`` also low-passes in D before each
+            strided convolution.
         minibatch_discrimination, minibatch_stddev: give D this layer before its last one.
         lipschitz: factor of D's logits; with ``discriminator_norm="spectral"`` it is D's Lipschitz bound.
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from ganops.models.conditional import LabelledGenerator, label_width
-from ganops.models.layers import Norm, Upsampling, normalised, upsampling, with_head
+from ganops.models.layers import Norm, Upsampling, halving, normalised, upsampling, with_head
 
 __all__ = ["dcgan", "initialise", "sides_of"]
 
@@ -87,8 +87,7 @@ def dcgan(
     sizes = [pack * channels] + [(discriminator_width or width) * 2**i for i in range(len(sides) - 1)]
     for i, (a, b) in enumerate(pairwise(sizes)):
         norm = "none" if i == 0 and discriminator_norm != "spectral" else discriminator_norm
-        # 4x4 kernels with stride 2 and padding 1 halve a side exactly, rounding down.
-        down += [*normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b, norm), nn.LeakyReLU(0.2)]
+        down += halving(a, b, norm, upsample)
     generator = nn.Sequential(*up)
     discriminator = with_head(
         [*down, nn.Flatten()],

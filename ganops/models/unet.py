@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ganops.models.dcgan import initialise, sides_of
-from ganops.models.layers import Norm, Upsampling, normalised, upsampling
+from ganops.models.layers import Norm, Upsampling, halving, normalised, upsampling
 
 __all__ = ["PatchDiscriminator", "UNet", "unet"]
 
@@ -75,15 +75,18 @@ class PatchDiscriminator(nn.Module):
         halvings: number of strided convolutions; with two a logit sees 18x18 pixels, with three 38x38.
         width: channels of the first map.
         norm: normalisation of all maps except the first; ``spectral`` normalises all layers.
+        upsample: ``filtered`` low-passes before each strided convolution.
     """
 
-    def __init__(self, channels: int, halvings: int, width: int, norm: Norm) -> None:
+    def __init__(
+        self, channels: int, halvings: int, width: int, norm: Norm, upsample: Upsampling = "transposed"
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         sizes = [channels] + [width * min(2**i, _MOST) for i in range(halvings)]
         for i, (a, b) in enumerate(pairwise(sizes)):
             own = "none" if i == 0 and norm != "spectral" else norm
-            layers += [*normalised(nn.Conv2d(a, b, 4, stride=2, padding=1), b, own), nn.LeakyReLU(0.2)]
+            layers += halving(a, b, own, upsample)
         # 3x3 keeps a side of one pixel; the paper has 4x4.
         head = normalised(nn.Conv2d(sizes[-1], 1, 3, padding=1), 1, "spectral" if norm == "spectral" else "none")
         self.layers = nn.Sequential(*layers, *head)
@@ -123,7 +126,7 @@ def unet(
     halvings = 3 if min(shape[1:]) >= 64 else 2
     generator = UNet(condition_shape, shape, latent_dim, width, generator_norm, upsample)
     channels = shape[0] + condition_shape[0]
-    discriminator = PatchDiscriminator(channels, halvings, discriminator_width or width, discriminator_norm)
+    discriminator = PatchDiscriminator(channels, halvings, discriminator_width or width, discriminator_norm, upsample)
     generator.apply(initialise)
     discriminator.apply(initialise)
     return generator, discriminator

@@ -1,5 +1,6 @@
 """Modules over the ops, for those who compose modules."""
 
+from ganops.nn.activation import FusedLeakyReLU
 from ganops.nn.augment import DiffAugment
 from ganops.nn.freezing import frozen
 from ganops.nn.gan_loss import GANLoss
@@ -10,6 +11,7 @@ from ganops.nn.minibatch import MinibatchDiscrimination, MinibatchStddev
 __all__ = [
     "DiffAugment",
     "DiscriminatorLoss",
+    "FusedLeakyReLU",
     "GANLoss",
     "GeneratorLoss",
     "GradientPenalty",

@@ -10,6 +10,7 @@ from ganops.ops._penalties import (
     r2_penalty,
 )
 from ganops.ops.adversarial_loss import discriminator_loss, gan_loss, generator_loss
+from ganops.ops.bias_act import bias_act
 from ganops.ops.clip_weights import clip_weights_
 from ganops.ops.diff_augment import diff_augment
 from ganops.ops.feature_matching import feature_matching_loss
@@ -22,6 +23,7 @@ from ganops.ops.upfirdn import downsample2d, filter2d, setup_filter, upfirdn1d, 
 
 __all__ = [
     "approximate_r1_penalty",
+    "bias_act",
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",

@@ -12,6 +12,7 @@ from ganops.reference._penalties import (
     r2_penalty,
 )
 from ganops.reference.adversarial_loss import discriminator_loss, gan_loss, generator_loss
+from ganops.reference.bias_act import bias_act
 from ganops.reference.clip_weights import clip_weights_
 from ganops.reference.diff_augment import diff_augment
 from ganops.reference.feature_matching import feature_matching_loss
@@ -24,6 +25,7 @@ from ganops.reference.upfirdn import downsample2d, filter2d, upfirdn1d, upfirdn2
 
 __all__ = [
     "approximate_r1_penalty",
+    "bias_act",
     "clip_weights_",
     "diff_augment",
     "discriminator_loss",

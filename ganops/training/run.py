@@ -69,7 +69,7 @@ class RunConfig(TrainingConfig):
     minibatch_stddev: bool = False
     """Add to the discriminator's last layer the standard deviation over groups of four samples."""
     upsample: Upsampling = "transposed"
-    """How the generators of dcgan and unet upsample."""
+    """How the generators of dcgan and unet upsample; filtered also low-passes where their discriminators downsample."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

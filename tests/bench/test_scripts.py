@@ -1,10 +1,12 @@
 """The scripts in benchmarks/ that are more than a call of ``ganops bench``."""
 
+import importlib
 import json
 import runpy
 import sys
 
 import pytest
+from torch.utils import cpp_extension
 
 from ganops.training import settings
 
@@ -84,3 +86,31 @@ def test_generator_step_saves_work_and_no_bit(script):
     assert all(row["equal"] for row in rows)
     written, without_graph, frozen, matched = (row["flops"] for row in rows)
     assert written > without_graph > frozen == matched
+
+
+def test_compare_originals_tells_what_differs(script, tmp_path, capsys, monkeypatch):
+    """Beside a stand-in for a checkout, once right and once with another slope."""
+    package = tmp_path / "stylegan2-pytorch" / "op"
+    package.mkdir(parents=True)
+    code = """
+from torch.nn import functional
+from ganops.reference import upfirdn2d as resample
+
+def upfirdn2d(input, kernel, up=1, down=1, pad=(0, 0)):
+    return resample(input, kernel, up, down, [*pad, *pad])
+
+def fused_leaky_relu(input, bias):
+    return 2**0.5 * functional.leaky_relu(input + bias[:, None, None], SLOPE)
+"""
+    monkeypatch.setattr(sys, "argv", ["compare_originals.py", str(tmp_path)])
+    monkeypatch.setattr(cpp_extension, "load", cpp_extension.load)  # the script replaces it
+    for slope, status in ((0.2, 0), (0.21, 1)):
+        (package / "__init__.py").write_text(code.replace("SLOPE", str(slope)))
+        importlib.invalidate_caches()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "dont_write_bytecode", True)
+            with pytest.raises(SystemExit) as stopped:
+                runpy.run_path(script("compare_originals"), run_name="__main__")
+        assert stopped.value.code == status
+        rows = [line for line in capsys.readouterr().out.splitlines() if "stylegan2-pytorch" in line]
+        assert [row.split(" | ")[1] for row in rows] == ["upfirdn2d", "fused_leaky_relu"]

@@ -43,6 +43,8 @@ COUNTED = {
     "minibatch_discrimination/pairs/64x32x8/float32": (1, 1, 1),
     "minibatch_stddev/64x512x4x4/float32": (2, 1, 2),
     "minibatch_stddev/16x64x32x32/float32": (2, 2, 3),
+    "bias_act/lrelu/16x64x64x64/float32": (1, 1, 1),
+    "bias_act/lrelu/64x512/float32": (1, 2, 1),
     "feature_matching_loss/small/*": (1, 1, 0),
     "clip_weights_/small tensors/*": (1, 0, 0),
     "clip_weights_/residual critic/*": (1, 0, 0),

@@ -69,8 +69,14 @@ def test_value_surfaces_are_drawn():
 
 def test_only_uneven_overlap_draws_a_checkerboard():
     numbers = draw("checkerboard")
-    assert numbers["resize_3"] < 1e-6
+    assert max(numbers["resize_3"], numbers["filtered_3"]) < 1e-6
     assert numbers["transposed_4"] < 0.15 < 0.5 < numbers["transposed_3"]
+
+
+def test_only_a_filter_leaves_no_copies_of_the_spectrum():
+    numbers = draw("checkerboard")
+    copies = [numbers[f"{way}_copies"] for way in ("filtered_3", "resize_3", "transposed_4")]
+    assert copies[0] < 0.01 < 0.1 < copies[1] < 0.3 < 0.7 < copies[2]
 
 
 def test_densities_and_unrolling_count_modes():

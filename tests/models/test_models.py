@@ -189,7 +189,7 @@ def test_the_shallow_ring_networks_are_the_papers():
 
 
 def test_resize_convolution_makes_no_checkerboard():
-    """Of a constant map transposed convolution with any weights makes a pattern of period 2; resizing makes none."""
+    """Of a constant map transposed convolution with any weights makes a pattern of period 2; others make none."""
     from ganops.models.layers import upsampling
 
     torch.manual_seed(0)
@@ -199,8 +199,67 @@ def test_resize_convolution_makes_no_checkerboard():
         (out,) = [nn.Sequential(*upsampling(3, 1, (8, 8), (16, 16), "none", kind))(flat)]
         inside = out[0, 0, 3:-3, 3:-3]
         patterns[kind] = (inside - inside.mean()).abs().max().item()
-    assert patterns["resize"] < 1e-6
+    assert max(patterns["resize"], patterns["filtered"]) < 1e-6
     assert patterns["transposed"] > 1e-2
+
+
+def keys(network):
+    return {name: tuple(value.shape) for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("model", ["dcgan", "unet"])
+def test_filtered_networks_have_the_weights_of_the_others(model):
+    """The filters are no part of the state dict; layers keep their shapes, and other modes their keys."""
+    given = {"condition_shape": (1, 28, 28)} if model == "unet" else {}
+    built = {
+        kind: models.build(model, (1, 28, 28), latent_dim=5, width=4, upsample=kind, **given)
+        for kind in models.UPSAMPLINGS
+    }
+    assert keys(built["filtered"][0]) == keys(built["resize"][0])
+    assert keys(built["transposed"][1]) == keys(built["resize"][1])
+    filtered, plain = keys(built["filtered"][1]), keys(built["transposed"][1])
+    assert list(filtered.values()) == list(plain.values())
+
+
+@pytest.mark.parametrize("norm", ["none", "spectral", "layer"])
+def test_a_bias_in_the_activations_pass_is_a_bias(norm):
+    """The discriminator is that of a convolution with its bias and a LeakyReLU: keys, logits, gradients."""
+    from torch.nn.utils.parametrizations import spectral_norm
+
+    torch.manual_seed(0)
+    _, critic = models.build("dcgan", (3, 16, 16), latent_dim=5, width=4, discriminator_norm=norm)
+    wrap = spectral_norm if norm == "spectral" else lambda layer: layer
+    plain = []
+    for i, (a, b) in enumerate(((3, 4), (4, 8))):
+        between = [nn.GroupNorm(1, b)] if norm == "layer" and i else []
+        plain += [wrap(nn.Conv2d(a, b, 4, stride=2, padding=1)), *between, nn.LeakyReLU(0.2)]
+    plain = nn.Sequential(*plain, nn.Flatten(), wrap(nn.Linear(8 * 16, 1)))
+    assert keys(plain) == keys(critic)
+    plain.load_state_dict(critic.state_dict())
+    plain.eval(), critic.eval()
+    x = torch.randn(4, 3, 16, 16)
+    found = []
+    for network in (critic, plain):
+        given = x.clone().requires_grad_()
+        logits = network(given)
+        (slope,) = torch.autograd.grad(logits.sum(), given, create_graph=True)
+        loss = logits.square().sum() + slope.square().sum()
+        found.append((logits, slope, *torch.autograd.grad(loss, list(network.parameters()))))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_a_filtered_discriminator_hardly_minds_a_shift():
+    """A strided convolution folds a checkerboard to whatever phase it meets; low-passed, next to nothing is left."""
+    torch.manual_seed(0)
+    board = (torch.arange(32)[:, None] + torch.arange(32)).remainder(2).mul(2.0).sub(1).expand(1, 1, 32, 32)
+    shifts = {}
+    for kind in ("transposed", "filtered"):
+        _, critic = models.build("dcgan", (1, 32, 32), latent_dim=5, width=8, upsample=kind)
+        layers = list(critic.children())
+        first = nn.Sequential(*layers[: 1 if kind == "transposed" else 2])
+        inside = (first(board) - first(board.roll(1, 3)))[..., 2:-2, 2:-2]
+        shifts[kind] = inside.abs().max().item()
+    assert shifts["filtered"] < 1e-6 < 1e-3 < shifts["transposed"]
 
 
 def test_maxout_takes_the_largest_piece():

@@ -28,6 +28,7 @@ OPTIONS = {
     "n-critic": {"n_critic": 2},
     "learning rates": {"generator_lr": 1e-3, "discriminator_lr": 1e-4},
     "resize": {"upsample": "resize"},
+    "filtered": {"upsample": "filtered"},
     "gradient": {"penalty": 1.0, "penalty_kind": "gradient"},
     "one-sided": {"penalty": 1.0, "penalty_kind": "one-sided", "penalty_target": 1e-4},  # tiny critics are flat
     "r1": {"penalty": 1.0, "penalty_kind": "r1"},
@@ -56,7 +57,7 @@ UNETS = recipes(lambda c: c.model == "unet")
 #: Which pairs are refused, of options or of a recipe or kind of data and an option, and what the reason says.
 REFUSED = (
     ({"points"}, {"augment", "augment-target"}, "augment changes images"),
-    ({"points"}, {"resize"}, "its layers are dense"),
+    ({"points"}, {"resize", "filtered"}, "its layers are dense"),
     ({"unroll"} | recipes(lambda c: c.unroll), {"batch norm"}, "keeps running statistics"),
     ({"unroll"} | recipes(lambda c: c.unroll), {"difference"}, "can be differentiated once"),
     ({"spectral-norm"} | recipes(lambda c: c.spectral_norm), {"clip"}, "leave one of them out"),

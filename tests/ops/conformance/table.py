@@ -53,6 +53,7 @@ class Case:
     coupled: bool = False  # samples act on each other: errors are those of the largest
     composed: bool = False  # derivatives past the first are PyTorch's operations, whose bits depend on the threads
     quadratic: bool = False  # work grows as the square of the batch
+    keeps_result: bool = False  # backward reads the result, so that nothing of the input is kept
     in_place: bool = False
     representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
 
@@ -627,6 +628,48 @@ def _resampling() -> Iterator[Case]:
         )
 
 
+ACTIVATIONS = {
+    "lrelu": {"act": "lrelu"},
+    "swish": {"act": "swish"},
+    "clamped": {"act": "lrelu", "alpha": 0.1, "gain": -0.8, "clamp": 1.25},
+    "linear": {"act": "linear", "gain": 0.7},
+    **{act: {"act": act} for act in ("relu", "tanh", "sigmoid", "elu", "selu", "softplus")},
+}
+
+
+def _activations() -> Iterator[Case]:
+    """The bias belongs to the samples, whose elements are long stretches, or to the last dimension, side by side."""
+    for name, given in ACTIVATIONS.items():
+        last = name in ("swish", "clamped", "elu")
+
+        def of(module, given=given, last=last):
+            def activated(x, b):
+                if last:
+                    x = x.transpose(0, -1).contiguous()
+                return module.bias_act(x, b, x.dim() - 1 if last else 0, **given)
+
+            return activated
+
+        def positive(x, b, given=given, last=last):
+            # |y| ≤ |gain|·1.76·(|x| + |b| + 1), and every derivative is a sum of terms below that of it.
+            x = x.transpose(0, -1) if last else x
+            b = b if last else b.reshape(-1, *(1 for _ in x.shape[1:]))
+            return 1.76 * (x.abs() + b.abs() + 1)
+
+        yield Case(
+            f"bias_act-{name}",
+            of(ganops),
+            of(reference),
+            ("sample", "weight"),
+            positive,
+            (0, 1),
+            sums=True,
+            keeps_result=name not in ("swish", "linear"),
+            linear=name == "linear",
+            representative=name in ("lrelu", "swish", "clamped"),
+        )
+
+
 CASES = (
     *_losses(),
     *_with_weights(),
@@ -642,6 +685,7 @@ CASES = (
     *_deviations(),
     *_matching(),
     *_resampling(),
+    *_activations(),
 )
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
 # One or two of the cases that share kernels and autograd Functions and differ in a formula. What a formula cannot break

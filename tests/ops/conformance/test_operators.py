@@ -16,6 +16,7 @@ import ganops
 from ganops import _library
 from ganops._common.dtypes import accumulate_dtype
 from ganops.ops._loss_formulas import NUMBERS as _NUMBERS
+from ganops.ops.bias_act import NUMBERS as _ACTIVATIONS
 
 from .layouts import LAYOUTS, OVERLAPPING, SHAPE
 from .table import DTYPES, augmentation_of, group_of, images_of
@@ -26,6 +27,7 @@ KIND = _NUMBERS.get("least_squares", 0)  # a parameter, and a second derivative
 PAIRED = _NUMBERS.get("relativistic", 0)
 REAL, FAKE, GENERATOR = 0, 1, 2
 MEAN, SUM, NONE = 0, 1, 2
+LINEAR, LRELU, TANH, SWISH = (_ACTIVATIONS.get(name, 0) for name in ("linear", "lrelu", "tanh", "swish"))
 
 
 def _number(x: Tensor) -> Tensor:
@@ -42,6 +44,10 @@ def _norm(x: Tensor) -> Tensor:
 
 def _weight(x: Tensor) -> Tensor:
     return _vector(x, accumulate_dtype(x.dtype))
+
+
+def _weight_of(x: Tensor, dim: int) -> Tensor:
+    return torch.linspace(0, 1, x.shape[dim], dtype=accumulate_dtype(x.dtype), device=x.device)
 
 
 def _augmentation(x: Tensor) -> Tensor:
@@ -229,6 +235,23 @@ ARGUMENTS = {
     ],
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], -0.5, 0.25)],
     "try_clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], -0.5, 0.25)],
+    "bias_act": [
+        lambda x: (x, _vector(x), 0, LRELU, 0.2, 1.5, None),
+        lambda x: (x, None, 0, SWISH, 0.0, 1.5, 0.7),
+        lambda x: (x, _weight_of(x, -1), x.dim() - 1, LRELU, 0.2, 1.5, 0.7),
+    ],
+    "bias_act_backward": [
+        lambda x: (x + 1, x, None, x.dim() - 1, LRELU, 0.2, 1.5, 0.7, 1),
+        lambda x: (x + 1, x, _weight_of(x, 0), 0, SWISH, 0.0, 1.5, None, 2),
+        lambda x: (x + 1, None, None, 0, LINEAR, 0.0, 0.5, None, 1),
+        lambda x: (x + 1, x, None, 0, LRELU, 0.2, 1.5, None, 0),
+    ],
+    "bias_act_double_backward": [
+        lambda x: (x + 1, _weight_of(x, 0), x * 2, x, None, 0, LRELU, 0.2, 1.5, 0.7),
+        lambda x: (None, _vector(x), x * 2, x, _vector(x) + 1, 0, SWISH, 0.0, 1.5, None),
+        lambda x: (x + 1, None, x * 2, None, None, 0, LINEAR, 0.0, 0.5, None),
+        lambda x: (x + 1, _weight_of(x, -1), x * 2, x, None, x.dim() - 1, TANH, 0.0, 1.5, None),
+    ],
     "adam_": [
         lambda x: (*_lists(x, True, True, True, on_host=True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
         lambda x: (*_lists(x, True, True, False), 0.1, 0.5, 0.9, 1e-8, 0.1, False, False, 0.5, *_on_device(x)),
@@ -427,6 +450,25 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "filter too long": ("upfirdn", (images_of(x), _taps(x), [1, 1], [1, 1], [0] * 4, False, 1.0)),
         "factor": ("upfirdn", (images_of(x), _taps(x), [1, 0], [1, 1], [9] * 4, False, 1.0)),
         "axes": ("upfirdn", (images_of(x), _taps(x), [1], [1], [9] * 4, False, 1.0)),
+        "activation": ("bias_act", (x, None, 0, 9, 0.0, 1.0, None)),
+        "negative alpha": ("bias_act", (x, None, 0, LRELU, -0.1, 1.0, None)),
+        "dimension of the bias": ("bias_act", (x, _vector(x), 2, LRELU, 0.2, 1.0, None)),
+        "size of the bias": ("bias_act", (x, _vector(x), 1, LRELU, 0.2, 1.0, None)),
+        "bias's dtype": ("bias_act", (x, _vector(x).double(), 0, LRELU, 0.2, 1.0, None)),
+        "result's shape": ("bias_act_backward", (x, half, None, 0, LRELU, 0.2, 1.0, None, 0)),
+        "no result": ("bias_act_backward", (x, None, None, 0, LRELU, 0.2, 1.0, None, 0)),
+        "no clamped result": ("bias_act_backward", (x, None, None, 0, LINEAR, 0.0, 1.0, 1.0, 0)),
+        "kind of sum": ("bias_act_backward", (x, x, None, 0, LRELU, 0.2, 1.0, None, 3)),
+        "dimension of the sum": ("bias_act_backward", (x, x, None, 2, LRELU, 0.2, 1.0, None, 1)),
+        "bias beside the result": ("bias_act_backward", (x, x, _vector(x), 0, LRELU, 0.2, 1.0, None, 1)),
+        "tangent of the activation": (
+            "bias_act_double_backward",
+            (half, None, x, x, None, 0, LRELU, 0.2, 1.0, None),
+        ),
+        "tangent of the bias": (
+            "bias_act_double_backward",
+            (x, _vector(half), x, x, None, 0, LRELU, 0.2, 1.0, None),
+        ),
         "gaps": ("clip_weights_", ([x[:, ::2]], -0.5, 0.5)),
         "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], -0.5, 0.5)),
         "gradient's shape": ("rmsprop_", _step(x, gradients=[half])),

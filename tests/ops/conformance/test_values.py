@@ -51,8 +51,9 @@ def _laid_out(case, arrangement, dtype, device):
     for place in images:
         layout = arrangement[place > 0]
         tensors[place] = LAYOUTS[layout](tensors[place])
-    if case.batched and len(case.inputs) > 1:
-        tensors[2] = tensors[2][-len(tensors[0]) :]
+    if "weight" in case.inputs:
+        place = case.inputs.index("weight")
+        tensors[place] = tensors[place][-len(tensors[0]) :]
     return tensors
 
 
