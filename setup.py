@@ -39,6 +39,7 @@ STEMS = (
     "optimizers",
     "feature_matching",
     "upfirdn",
+    "filtered_snake",
 )
 
 COMMON = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]

@@ -13,6 +13,7 @@
 #include "../kernels/clip_weights.h"
 #include "../kernels/diff_augment.h"
 #include "../kernels/feature_matching.h"
+#include "../kernels/filtered_snake.h"
 #include "../kernels/gradient_penalty.h"
 #include "../kernels/interpolate.h"
 #include "../kernels/minibatch_discrimination.h"
@@ -35,6 +36,7 @@ extern const MinibatchDiscriminationKernels minibatch_discrimination;
 extern const MinibatchStddevKernels minibatch_stddev;
 extern const FeatureMatchingKernels feature_matching;
 extern const UpfirdnKernels upfirdn;
+extern const FilteredSnakeKernels filtered_snake;
 }  // namespace ganops::cuda
 
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
@@ -53,6 +55,7 @@ GANOPS_CPU_TABLE(MinibatchDiscriminationKernels, minibatch_discrimination)
 GANOPS_CPU_TABLE(MinibatchStddevKernels, minibatch_stddev)
 GANOPS_CPU_TABLE(FeatureMatchingKernels, feature_matching)
 GANOPS_CPU_TABLE(UpfirdnKernels, upfirdn)
+GANOPS_CPU_TABLE(FilteredSnakeKernels, filtered_snake)
 
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 

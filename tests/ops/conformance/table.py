@@ -533,6 +533,44 @@ def _resampling() -> Iterator[Case]:
         )
 
 
+def signals_of(x: Tensor) -> Tensor:
+    """Samples of any shape as signals (N, C, T), of three channels where their size allows it."""
+    size = math.prod(x.shape[1:])
+    channels = 3 if size % 3 == 0 else 1
+    return x.reshape(x.shape[0], channels, size // channels)
+
+
+def _filtered_snakes() -> Iterator[Case]:
+    for name, ratio, up, down in (
+        ("usual", 2, None, None),
+        ("other", 3, [1.0, 3.0, 2.0, 0.5, -1.0], [0.3, 0.5, -0.2, 0.4]),
+    ):
+
+        def of(module, ratio=ratio, up=up, down=down):
+            def activated(x, alpha, beta):
+                signals = signals_of(x)
+                wide = {"dtype": accumulate_dtype(x.dtype), "device": x.device}
+                filters = [None if taps is None else torch.tensor(taps, **wide) for taps in (up, down)]
+                spread = torch.arange(1.0, signals.shape[1] + 1, **wide)
+                result = module.filtered_snake(
+                    signals, alpha.to(spread.dtype) * spread, beta.to(spread.dtype) * spread, *filters, ratio
+                )
+                return result.reshape(x.shape)
+
+            return activated
+
+        yield Case(
+            f"filtered_snake-{name}",
+            of(ganops),
+            of(reference),
+            ("sample", "number", "number"),
+            of(reference),
+            (0, 1, 2),
+            sums=True,
+            coupled=True,
+        )
+
+
 CASES = (
     *_losses(),
     *_relativistic(),
@@ -546,6 +584,7 @@ CASES = (
     *_deviations(),
     *_matching(),
     *_resampling(),
+    *_filtered_snakes(),
 )
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
 # One or two of the cases that share kernels and autograd Functions and differ in a formula. What a formula cannot break
