@@ -171,7 +171,8 @@ struct Grid {
     for (int s = 0; s < ratio; ++s) std::fill(phase(s) + from, phase(s) + std::max(from, smaller(to, -begin)), value);
   }
   void set_after(A value) const {
-    for (int s = 0; s < ratio; ++s) std::fill(phase(s) + smaller(to, std::max(from, length - begin)), phase(s) + to, value);
+    for (int s = 0; s < ratio; ++s)
+      std::fill(phase(s) + smaller(to, std::max(from, length - begin)), phase(s) + to, value);
   }
 };
 
@@ -218,8 +219,8 @@ void write_edges(const Job<T>& job, const Grid<Accumulate<T>>& grid, int64_t cou
   for (int64_t e = 0; ends && e < smaller(job.up_last.count, r * length); ++e) {
     if (job.up_last.weight[e] != 0) behind += job.up_last.weight[e] * grid.phase(r - 1 - e % r)[last - e / r];
   }
-  if (starts) out[0] = narrow<T>(plain(0) + first + (last == 0 ? behind : 0));
-  if (ends && last != 0) out[last] = narrow<T>(plain(last) + behind);
+  if (starts) out[0] = narrow<T>(plain(0) + first + (length == 1 ? behind : 0));
+  if (ends && length > 1) out[last] = narrow<T>(plain(last) + behind);
 }
 
 // h = the adjoint of D at grad.

@@ -1,5 +1,5 @@
-// Contract of the anti-aliased Snake; ../math/filtered_snake.h has its formula. Signals are (samples, channels, length),
-// contiguous. α, q and the filters are of the accumulation type, and so are the derivatives by α and q.
+// Contract of the anti-aliased Snake; ../math/filtered_snake.h has its formula. Signals are (samples, channels,
+// length), contiguous. α, q and the filters are of the accumulation type, and so are the derivatives by α and q.
 #pragma once
 
 #include "common.h"

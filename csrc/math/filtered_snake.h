@@ -66,44 +66,50 @@ GANOPS_INLINE A up_after(const A* f, int taps, int ratio, int e) {
   return sum_of_taps(f, taps, up_centre(taps, ratio) - 1 - e, -ratio);
 }
 
+// c₀ + z·(c₁ + z·(…)). V: an element, or on the CPU a vector of them.
+template <class V, class A>
+GANOPS_INLINE V horner(V, A c) {
+  return c - V{};
+}
+template <class V, class A, class... More>
+GANOPS_INLINE V horner(V z, A c, More... more) {
+  return horner(z, more...) * z + c;
+}
+
 // π in three parts, of which the first two have few bits: n times these is exact for the n that matter. Chebyshev fits
 // of (sin(√z)/√z − 1)/z and (cos √z − 1)/z for z in [0, (π/2)²]: errors 7e-9 and 4e-10; 3e-19 and 6e-18.
 template <class A>
 struct SineFit;
 template <>
 struct SineFit<float> {
-  static constexpr int sine_terms = 4, cosine_terms = 5;
   static constexpr float round = 0x1.8p23f, inverse_pi = 0.318309886f;
-  static constexpr float pi[] = {0x1.92p+1f, 0x1.fb4p-11f, 0x1.4442d2p-23f};
-  static constexpr float sine[] = {-0.1666666596f, 0.008333242108f, -0.0001982273584f, 2.634744556e-6f};
-  static constexpr float cosine[] = {-0.4999999996f, 0.04166665936f, -0.001388865158f, 0.00002477457442f,
-                                     -2.629739420e-7f};
+  static constexpr float pi_high = 0x1.92p+1f, pi_middle = 0x1.fb4p-11f, pi_low = 0x1.4442d2p-23f;
+  template <class V>
+  static GANOPS_INLINE V sine(V z) {
+    return horner(z, -0.1666666596f, 0.008333242108f, -0.0001982273584f, 2.634744556e-6f);
+  }
+  template <class V>
+  static GANOPS_INLINE V cosine(V z) {
+    return horner(z, -0.4999999996f, 0.04166665936f, -0.001388865158f, 0.00002477457442f, -2.629739420e-7f);
+  }
 };
 template <>
 struct SineFit<double> {
-  static constexpr int sine_terms = 8, cosine_terms = 8;
   static constexpr double round = 0x1.8p52, inverse_pi = 0.31830988618379067154;
-  static constexpr double pi[] = {0x1.921fb54p+1, 0x1.10b461p-29, 0x1.a62633145c06ep-57};
-  static constexpr double sine[] = {-0.1666666666666666663,     0.008333333333333315857,   -0.0001984126984125496488,
-                                    2.755731921916083259e-6,    -2.505210761669044982e-8,  1.60589772926427429e-10,
-                                    -7.643969663988074354e-13, 2.731436876937989187e-15};
-  static constexpr double cosine[] = {-0.4999999999999999936,   0.04166666666666633543,   -0.001388888888886069286,
-                                      0.0000248015872924416638, -2.755731776674131912e-7, 2.087663082987220042e-9,
-                                      -1.146468868690101245e-11, 4.627661038005169494e-14};
+  static constexpr double pi_high = 0x1.921fb54p+1, pi_middle = 0x1.10b461p-29, pi_low = 0x1.a62633145c06ep-57;
+  template <class V>
+  static GANOPS_INLINE V sine(V z) {
+    return horner(z, -0.1666666666666666663, 0.008333333333333315857, -0.0001984126984125496488,
+                  2.755731921916083259e-6, -2.505210761669044982e-8, 1.60589772926427429e-10, -7.643969663988074354e-13,
+                  2.731436876937989187e-15);
+  }
+  template <class V>
+  static GANOPS_INLINE V cosine(V z) {
+    return horner(z, -0.4999999999999999936, 0.04166666666666633543, -0.001388888888886069286, 0.0000248015872924416638,
+                  -2.755731776674131912e-7, 2.087663082987220042e-9, -1.146468868690101245e-11,
+                  4.627661038005169494e-14);
+  }
 };
-
-// V: an element of type A, or on the CPU a vector of them.
-template <class A, class V, int terms>
-GANOPS_INLINE V fit(const A (&coefficients)[terms], V z) {
-  V p = coefficients[terms - 1] - V{};
-#if defined(__CUDACC__)
-#pragma unroll
-#else
-#pragma GCC unroll 8
-#endif
-  for (int n = terms - 2; n >= 0; --n) p = p * z + coefficients[n];
-  return p;
-}
 
 // t − nπ in [−π/2, π/2]. sin², and sine times cosine, do not depend on n. Beyond the t whose own rounding leaves
 // nothing of its angle, some number within these bounds; NaN for infinities and NaN.
@@ -111,18 +117,18 @@ template <class A, class V>
 GANOPS_INLINE V reduced_angle(V t) {
   using F = SineFit<A>;
   const V n = (t * F::inverse_pi + F::round) - F::round;
-  const V r = ((t - n * F::pi[0]) - n * F::pi[1]) - n * F::pi[2];
+  const V r = ((t - n * F::pi_high) - n * F::pi_middle) - n * F::pi_low;
   const V bound = A(1.5707963267948966) - V{}, above = r > bound ? bound : r;
   return above < -bound ? -bound : above;
 }
 
 template <class A, class V>
 GANOPS_INLINE V sine_of_reduced(V r, V z) {
-  return r + r * (z * fit(SineFit<A>::sine, z));
+  return r + r * (z * SineFit<A>::sine(z));
 }
 template <class A, class V>
 GANOPS_INLINE V cosine_of_reduced(V z) {
-  return z * fit(SineFit<A>::cosine, z) + A(1);
+  return z * SineFit<A>::cosine(z) + A(1);
 }
 
 // α and q of a channel, the same in each lane.
@@ -151,7 +157,8 @@ struct SnakeSlopes {
 
 // Along a direction (w, a, b) of (u, α, q), with z = αw + ua that of the angle αu, the derivative of φ, and its own
 // derivatives by u, α and q:
-//     φ̇ = w + q·z·sin 2αu + b·sin² αu,   αe + fa,   ue + fw,   z·sin 2αu   with e = 2qz·cos 2αu + b·sin 2αu, f = q·sin 2αu
+//     φ̇ = w + q·z·sin 2αu + b·sin² αu,   αe + fa,   ue + fw,   z·sin 2αu   with e = 2qz·cos 2αu + b·sin 2αu, f = q·sin
+//     2αu
 template <class A, class V>
 struct SnakeCurvature {
   V along, by_u, by_alpha, by_q;

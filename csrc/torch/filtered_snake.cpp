@@ -22,12 +22,16 @@ struct Arguments {
     }
     STD_TORCH_CHECK(alpha.numel() == sizes[1] && q.numel() == sizes[1], "ganops: alpha and q must be of each channel");
     for (const Tensor* filter : {&up, &down}) {
-      STD_TORCH_CHECK(ratio >= 1 && ratio <= most_snake_ratio && filter->numel() >= 1 &&
-                          filter->numel() <= most_snake_taps,
-                      "ganops: filtered_snake takes ratios of 1 to ", most_snake_ratio, " and filters of 1 to ",
-                      most_snake_taps, " taps");
+      STD_TORCH_CHECK(
+          ratio >= 1 && ratio <= most_snake_ratio && filter->numel() >= 1 && filter->numel() <= most_snake_taps,
+          "ganops: filtered_snake takes ratios of 1 to ", most_snake_ratio, " and filters of 1 to ", most_snake_taps,
+          " taps");
     }
-    shape = {sizes[0], sizes[1], sizes[2], static_cast<int>(ratio), static_cast<int>(up.numel()),
+    shape = {sizes[0],
+             sizes[1],
+             sizes[2],
+             static_cast<int>(ratio),
+             static_cast<int>(up.numel()),
              static_cast<int>(down.numel())};
     in = {nullptr, nullptr, nullptr, nullptr, nullptr};
   }
