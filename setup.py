@@ -40,6 +40,7 @@ STEMS = (
     "feature_matching",
     "upfirdn",
     "filtered_snake",
+    "filtered_lrelu",
 )
 
 COMMON = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]

@@ -13,6 +13,7 @@
 #include "../kernels/clip_weights.h"
 #include "../kernels/diff_augment.h"
 #include "../kernels/feature_matching.h"
+#include "../kernels/filtered_lrelu.h"
 #include "../kernels/filtered_snake.h"
 #include "../kernels/gradient_penalty.h"
 #include "../kernels/interpolate.h"
@@ -37,6 +38,7 @@ extern const MinibatchStddevKernels minibatch_stddev;
 extern const FeatureMatchingKernels feature_matching;
 extern const UpfirdnKernels upfirdn;
 extern const FilteredSnakeKernels filtered_snake;
+extern const FilteredLreluKernels filtered_lrelu;
 }  // namespace ganops::cuda
 
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
@@ -56,6 +58,7 @@ GANOPS_CPU_TABLE(MinibatchStddevKernels, minibatch_stddev)
 GANOPS_CPU_TABLE(FeatureMatchingKernels, feature_matching)
 GANOPS_CPU_TABLE(UpfirdnKernels, upfirdn)
 GANOPS_CPU_TABLE(FilteredSnakeKernels, filtered_snake)
+GANOPS_CPU_TABLE(FilteredLreluKernels, filtered_lrelu)
 
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 

@@ -115,7 +115,7 @@ def upsampled(x: Tensor, filter: Tensor, ratio: int) -> Tensor:
     wide = _as_signals(_repeat_edges(x, margin, margin))
     found = functional.conv_transpose1d(wide, ratio * filter[None, None], stride=ratio)
     begin = centre + margin * ratio
-    return found[..., begin : begin + ratio * length].reshape(*x.shape[:2], -1)
+    return found.narrow(-1, begin, ratio * length).reshape(*x.shape[:2], -1)
 
 
 def downsampled(v: Tensor, filter: Tensor, ratio: int) -> Tensor:
@@ -155,13 +155,13 @@ def _as_signals(x: Tensor) -> Tensor:
 
 
 def _repeat_edges(x: Tensor, before: int, after: int) -> Tensor:
-    sides = x[..., :1].expand(*x.shape[:-1], before), x[..., -1:].expand(*x.shape[:-1], after)
-    return torch.cat([sides[0], x, sides[1]], -1)
+    first, last = x.narrow(-1, 0, 1), x.narrow(-1, x.shape[-1] - 1, 1)
+    return torch.cat([first.expand(*x.shape[:-1], before), x, last.expand(*x.shape[:-1], after)], -1)
 
 
 def _fold_edges(z: Tensor, before: int, after: int) -> Tensor:
     """The transpose of :func:`_repeat_edges`."""
     length = z.shape[-1] - before - after
-    first, last = z[..., :before].sum(-1, keepdim=True), z[..., before + length :].sum(-1, keepdim=True)
-    middle = z[..., before : before + length]
-    return middle + functional.pad(first, [0, length - 1]) + functional.pad(last, [length - 1, 0])
+    first, last = z.narrow(-1, 0, before), z.narrow(-1, before + length, after)
+    first, last = first.sum(-1, keepdim=True), last.sum(-1, keepdim=True)
+    return z.narrow(-1, before, length) + functional.pad(first, [0, length - 1]) + functional.pad(last, [length - 1, 0])

@@ -543,7 +543,7 @@ def signals_of(x: Tensor) -> Tensor:
 def _filtered_snakes() -> Iterator[Case]:
     for name, ratio, up, down in (
         ("usual", 2, None, None),
-        ("other", 3, [1.0, 3.0, 2.0, 0.5, -1.0], [0.3, 0.5, -0.2, 0.4]),
+        ("other", 3, [0.1, 0.3, 0.2, 0.05, -0.1], [0.3, 0.5, -0.2, 0.4]),
     ):
 
         def of(module, ratio=ratio, up=up, down=down):
@@ -553,7 +553,7 @@ def _filtered_snakes() -> Iterator[Case]:
                 filters = [None if taps is None else torch.tensor(taps, **wide) for taps in (up, down)]
                 spread = torch.arange(1.0, signals.shape[1] + 1, **wide)
                 result = module.filtered_snake(
-                    signals, alpha.to(spread.dtype) * spread, beta.to(spread.dtype) * spread, *filters, ratio
+                    signals, 0.5 * alpha.to(spread.dtype) * spread, beta.to(spread.dtype) * spread, *filters, ratio
                 )
                 return result.reshape(x.shape)
 
