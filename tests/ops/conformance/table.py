@@ -571,6 +571,34 @@ def _filtered_snakes() -> Iterator[Case]:
         )
 
 
+def _filtered_lrelus() -> Iterator[Case]:
+    for name, taps, settings in (
+        ("up and down", (12, 12), {"up": 2, "down": 2, "padding": (12, 11), "clamp": 1.5}),
+        ("other", (3, 5), {"down": 3, "padding": (7, 8, 9, 8), "gain": 0.7, "slope": -0.3, "flip_filter": True}),
+    ):
+
+        def of(module, taps=taps, settings=settings):
+            def activated(x, b):
+                images = images_of(x if x.dim() > 1 else x[:, None])
+                wide = {"dtype": accumulate_dtype(x.dtype), "device": x.device}
+                filters = [torch.linspace(0.1, 2.0, count, **wide) / count for count in taps]
+                spread = torch.arange(1.0, images.shape[1] + 1, **wide)
+                return module.filtered_lrelu(images, *filters, b.to(spread.dtype) * spread, **settings)
+
+            return activated
+
+        yield Case(
+            f"filtered_lrelu-{name}",
+            of(ganops),
+            of(reference),
+            ("sample", "number"),
+            of(reference),
+            (0, 1),
+            sums=True,
+            coupled=True,
+        )
+
+
 CASES = (
     *_losses(),
     *_relativistic(),
@@ -585,6 +613,7 @@ CASES = (
     *_matching(),
     *_resampling(),
     *_filtered_snakes(),
+    *_filtered_lrelus(),
 )
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
 # One or two of the cases that share kernels and autograd Functions and differ in a formula. What a formula cannot break
