@@ -2,9 +2,9 @@
 //
 // A block takes a tile of a row: its signals into shared memory, with what the filters reach beyond it, then the fine
 // grid there, its phases apart, then the filters down from it. A thread takes a place of every phase, so that the
-// threads of a warp read neighbours and share their taps. Nothing but the signals and the results is in device memory.
-// The derivatives by α and q are sums over a channel: each tile leaves its own, and the block that ends last adds them
-// in their order.
+// threads of a warp read neighbours and share their taps. Results take the signals' place, to be written by vectors.
+// Nothing but the signals and the results is in device memory. The derivatives by α and q are sums over a channel: each
+// tile leaves its own, and the block that ends last adds them in their order.
 #include "../math/filtered_snake.h"
 
 #include "../kernels/filtered_snake.h"
@@ -111,6 +111,22 @@ __device__ __forceinline__ void lay(const T* row, int64_t length, int64_t begin,
   for (int i = threadIdx.x; i < count; i += block_size) {
     const int64_t place = begin + i;
     if (place < 0 || place >= length) to[i] = repeat ? A(widen(row[place < 0 ? 0 : length - 1])) : A(0);
+  }
+}
+
+// row[i] = from[i] for i in [0, count).
+template <class T>
+__device__ __forceinline__ void write(const Accumulate<T>* from, int count, bool vectors, T* row) {
+  constexpr int width = Vector<T>::width;
+  if (vectors) {
+    for (int i = threadIdx.x * width; i < count; i += block_size * width) {
+      Vector<T> result;
+#pragma unroll
+      for (int w = 0; w < width; ++w) result.at[w] = narrow<T>(from[i + w]);
+      store(row + i, result);
+    }
+  } else {
+    for (int i = threadIdx.x; i < count; i += block_size) row[i] = narrow<T>(from[i]);
   }
 }
 
@@ -227,17 +243,21 @@ __global__ void GANOPS_BOUNDS(is_double<T> ? 1 : 2)
         const A* const from = (twice ? along : fine) - reach.least + i;
         A y = 0;
         for (int s = 0; s < r; ++s) y += filtered(filters.down_branches[s], filters.down, from + s * tiling.stride);
-        pass.out[offset + begin + i] = narrow<T>(y);
+        signal[i] = y;
       }
       if constexpr (backward) {
         A y = 0;
         for (int s = 0; s < r; ++s) y += filtered(filters.up_branches[s].adjoint(), filters.up, at + s * tiling.stride);
         if (begin + i == 0) y += edge_sample(shape, filters.up, at, tiling.stride, 0, true);
         if (i == left - 1) y += edge_sample(shape, filters.up, at - i, tiling.stride, i, false);
-        pass.x_out[offset + begin + i] = narrow<T>(y);
+        gradient[i] = y;
       }
     }
+    __syncthreads();
+    const int64_t target = offset + begin;
+    if constexpr (order != Order::first) write(signal, places, vectors, pass.out + target);
     if constexpr (backward) {
+      write(gradient, places, vectors, pass.x_out + target);
       const double alpha_sum = block_sum(double(by_alpha)), q_sum = block_sum(double(by_q));
       if (threadIdx.x == 0) partial[2 * unit] = alpha_sum, partial[2 * unit + 1] = q_sum;
     }
@@ -284,7 +304,8 @@ void run(Stream stream, const SnakeShape& shape, Pass<T> pass, const SnakeGradie
   pass.alpha_out = static_cast<A*>(out.alpha), pass.q_out = static_cast<A*>(out.q);
   pass.workspace = workspace;
   const int64_t units = shape.rows() * tiling.count, blocks = units > 1 ? smaller(units, max_blocks) : 1;
-  const bool vectors = shape.length % Vector<T>::width == 0 && aligned(pass.x, pass.grad, pass.tangent);
+  const bool vectors =
+      shape.length % Vector<T>::width == 0 && aligned(pass.x, pass.grad, pass.tangent, pass.out, pass.x_out);
   const bool counts = order != Order::value && blocks > 1;
   launch(snake_kernel<T, order>, blocks, block_size, stream, shape, tiling, pass, vectors,
          counts ? draw_ticket(stream, workspace) : Ticket());
