@@ -56,9 +56,9 @@ def filtered_lrelu(
         flip_filter: Correlates in place of convolving.
 
     Returns:
-        Images (N, C, H', W') in the dtype of ``x``, H' = (H·up + top + bottom − (taps of fu) − (taps of fd) + 1) // down
-        + 1. Sums are in float32 for half precision. Differentiable to any order in ``x`` and ``b``, all orders by
-        kernels: the activation is linear piece by piece.
+        Images (N, C, H', W') in the dtype of ``x``; H' = (H·up + top + bottom − taps of both filters + 1) // down + 1.
+        Sums are in float32 for half precision. Differentiable to any order in ``x`` and ``b``, all orders by kernels:
+        the activation is linear piece by piece.
 
     Raises:
         ValueError: If the filters are longer than the padded image, a factor is below 1, ``clamp`` is negative, shapes
@@ -78,7 +78,7 @@ def filtered_lrelu(
 
 
 # With u = U(x + b): the gradients of x and b are Uᵀ(φ'(u)·Dᵀ grad) and its sums, and along tangents (t, c) of these the
-# gradient of grad is D(φ'(u)·U(t + c)), whose transpose is the former again. φ'' is 0, so that these two are all orders.
+# gradient of grad is D(φ'(u)·U(t + c)), whose transpose is the former again. φ'' is 0: these two are all orders.
 
 
 def _up(x: Tensor, b: Tensor, how: Lrelu) -> Tensor:

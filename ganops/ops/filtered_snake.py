@@ -71,7 +71,9 @@ def filtered_snake(
     how = prepare("filtered_snake", x, alpha, beta, up_filter, down_filter, ratio, logscale)
     if not (_library.has_kernel("filtered_snake", x, how.alpha, how.q) and how.in_kernels()):
         return reference_filtered_snake(x, alpha, beta, up_filter, down_filter, ratio, logscale=logscale)
-    return apply(_Snake, x, how.alpha.contiguous(), how.q.contiguous(), how.up.contiguous(), how.down.contiguous(), ratio)
+    return apply(
+        _Snake, x, how.alpha.contiguous(), how.q.contiguous(), how.up.contiguous(), how.down.contiguous(), ratio
+    )
 
 
 # With u = U x, h = Dᵀ grad, s = sin 2αu: the gradients are Uᵀ(h·(1 + αqs)), Σ h·qu·s and Σ h·sin² αu. Along tangents

@@ -118,7 +118,7 @@ def test_a_block_trains_as_with_the_plain_form():
 
 
 def test_wrong_input_is_named():
-    with pytest.raises(TypeError, match="activation must be a Snake or a SnakeBeta, .* got ReLU"):
+    with pytest.raises(TypeError, match=r"activation must be a Snake or a SnakeBeta, .* got ReLU"):
         bigvgan.Activation1d(nn.ReLU())
     with pytest.raises(ValueError, match="up_ratio and down_ratio must be equal, got 2 and 3"):
         bigvgan.Activation1d(bigvgan.Snake(3), 2, 3)

@@ -72,7 +72,9 @@ SETTINGS = [
     (3, 2, (5, 4), (3, -1, 0, 2)),
     (1, 2, (4, 3), 3),
 ]
-SHAPES = [(2, 3, 8, 9), (1, 2, 40, 37)] if EMULATED else [(2, 3, 8, 9), (1, 2, 150, 36), (1, 1, 5, 1300), (5, 3, 12, 16)]
+SHAPES = (
+    [(2, 3, 8, 9), (1, 2, 40, 37)] if EMULATED else [(2, 3, 8, 9), (1, 2, 150, 36), (1, 1, 5, 1300), (5, 3, 12, 16)]
+)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
@@ -144,7 +146,11 @@ WRONG = [
     (lambda: ganops.filtered_lrelu(X + 0j), TypeError, "x must be a floating-point tensor, got torch.complex64"),
     (lambda: ganops.filtered_lrelu(X, TAPS.double()), TypeError, "fu must be torch.float32"),
     (lambda: ganops.filtered_lrelu(X, None, TAPS.to("meta")), ValueError, r"fd \(meta\) and x \(cpu\)"),
-    (lambda: ganops.filtered_lrelu(X, TAPS, TAPS), ValueError, "filters of 3 and 3 taps are longer than x, of size 4 x 4"),
+    (
+        lambda: ganops.filtered_lrelu(X, TAPS, TAPS),
+        ValueError,
+        "filters of 3 and 3 taps are longer than x, of size 4 x 4",
+    ),
     (lambda: ganops.filtered_lrelu(X, b=torch.ones(3)), ValueError, r"b must have one number .* 2 channels.* \(3,\)"),
     (lambda: ganops.filtered_lrelu(X, b=B.double()), TypeError, "b must be torch.float32"),
     (lambda: ganops.filtered_lrelu(X, b=B.to("meta")), ValueError, r"b \(meta\) and x \(cpu\)"),

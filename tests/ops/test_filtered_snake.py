@@ -66,12 +66,16 @@ def test_the_usual_filter(ratio, device):
 
     taps = usual_taps(ratio)
     attenuation = signal.kaiser_atten(taps // 2, 4 * 0.6 / ratio)
-    wanted = signal.firwin(taps, 1 / ratio if ratio > 1 else 1 - 1e-12, window=("kaiser", signal.kaiser_beta(attenuation)))
+    wanted = signal.firwin(
+        taps, 1 / ratio if ratio > 1 else 1 - 1e-12, window=("kaiser", signal.kaiser_beta(attenuation))
+    )
     found = kaiser_sinc(ratio, taps, torch.float64, device)
     torch.testing.assert_close(found.cpu(), torch.from_numpy(wanted), rtol=1e-6, atol=1e-9)
     constant = torch.full((1, 1, 20), 0.3, dtype=torch.float64, device=device)
     alpha = torch.zeros(1, dtype=torch.float64, device=device)
-    torch.testing.assert_close(ganops.filtered_snake(constant, alpha, alpha + 1, ratio=ratio), constant, rtol=0.01, atol=0)
+    torch.testing.assert_close(
+        ganops.filtered_snake(constant, alpha, alpha + 1, ratio=ratio), constant, rtol=0.01, atol=0
+    )
 
 
 def test_parameters_may_be_logarithms_and_beta_may_be_alpha(device):
@@ -110,9 +114,7 @@ def errors(dtype, device, shape, ratio, up, down, scale=1.0):
 
     truth = derivatives(reference, True)
     return [
-        tuple(
-            ((got.double() - exact).abs().max() / exact.abs().max().clamp_min(1e-30)).item() for got in (ours, plain)
-        )
+        tuple(((got.double() - exact).abs().max() / exact.abs().max().clamp_min(1e-30)).item() for got in (ours, plain))
         for ours, plain, exact in zip(derivatives(ganops, False), derivatives(reference, False), truth, strict=True)
     ]
 
@@ -215,9 +217,17 @@ WRONG = [
     (lambda: ganops.filtered_snake(X, torch.ones(3)), ValueError, r"alpha must have one number .* 2 channels.* \(3,\)"),
     (lambda: ganops.filtered_snake(X, ALPHA, torch.ones(1, 2)), ValueError, r"beta must have one number .* \(1, 2\)"),
     (lambda: ganops.filtered_snake(X, ALPHA.double()), TypeError, r"alpha must be torch.float32 .* alpha.to\("),
-    (lambda: ganops.filtered_snake(X, ALPHA.to("meta")), ValueError, r"alpha \(meta\) and x \(cpu\) must be on the same"),
+    (
+        lambda: ganops.filtered_snake(X, ALPHA.to("meta")),
+        ValueError,
+        r"alpha \(meta\) and x \(cpu\) must be on the same",
+    ),
     (lambda: ganops.filtered_snake(X, ALPHA, up_filter=TAPS.double()), TypeError, "up_filter must be torch.float32"),
-    (lambda: ganops.filtered_snake(X, ALPHA, down_filter=TAPS.to("meta")), ValueError, "down_filter .meta. and x .cpu."),
+    (
+        lambda: ganops.filtered_snake(X, ALPHA, down_filter=TAPS.to("meta")),
+        ValueError,
+        "down_filter .meta. and x .cpu.",
+    ),
     (lambda: ganops.filtered_snake(X, ALPHA, up_filter=torch.ones(2, 2)), ValueError, "up_filter must have the shape"),
     (lambda: ganops.filtered_snake(X, ALPHA, up_filter=torch.ones(0)), ValueError, "up_filter must have the shape"),
     (lambda: ganops.filtered_snake(X, ALPHA, ratio=0), ValueError, "ratio must be at least 1, got 0"),

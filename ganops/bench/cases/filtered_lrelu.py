@@ -26,7 +26,9 @@ from ganops.bench.case import (
     size_of,
 )
 
-BOUNDS = dict.fromkeys((FORWARD, BACKWARD, BOTH), "arithmetic: four passes of 12 taps over a grid of four times the size")
+BOUNDS = dict.fromkeys(
+    (FORWARD, BACKWARD, BOTH), "arithmetic: four passes of 12 taps over a grid of four times the size"
+)
 
 _PADDING = (11, 10, 11, 10)
 
@@ -52,7 +54,12 @@ def popular(x: Tensor, b: Tensor, f: Tensor) -> Tensor:
 
 
 _RIVALS = (
-    Rival("step by step", POPULAR, "x + b; zeros inserted; pad; conv2d, conv2d; leaky_relu; conv2d, conv2d; [::2]", popular),
+    Rival(
+        "step by step",
+        POPULAR,
+        "x + b; zeros inserted; pad; conv2d, conv2d; leaky_relu; conv2d, conv2d; [::2]",
+        popular,
+    ),
     Rival("compile", COMPILE, "torch.compile of step by step", popular, compiled=True),
 )
 

@@ -46,7 +46,9 @@ def popular(x: Tensor, alpha: Tensor, beta: Tensor, filter: Tensor) -> Tensor:
 
 
 _RIVALS = (
-    Rival("step by step", POPULAR, "pad; 2 * conv_transpose1d; crop; u + sin(a * u)**2 / (b + 1e-9); pad; conv1d", popular),
+    Rival(
+        "step by step", POPULAR, "pad; 2 * conv_transpose1d; crop; u + sin(a * u)**2 / (b + 1e-9); pad; conv1d", popular
+    ),
     Rival("compile", COMPILE, "torch.compile of step by step", popular, compiled=True),
 )
 
