@@ -119,6 +119,7 @@ template <class T>
 __device__ __forceinline__ void write(const Accumulate<T>* from, int count, bool vectors, T* row) {
   constexpr int width = Vector<T>::width;
   if (vectors) {
+#pragma unroll 1
     for (int i = threadIdx.x * width; i < count; i += block_size * width) {
       Vector<T> result;
 #pragma unroll

@@ -44,7 +44,7 @@ COUNTED = {
     "minibatch_stddev/64x512x4x4/float32": (2, 1, 2),
     "minibatch_stddev/16x64x32x32/float32": (2, 2, 3),
     "feature_matching_loss/small/*": (1, 1, 0),
-    "filtered_snake/ratio 2/2x32x8192/float32": (1, 1, 1),
+    "filtered_snake/ratio 2/2x32x8192/float32": (4, 5, 13),  # one is ours; others are of numbers of channels
     "clip_weights_/small tensors/*": (1, 0, 0),
     "clip_weights_/residual critic/*": (1, 0, 0),
     "optimizers.*/small tensors/*": (1, 0, 0),
