@@ -105,5 +105,6 @@ def prepare(
 
 def slope_of(u: Tensor, gain: float, slope: float, clamp: float) -> Tensor:
     """The derivative of the activation at u."""
-    found = torch.where(u > 0, gain, gain * slope).to(u.dtype)
+    # Of numbers alone torch.where would make float32, whatever u is.
+    found = torch.where(u > 0, torch.full_like(u, gain), torch.full_like(u, gain * slope))
     return found if clamp < 0 else torch.where((u * found).abs() <= clamp, found, 0.0)
