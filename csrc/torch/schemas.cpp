@@ -123,6 +123,28 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "bias_act_double_backward(Tensor? tangent, Tensor? tangent_b, Tensor grad, Tensor? reference, Tensor? b, int "
       "dim, "
       "int activation, float alpha, float gain, float? clamp) -> (Tensor, Tensor, Tensor)");
+  // q = 1/(β + 1e-9) of each channel. The gradients are those of x, α and q.
+  m.def("filtered_snake(Tensor x, Tensor alpha, Tensor q, Tensor up_filter, Tensor down_filter, int ratio) -> Tensor");
+  m.def(
+      "filtered_snake_backward(Tensor grad, Tensor x, Tensor alpha, Tensor q, Tensor up_filter, Tensor down_filter, "
+      "int ratio) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "filtered_snake_double_backward(Tensor tangent_x, Tensor tangent_alpha, Tensor tangent_q, Tensor grad, Tensor x, "
+      "Tensor alpha, Tensor q, Tensor up_filter, Tensor down_filter, int ratio) -> (Tensor, Tensor, Tensor, Tensor)");
+
+  // `padding`: before and after along x, then along y. clamp < 0: none. The gradients are those of x and of b; the
+  // slope is the derivative in a direction of x and b.
+  m.def(
+      "filtered_lrelu(Tensor x, Tensor b, Tensor up_filter, Tensor down_filter, int up, int down, int[] padding, "
+      "float gain, float slope, float clamp, bool flip) -> Tensor");
+  m.def(
+      "filtered_lrelu_slope(Tensor direction, Tensor b_direction, Tensor x, Tensor b, Tensor up_filter, "
+      "Tensor down_filter, int up, int down, int[] padding, float gain, float slope, float clamp, bool flip) -> "
+      "Tensor");
+  m.def(
+      "filtered_lrelu_backward(Tensor grad, Tensor x, Tensor b, Tensor up_filter, Tensor down_filter, int up, int "
+      "down, "
+      "int[] padding, float gain, float slope, float clamp, bool flip) -> (Tensor, Tensor)");
 }
 
 // What was built, for ganops.build_info().

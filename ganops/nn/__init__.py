@@ -2,6 +2,7 @@
 
 from ganops.nn.activation import FusedLeakyReLU
 from ganops.nn.augment import DiffAugment
+from ganops.nn.filtered_snake import FilteredSnake
 from ganops.nn.freezing import frozen
 from ganops.nn.gan_loss import GANLoss
 from ganops.nn.lecam import LeCam
@@ -11,6 +12,7 @@ from ganops.nn.minibatch import MinibatchDiscrimination, MinibatchStddev
 __all__ = [
     "DiffAugment",
     "DiscriminatorLoss",
+    "FilteredSnake",
     "FusedLeakyReLU",
     "GANLoss",
     "GeneratorLoss",

@@ -124,6 +124,33 @@ def _taps(x: Tensor) -> Tensor:
     return torch.tensor([1.0, 3.0, 2.0, 0.5], dtype=accumulate_dtype(x.dtype), device=x.device)
 
 
+def _snake(x: Tensor, ratio: int, up: int, down: int) -> tuple:
+    """Signals in an order of memory that comes from x, the parameters of their channels, and filters of some taps."""
+    signals = images_of(_features(x)[0]).flatten(1, 2)
+    taps = torch.linspace(-0.2, 0.7, 12, dtype=accumulate_dtype(x.dtype), device=x.device)
+    alpha = torch.linspace(0.5, 1.5, signals.shape[1], dtype=taps.dtype, device=x.device)
+    return signals, alpha, alpha + 0.5, taps[:up], taps[:down], ratio
+
+
+def _lrelu(x: Tensor, form: str, *settings: object) -> tuple:
+    """Images in the layout of x, before them what the form takes, behind them the bias, filters and settings."""
+    images = images_of(_features(x)[0])
+    taps = torch.linspace(-0.2, 0.7, 12, dtype=accumulate_dtype(x.dtype), device=x.device)
+    b = torch.linspace(-0.5, 0.5, images.shape[1], dtype=taps.dtype, device=x.device)
+    given = images, b, taps, taps[:5].contiguous(), *settings
+    if form == "slope":
+        return images + 1, b + 1, *given
+    return (torch.ops.ganops.filtered_lrelu(*given) * 2, *given) if form == "backward" else given
+
+
+_LRELUS = ((2, 2, [12, 11, 10, 9], 1.4, 0.2, 0.5, False), (1, 3, [13, 8, 12, 9], 0.7, -0.3, -1.0, True))
+
+
+def _snake_tangents(x: Tensor, *arguments: int) -> tuple:
+    signals, alpha, *others = _snake(x, *arguments)
+    return signals + 1, alpha - 1, alpha + 2, signals * 2, signals, alpha, *others
+
+
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
 ARGUMENTS = {
     "adversarial_loss": [
@@ -252,6 +279,19 @@ ARGUMENTS = {
         lambda x: (x + 1, None, x * 2, None, None, 0, LINEAR, 0.0, 0.5, None),
         lambda x: (x + 1, _weight_of(x, -1), x * 2, x, None, x.dim() - 1, TANH, 0.0, 1.5, None),
     ],
+    "filtered_snake": [lambda x: _snake(x, 2, 12, 12), lambda x: _snake(x, 3, 5, 4)],
+    "filtered_snake_backward": [
+        lambda x: (_snake(x, 2, 12, 12)[0] * 2, *_snake(x, 2, 12, 12)),
+        lambda x: (_snake(x, 3, 5, 4)[0] * 2, *_snake(x, 3, 5, 4)),
+    ],
+    "filtered_snake_double_backward": [
+        lambda x: _snake_tangents(x, 2, 12, 12),
+        lambda x: _snake_tangents(x, 3, 5, 4),
+    ],
+    **{
+        f"filtered_lrelu{suffix}": [lambda x, form=suffix[1:], s=s: _lrelu(x, form, *s) for s in _LRELUS]
+        for suffix in ("", "_slope", "_backward")
+    },
     "adam_": [
         lambda x: (*_lists(x, True, True, True, on_host=True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
         lambda x: (*_lists(x, True, True, False), 0.1, 0.5, 0.9, 1e-8, 0.1, False, False, 0.5, *_on_device(x)),
@@ -450,6 +490,19 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "filter too long": ("upfirdn", (images_of(x), _taps(x), [1, 1], [1, 1], [0] * 4, False, 1.0)),
         "factor": ("upfirdn", (images_of(x), _taps(x), [1, 0], [1, 1], [9] * 4, False, 1.0)),
         "axes": ("upfirdn", (images_of(x), _taps(x), [1], [1], [9] * 4, False, 1.0)),
+        "not signals": ("filtered_snake", (x, *_snake(x, 2, 12, 12)[1:])),
+        "ratio": ("filtered_snake", _snake(x, 9, 12, 12)),
+        "filter of no taps": ("filtered_snake", _snake(x, 2, 0, 12)),
+        "alpha's length": ("filtered_snake", (_snake(x, 2, 12, 12)[0], *_snake(x[:, :1], 2, 12, 12)[1:])),
+        "alpha's dtype": ("filtered_snake", (_snake(x.double(), 2, 12, 12)[0], *_snake(x, 2, 12, 12)[1:])),
+        "snake's grad": ("filtered_snake_backward", (x, *_snake(x, 2, 12, 12))),
+        "snake's tangent": ("filtered_snake_double_backward", (half, *_snake_tangents(x, 2, 12, 12)[1:])),
+        "not images to rise": ("filtered_lrelu", (x, *_lrelu(x, "", *_LRELUS[0])[1:])),
+        "bias's length": ("filtered_lrelu", (images_of(x), x[0, :2], *_lrelu(x, "", *_LRELUS[0])[2:])),
+        "filters too long": ("filtered_lrelu", _lrelu(x, "", 2, 2, [0] * 4, 1.0, 0.2, -1.0, False)),
+        "five times": ("filtered_lrelu", _lrelu(x, "", 5, 2, [12] * 4, 1.0, 0.2, -1.0, False)),
+        "direction's shape": ("filtered_lrelu_slope", (half, *_lrelu(x, "slope", *_LRELUS[0])[1:])),
+        "lrelu's grad": ("filtered_lrelu_backward", (images_of(x), *_lrelu(x, "", *_LRELUS[1]))),
         "activation": ("bias_act", (x, None, 0, 9, 0.0, 1.0, None)),
         "negative alpha": ("bias_act", (x, None, 0, LRELU, -0.1, 1.0, None)),
         "dimension of the bias": ("bias_act", (x, _vector(x), 2, LRELU, 0.2, 1.0, None)),
