@@ -100,7 +100,9 @@ def generator_loss(
         if partners:
             fake = [f - r for f, r in zip(fake, partners[0], strict=True)]
         return _reduce(setting, "generator", fake, reduction, scale_reduction, weight)
+    checks.tensor("generator_loss", "fake_logits", fake_logits)
     if real_logits is not None:
+        checks.tensor("generator_loss", "real_logits", real_logits)
         real_logits, fake_logits = check_logits("generator_loss", real_logits, fake_logits, paired)
         if average:
             return _of_averages(fake_logits, real_logits, reduction)
@@ -130,6 +132,7 @@ def gan_loss(
         (flat,) = check_lists("gan_loss", {"logits": logits}, reduction, scale_reduction)
         weight = check_sample_weight("gan_loss", sample_weight, flat)
         return _reduce(setting, role, flat, reduction, scale_reduction, weight)
+    checks.tensor("gan_loss", "logits", logits)
     logits = check_one("gan_loss", "logits", logits)
     weight = check_sample_weight("gan_loss", sample_weight, [logits])
     return reduce(weighted(setting.value(role, logits), weight), reduction)

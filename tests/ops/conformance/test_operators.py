@@ -543,10 +543,10 @@ def test_operators_refuse_what_is_unsafe(what, device):
 # The operators of lists that return whether the tensors are of a kind that they take.
 def _mixed(x: Tensor) -> dict[str, tuple[str, tuple]]:
     return {
-        "gaps": ("try_clip_weights_", ([x.clone(), torch.cat([x, x], 1)[:, ::2]], 0.5)),
-        "dtypes": ("try_clip_weights_", ([x.clone(), x.half()], 0.5)),
-        "sparse": ("try_clip_weights_", ([x.clone(), x.to_sparse()], 0.5)),
-        "negated": ("try_clip_weights_", ([x.clone(), torch.complex(x, x)[:1, :1].conj().imag], 0.5)),
+        "gaps": ("try_clip_weights_", ([x.clone(), torch.cat([x, x], 1)[:, ::2]], -0.5, 0.5)),
+        "dtypes": ("try_clip_weights_", ([x.clone(), x.half()], -0.5, 0.5)),
+        "sparse": ("try_clip_weights_", ([x.clone(), x.to_sparse()], -0.5, 0.5)),
+        "negated": ("try_clip_weights_", ([x.clone(), torch.complex(x, x)[:1, :1].conj().imag], -0.5, 0.5)),
         "gradient's dtype": ("rmsprop_", _step(x, gradients=[x.half()])),
         "state's dtype": ("rmsprop_", _step(x, squares=[x.double()])),
         "step's dtype": ("rmsprop_", _step(x, steps=[_number(x).int()])),
