@@ -18,11 +18,10 @@ __all__ = ["RUN_FILES", "OwnedFolder", "RunFolder", "check_output"]
 
 #: The folder of TensorBoard's event files.
 TENSORBOARD = "tensorboard"
-#: Every file that a run may write, and that folder.
+#: Every file that a run may write.
 RUN_FILES = (
     "checkpoint.pt", "best.pt", "best.pt.damaged", "diverged.pt",
     "config.json", "metrics.json", "evaluation.json", "samples.png", "curves.png", "history.csv", "monitor.csv",
-    TENSORBOARD,
 )  # fmt: skip
 
 _MARK = ".ganops-run"  # lists the files that are ours
@@ -57,11 +56,13 @@ class OwnedFolder:
     Args:
         path: the folder; it need not exist.
         files: the names of the files that will be written.
+        folders: the names of the folders that will be written to.
     """
 
-    def __init__(self, path: str | Path, files: Iterable[str]) -> None:
+    def __init__(self, path: str | Path, files: Iterable[str], folders: Iterable[str] = ()) -> None:
         self.path = _path(path)
-        self.files = tuple(files)
+        self.folders = frozenset(folders)
+        self.files = (*files, *self.folders)
         self._users = 0
 
     def __truediv__(self, name: str) -> Path:
@@ -80,7 +81,9 @@ class OwnedFolder:
         """The names of files and folders that stand in the way and are not ours."""
         ours = self.marked()
         return [
-            name for name in self.files if os.path.lexists(self / name) and (name not in ours or (self / name).is_dir())
+            name
+            for name in self.files
+            if os.path.lexists(self / name) and (name not in ours or (self / name).is_dir() != (name in self.folders))
         ]
 
     def check(self) -> None:
@@ -128,7 +131,7 @@ class RunFolder(OwnedFolder):
     """
 
     def __init__(self, path: str | Path) -> None:
-        super().__init__(path, RUN_FILES)
+        super().__init__(path, RUN_FILES, (TENSORBOARD,))
 
     def foreign(self) -> list[str]:
         """As in `OwnedFolder`. Runs older than the mark are recognised by their files."""
@@ -157,7 +160,7 @@ class RunFolder(OwnedFolder):
     def clear(self) -> None:
         """Delete the files of an earlier run."""
         for name in self.files:
-            if (self / name).is_dir():
+            if name in self.folders:
                 for events in (self / name).glob("events.out.tfevents.*"):
                     events.unlink()
             else:

@@ -135,7 +135,7 @@ def test_wrong_input_is_one_line_and_code_2(tmp_path, monkeypatch, capsys, argum
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
-    [(["--stesp", "4"], "--steps"), (["--loss", "hing"], "hinge"), (["--steps", "many"], "many")],
+    [(["--stesp", "4"], "--steps"), (["--steps", "many"], "many")],
 )
 def test_mistyped_options_are_answered(tmp_path, monkeypatch, capsys, arguments, text):
     monkeypatch.chdir(tmp_path)
