@@ -531,6 +531,27 @@ TRAINING = (
         RESUME,
     ),
     Mutant(
+        "the random number of a streamed sample follows its place, not its index",
+        "ganops/training/sampler.py",
+        "zip(part.tolist(), numbers[part].tolist(), strict=True)",
+        "zip(part.tolist(), numbers[used : used + len(part)].tolist(), strict=True)",
+        ("tests/training/test_sampler.py",),
+    ),
+    Mutant(
+        "a resumed stream begins its epoch again",
+        "ganops/training/streams.py",
+        "epoch=begin.epoch, used=begin.used, **self._part",
+        "epoch=begin.epoch, **self._part",
+        ("tests/training/test_streams.py",),
+    ),
+    Mutant(
+        "a worker opens whatever has taken the place of an image",
+        "ganops/data/image_files.py",
+        "        if not stat.S_ISREG(status.st_mode):\n            os.close",
+        "        if False:\n            os.close",
+        ("tests/data/test_images.py",),
+    ),
+    Mutant(
         "a lookahead begins Adam's count one late",
         "ganops/training/unroll.py",
         'step = state.get("step", p.new_zeros(())).double() + 1',
