@@ -32,7 +32,7 @@ from PIL import Image
 from attacks.encoders import MAKERS
 from ganops import data
 
-SECONDS = 60  # after which a call counts as hanging
+SECONDS = 60.0  # after which a call counts as hanging
 
 
 class Count:
@@ -246,14 +246,15 @@ def memory(count: Count, times: int) -> None:
             Image.new("RGB", (4000 if i % 2 else 40, 4000 if i % 2 else 40)).save(Path(folder) / f"{i}.png")
         for trial in range(times):
             room = int(2**20 * 2 ** (6 + 4 * (trial + 1) / (times + 1)))
-            done = subprocess.run(
-                [sys.executable, "-c", _CHILD.format(room=room, folder=folder)],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=SECONDS,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            )
+            command = [sys.executable, "-c", _CHILD.format(room=room, folder=folder)]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+            try:
+                done = subprocess.run(
+                    command, capture_output=True, text=True, check=False, timeout=SECONDS, env=environment
+                )
+            except subprocess.TimeoutExpired:
+                count.check(False, f"{room / 2**20:.0f} MiB: the call did not end")
+                continue
             said = done.stdout.strip()
             count.outcomes[said.split(" ")[0] or f"exit {done.returncode}"] += 1
             # A thread that cannot be started, or torch itself, can fail first: there is no data set then either.
@@ -275,7 +276,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="the form that runs among the tests")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(ATTACKS)}; none: all")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="after which a call counts as hanging")
     options = parser.parse_args()
+    globals()["SECONDS"] = options.seconds
     failed = 0
     for name, (attack, short, long) in ATTACKS.items():
         times = short if options.short else long

@@ -228,7 +228,7 @@ def stages(card: str | None) -> dict[str, Stage]:
         if rehearsal:
             options = ("--op", "interpolate", "--filter", "32x32", "--seconds", "0.01", "--no-compile")
         command = [python, "-m", "ganops.bench", *device, "--suite", suite, *options]
-        command += ["--json", f"{{work}}/{name}-{label}.json"]
+        command += ["--overwrite", "--json", f"{{work}}/{name}-{label}.json"]
         return Part(f"benchmarks, {name}", command, seconds, environment, headline=LOSE)
 
     def tests(name: str, seconds: float, *what: str) -> Part:

@@ -39,6 +39,7 @@ assert_type(ganops.pack(real, 2), Tensor)
 assert_type(ganops.feature_matching_loss([real], [fake]), Tensor)
 ganops.clip_weights_(critic, 0.01)
 ganops.clip_weights_(critic.parameters(), 0.01)
+ganops.clip_weights_(critic, (-0.02, 0.01), normalization=True)
 
 # The optimisers are torch's, with `clip`.
 optimizer: torch.optim.Optimizer = ganops.optimizers.RMSprop(critic.parameters(), lr=5e-5, clip=0.01)
