@@ -394,8 +394,8 @@ OPS = (
     Mutant(
         "a change of an image has one chance for all of its numbers",
         "ganops/_common/diff_augment.py",
-        "made = torch.stack([chance[:, i] < p for i in _OF_POLICY], 1)",
-        "made = torch.stack([chance[:, 0] < p for i in _OF_POLICY], 1)",
+        "torch.where(chance[:, i] < p, u[:, j], other)",
+        "torch.where(chance[:, 0] < p, u[:, j], other)",
         AUGMENT,
     ),
     Mutant(
@@ -507,7 +507,28 @@ TRAINING = (
         "ganops/training/objective.py",
         "points = inputs if inputs.requires_grad else inputs.detach()",
         "points = inputs.detach()",
-        STEPS,
+        ("tests/training/test_one_pass.py",),
+    ),
+    Mutant(
+        "an estimated penalty compares two states of spectral norm",
+        "ganops/training/objective.py",
+        "parametrize.cached() if compared else contextlib.nullcontext()",
+        "contextlib.nullcontext()",
+        ("tests/training/test_one_pass.py",),
+    ),
+    Mutant(
+        "updates as functions do not clip",
+        "ganops/training/compiled.py",
+        "moved if each.clip is None else moved.clamp(-each.clip, each.clip)",
+        "moved",
+        ("tests/training/test_compiled.py",),
+    ),
+    Mutant(
+        "the moving average reads its counter",
+        "ganops/training/ema.py",
+        "            if average:\n",
+        "            if average and self.n_averaged > 0:\n",
+        ("tests/training/test_capture.py",),
     ),
     Mutant(
         "the augmentation's probability falls where it should rise",

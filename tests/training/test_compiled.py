@@ -165,14 +165,21 @@ def test_a_network_that_cannot_be_compiled_is_named_with_the_way_out(traced):
         trainer.step()
 
 
+class Adding:
+    def __init__(self, number):
+        self.number = torch.tensor(number)
+
+    def work(self, *arguments):
+        return arguments[0] + self.number
+
+
 @pytest.mark.compile
-def test_any_number_of_runs_in_one_process(traced):
-    """torch.compile compiles one function eight times at most."""
-    for _ in range(10):
-        trainer = make("nsgan", True)
-        for _ in range(2):
-            trainer.step()
-    assert len(traced) == 20
+def test_every_run_in_a_process_has_its_own_function(traced):
+    """torch.compile compiles one function eight times at most; and the guards do not tell the objects apart."""
+    functions = [steps.compiled(Adding(float(i)).work) for i in range(10)]
+    for _ in range(2):
+        assert [function(torch.ones(())).item() for function in functions] == [1.0 + i for i in range(10)]
+    assert len(traced) == 10
 
 
 # -- CUDA graphs, without a GPU --------------------------------------------------------------------------------------
