@@ -211,10 +211,17 @@ MATH = (
 
 CPU = (
     Mutant(
+        "samples' weights do not reach the gradient",
+        "csrc/cpu/adversarial_loss.cpp",
+        "segment.scale * weight_of<T>(segment) * term.outer * term.inner",
+        "segment.scale * term.outer * term.inner",
+        LOSS,
+    ),
+    Mutant(
         "a mean is a sum",
         "csrc/cpu/adversarial_loss.cpp",
-        "const double value = segment.scale * sum.value();",
-        "const double value = sum.value();",
+        "const double value = segment.scale * weight_of<T>(segment) * sum.value();",
+        "const double value = weight_of<T>(segment) * sum.value();",
         LOSS,
     ),
     Mutant(
