@@ -147,6 +147,7 @@ class _BiasAct(Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         x, b, *ctx.setting = inputs
+        ctx.set_materialize_grads(False)  # a second derivative that is zero costs no pass
         row, clamp = ACTIVATIONS[_NAMES[ctx.setting[1]]], ctx.setting[4]
         ctx.sum = _NONE
         if b is not None and ctx.needs_input_grad[1]:
@@ -159,7 +160,9 @@ class _BiasAct(Function):
             ctx.save_for_backward(output, None)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple:
+    def backward(ctx: Any, grad: Tensor | None) -> tuple:
+        if grad is None:
+            return (None,) * 7
         reference, b = ctx.saved_tensors
         grad_x, grad_b = apply(_BiasActBackward, grad, reference, b, *ctx.setting, ctx.sum)
         return grad_x, grad_b if ctx.sum else None, None, None, None, None, None
