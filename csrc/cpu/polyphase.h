@@ -125,6 +125,17 @@ struct RowSum {
   int terms;
 };
 
+// The rows that output row o sums, from `at` in row 0 on, rows being `pitch` apart; those outside of the image are left
+// out.
+template <class T>
+RowSum<T> rows_of_output(const Axis& axis, const Taps<Accumulate<T>>& taps, int64_t o, const T* at, int64_t pitch) {
+  const auto [i, tap] = meeting(axis, o);
+  const int begin = taps.begin[tap], count = taps.begin[tap + 1] - begin;
+  const int64_t first = i < 0 ? -i : 0, end = count < axis.in - i ? count : axis.in - i;
+  if (first >= end) return {taps.coefficient, at, 0};
+  return {taps.coefficient + begin + first, at + (i + first) * pitch, static_cast<int>(end - first)};
+}
+
 // Σ_j c_j·x_j, vector by vector, with the address of each x_j given. Those of a known number of terms are in registers,
 // and the coefficients too.
 template <class T, int known>

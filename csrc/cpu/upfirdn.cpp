@@ -93,14 +93,7 @@ struct Resampler {
     return A(how.gain) * filter[row * how.x.taps + column];
   }
 
-  // The rows that output row o sums, from `at` in row 0 on; those outside of the image are left out.
-  RowSum<T> sum_of(int64_t o, const T* at, int64_t pitch) const {
-    const auto [i, tap] = meeting(how.y, o);
-    const int begin = rows.begin[tap], count = rows.begin[tap + 1] - begin;
-    const int64_t first = i < 0 ? -i : 0, end = smaller(count, how.y.in - i);
-    if (first >= end) return {rows.coefficient, at, 0};
-    return {rows.coefficient + begin + first, at + (i + first) * pitch, static_cast<int>(end - first)};
-  }
+  RowSum<T> sum_of(int64_t o, const T* at, int64_t pitch) const { return rows_of_output(how.y, rows, o, at, pitch); }
 };
 
 // Rows [begin, end) of some output planes.

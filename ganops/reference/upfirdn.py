@@ -42,15 +42,15 @@ def upfirdn2d(
 def _upfirdn(x: Tensor, how: Resampling, flip: bool, gain: float) -> Tensor:
     n, channels, height, width = x.shape
     (up_x, up_y), (down_x, down_y) = how.up, how.down
-    f = how.filter if how.filter.dim() == 2 else how.filter[:, None] * how.filter
+    f = how.filter if flip else how.filter.flip(tuple(range(how.filter.dim())))
     if min(n, channels) == 0:
         return x.new_zeros(n, channels, *how.sizes(x.shape)[::-1]) + x.sum()  # in the graph
     wide = x.to(f.dtype).reshape(n, channels, height, 1, width, 1)
     wide = functional.pad(wide, [0, up_x - 1, 0, 0, 0, up_y - 1]).reshape(n, channels, height * up_y, width * up_x)
     wide = padded(wide, how.padding)
-    kernel = (gain * (f if flip else f.flip((0, 1)))).expand(channels, 1, *f.shape)
-    filtered = functional.conv2d(wide, kernel, groups=channels)
-    return filtered[:, :, ::down_y, ::down_x].to(x.dtype)
+    for kernel in [f] if f.dim() == 2 else [f[None], f[:, None]]:
+        wide = functional.conv2d(wide, kernel.expand(channels, 1, *kernel.shape), groups=channels)
+    return (gain * wide[:, :, ::down_y, ::down_x]).to(x.dtype)
 
 
 def filter2d(x: Tensor, f: Tensor | None, padding: Factors = 0, flip_filter: bool = False, gain: float = 1.0) -> Tensor:
