@@ -39,6 +39,8 @@ STEMS = (
     "optimizers",
     "feature_matching",
     "upfirdn",
+    "filtered_snake",
+    "filtered_lrelu",
 )
 
 COMMON = ["-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]

@@ -13,6 +13,8 @@
 #include "../kernels/clip_weights.h"
 #include "../kernels/diff_augment.h"
 #include "../kernels/feature_matching.h"
+#include "../kernels/filtered_lrelu.h"
+#include "../kernels/filtered_snake.h"
 #include "../kernels/gradient_penalty.h"
 #include "../kernels/interpolate.h"
 #include "../kernels/minibatch_discrimination.h"
@@ -35,6 +37,8 @@ extern const MinibatchDiscriminationKernels minibatch_discrimination;
 extern const MinibatchStddevKernels minibatch_stddev;
 extern const FeatureMatchingKernels feature_matching;
 extern const UpfirdnKernels upfirdn;
+extern const FilteredSnakeKernels filtered_snake;
+extern const FilteredLreluKernels filtered_lrelu;
 }  // namespace ganops::cuda
 
 #define GANOPS_KERNELS(stem) ::ganops::cuda::stem
@@ -53,6 +57,8 @@ GANOPS_CPU_TABLE(MinibatchDiscriminationKernels, minibatch_discrimination)
 GANOPS_CPU_TABLE(MinibatchStddevKernels, minibatch_stddev)
 GANOPS_CPU_TABLE(FeatureMatchingKernels, feature_matching)
 GANOPS_CPU_TABLE(UpfirdnKernels, upfirdn)
+GANOPS_CPU_TABLE(FilteredSnakeKernels, filtered_snake)
+GANOPS_CPU_TABLE(FilteredLreluKernels, filtered_lrelu)
 
 #define GANOPS_KERNELS(stem) ::ganops::cpu::stem()
 

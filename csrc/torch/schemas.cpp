@@ -102,6 +102,29 @@ STABLE_TORCH_LIBRARY(ganops, m) {
       "int scale_reduction, bool want_real, bool want_fake) -> Tensor[]");
   // Of x and y, for a signal of x alone: up, down, and the padding before and after.
   m.def("upfirdn(Tensor x, Tensor filter, int[] up, int[] down, int[] padding, bool flip, float gain) -> Tensor");
+
+  // q = 1/(β + 1e-9) of each channel. The gradients are those of x, α and q.
+  m.def("filtered_snake(Tensor x, Tensor alpha, Tensor q, Tensor up_filter, Tensor down_filter, int ratio) -> Tensor");
+  m.def(
+      "filtered_snake_backward(Tensor grad, Tensor x, Tensor alpha, Tensor q, Tensor up_filter, Tensor down_filter, "
+      "int ratio) -> (Tensor, Tensor, Tensor)");
+  m.def(
+      "filtered_snake_double_backward(Tensor tangent_x, Tensor tangent_alpha, Tensor tangent_q, Tensor grad, Tensor x, "
+      "Tensor alpha, Tensor q, Tensor up_filter, Tensor down_filter, int ratio) -> (Tensor, Tensor, Tensor, Tensor)");
+
+  // `padding`: before and after along x, then along y. clamp < 0: none. The gradients are those of x and of b; the
+  // slope is the derivative in a direction of x and b.
+  m.def(
+      "filtered_lrelu(Tensor x, Tensor b, Tensor up_filter, Tensor down_filter, int up, int down, int[] padding, "
+      "float gain, float slope, float clamp, bool flip) -> Tensor");
+  m.def(
+      "filtered_lrelu_slope(Tensor direction, Tensor b_direction, Tensor x, Tensor b, Tensor up_filter, "
+      "Tensor down_filter, int up, int down, int[] padding, float gain, float slope, float clamp, bool flip) -> "
+      "Tensor");
+  m.def(
+      "filtered_lrelu_backward(Tensor grad, Tensor x, Tensor b, Tensor up_filter, Tensor down_filter, int up, int "
+      "down, "
+      "int[] padding, float gain, float slope, float clamp, bool flip) -> (Tensor, Tensor)");
 }
 
 // What was built, for ganops.build_info().

@@ -13,6 +13,8 @@ from ganops.ops.adversarial_loss import discriminator_loss, gan_loss, generator_
 from ganops.ops.clip_weights import clip_weights_
 from ganops.ops.diff_augment import diff_augment
 from ganops.ops.feature_matching import feature_matching_loss
+from ganops.ops.filtered_lrelu import filtered_lrelu
+from ganops.ops.filtered_snake import filtered_snake
 from ganops.ops.gradient_penalty import gradient_norm_penalty
 from ganops.ops.interpolate import interpolate
 from ganops.ops.minibatch_discrimination import minibatch_discrimination
@@ -29,6 +31,8 @@ __all__ = [
     "dragan_penalty",
     "feature_matching_loss",
     "filter2d",
+    "filtered_lrelu",
+    "filtered_snake",
     "gan_loss",
     "generator_loss",
     "gradient_norm_penalty",

@@ -15,6 +15,8 @@ from ganops.reference.adversarial_loss import discriminator_loss, gan_loss, gene
 from ganops.reference.clip_weights import clip_weights_
 from ganops.reference.diff_augment import diff_augment
 from ganops.reference.feature_matching import feature_matching_loss
+from ganops.reference.filtered_lrelu import filtered_lrelu
+from ganops.reference.filtered_snake import filtered_snake
 from ganops.reference.gradient_penalty import gradient_norm_penalty
 from ganops.reference.interpolate import interpolate
 from ganops.reference.minibatch_discrimination import minibatch_discrimination
@@ -31,6 +33,8 @@ __all__ = [
     "dragan_penalty",
     "feature_matching_loss",
     "filter2d",
+    "filtered_lrelu",
+    "filtered_snake",
     "gan_loss",
     "generator_loss",
     "gradient_norm_penalty",

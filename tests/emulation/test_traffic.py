@@ -27,7 +27,7 @@ if os.environ.get("GANOPS_BACKEND") != "emulated":
 import tables
 from emulation.plugin import the_emulator
 from ganops.bench import cases
-from ganops.bench.case import BACKWARD, FORWARD, POPULAR, Case, Suite
+from ganops.bench.case import BACKWARD, BOTH, FORWARD, POPULAR, Case, Suite
 
 # The cases of the benchmarks that are counted, and the launches that each pass may take.
 COUNTED = {
@@ -44,6 +44,7 @@ COUNTED = {
     "minibatch_stddev/64x512x4x4/float32": (2, 1, 2),
     "minibatch_stddev/16x64x32x32/float32": (2, 2, 3),
     "feature_matching_loss/small/*": (1, 1, 0),
+    "filtered_snake/ratio 2/2x32x8192/float32": (4, 5, 13),  # one is ours; others are of numbers of channels
     "clip_weights_/small tensors/*": (1, 0, 0),
     "clip_weights_/residual critic/*": (1, 0, 0),
     "optimizers.*/small tensors/*": (1, 0, 0),
@@ -157,6 +158,8 @@ def least(case: Case, which: str) -> int:
         return case.traffic[FORWARD].moved
     if case.op == "minibatch_stddev":  # x and its tangent; of the gradient one channel is read and all are written
         return 2 * case.traffic[FORWARD].moved
+    if case.op == "filtered_snake":  # x, its tangent and the gradient; the derivatives by the latter and by x
+        return case.traffic[BOTH].moved
     # Double backward: reads the inputs and their tangents, writes the inputs' gradients.
     return 3 * sum(leaf.numel() * leaf.element_size() for leaf in case.inputs(torch.device("cpu"), True, 0).leaves)
 

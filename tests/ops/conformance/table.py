@@ -47,7 +47,7 @@ class Case:
     composite: bool = False  # many steps in the input's dtype, most of them not ours
     coupled: bool = False  # samples act on each other: errors are those of the largest
     composed: bool = False  # derivatives past the first are PyTorch's own operations
-    quadratic: bool = False  # work grows as the square of the batch
+    slow: bool = False  # work grows as the square of the batch, or the reference takes minutes over many small images
     in_place: bool = False
     representative: bool = True  # of the cases that differ only in a formula; layouts know nothing of formulas
 
@@ -433,7 +433,7 @@ def _closeness() -> Iterator[Case]:
         lambda x: reference_closeness(points_of(x).permute(2, 0, 1)),
         (0,),
         coupled=True,
-        quadratic=True,
+        slow=True,
     )
 
 
@@ -533,6 +533,73 @@ def _resampling() -> Iterator[Case]:
         )
 
 
+def signals_of(x: Tensor) -> Tensor:
+    """Samples of any shape as signals (N, C, T), of three channels where their size allows it."""
+    size = math.prod(x.shape[1:])
+    channels = 3 if size % 3 == 0 else 1
+    return x.reshape(x.shape[0], channels, size // channels)
+
+
+def _filtered_snakes() -> Iterator[Case]:
+    for name, ratio, up, down in (
+        ("usual", 2, None, None),
+        ("other", 3, [0.1, 0.3, 0.2, 0.05, -0.1], [0.3, 0.5, -0.2, 0.4]),
+    ):
+
+        def of(module, ratio=ratio, up=up, down=down):
+            def activated(x, alpha, beta):
+                signals = signals_of(x)
+                wide = {"dtype": accumulate_dtype(x.dtype), "device": x.device}
+                filters = [None if taps is None else torch.tensor(taps, **wide) for taps in (up, down)]
+                spread = torch.arange(1.0, signals.shape[1] + 1, **wide)
+                result = module.filtered_snake(
+                    signals, 0.5 * alpha.to(spread.dtype) * spread, beta.to(spread.dtype) * spread, *filters, ratio
+                )
+                return result.reshape(x.shape)
+
+            return activated
+
+        yield Case(
+            f"filtered_snake-{name}",
+            of(ganops),
+            of(reference),
+            ("sample", "number", "number"),
+            of(reference),
+            (0, 1, 2),
+            sums=True,
+            coupled=True,
+        )
+
+
+def _filtered_lrelus() -> Iterator[Case]:
+    for name, taps, settings in (
+        ("up and down", (12, 12), {"up": 2, "down": 2, "padding": (12, 11), "clamp": 1.5}),
+        ("other", (3, 5), {"down": 3, "padding": (7, 8, 9, 8), "gain": 0.7, "slope": -0.3, "flip_filter": True}),
+    ):
+
+        def of(module, taps=taps, settings=settings):
+            def activated(x, b):
+                images = images_of(x if x.dim() > 1 else x[:, None])
+                wide = {"dtype": accumulate_dtype(x.dtype), "device": x.device}
+                filters = [torch.linspace(0.1, 2.0, count, **wide) / count for count in taps]
+                spread = torch.arange(1.0, images.shape[1] + 1, **wide)
+                return module.filtered_lrelu(images, *filters, b.to(spread.dtype) * spread, **settings)
+
+            return activated
+
+        yield Case(
+            f"filtered_lrelu-{name}",
+            of(ganops),
+            of(reference),
+            ("sample", "number"),
+            of(reference),
+            (0, 1),
+            sums=True,
+            coupled=True,
+            slow=True,
+        )
+
+
 CASES = (
     *_losses(),
     *_relativistic(),
@@ -546,6 +613,8 @@ CASES = (
     *_deviations(),
     *_matching(),
     *_resampling(),
+    *_filtered_snakes(),
+    *_filtered_lrelus(),
 )
 DIFFERENTIABLE = tuple(case for case in CASES if case.differentiable)
 # One or two of the cases that share kernels and autograd Functions and differ in a formula. What a formula cannot break
@@ -554,9 +623,9 @@ REPRESENTATIVE = tuple(case for case in CASES if case.representative)
 
 
 def inputs_of(case: Case, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> list[Tensor]:
-    """Random contiguous inputs. Logits differ in shape from one another where the op allows it. A quadratic case takes
+    """Random contiguous inputs. Logits differ in shape from one another where the op allows it. A slow case takes
     a batch of at most 66, of a block and a bit."""
-    if case.quadratic:
+    if case.slow:
         shape = tuple(min(n, 66) for n in shape)
     found = []
     for place, kind in enumerate(case.inputs):

@@ -93,7 +93,8 @@ def test_a_changed_input_is_noticed(case, device):
     place = case.differentiable[-1]
     tensors[place].requires_grad_()
     total = sum(value.sum() for value in outputs(case.fused, tensors))
-    changed = 0 if case.op == "interpolate" else place  # the weight's gradient needs the samples
+    # The gradients of a weight and of parameters need the samples.
+    changed = 0 if case.op in ("interpolate", "filtered_lrelu", "filtered_snake") else place
     with torch.no_grad():
         tensors[changed].add_(1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):

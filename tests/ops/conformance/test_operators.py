@@ -118,6 +118,33 @@ def _taps(x: Tensor) -> Tensor:
     return torch.tensor([1.0, 3.0, 2.0, 0.5], dtype=accumulate_dtype(x.dtype), device=x.device)
 
 
+def _snake(x: Tensor, ratio: int, up: int, down: int) -> tuple:
+    """Signals in an order of memory that comes from x, the parameters of their channels, and filters of some taps."""
+    signals = images_of(_features(x)[0]).flatten(1, 2)
+    taps = torch.linspace(-0.2, 0.7, 12, dtype=accumulate_dtype(x.dtype), device=x.device)
+    alpha = torch.linspace(0.5, 1.5, signals.shape[1], dtype=taps.dtype, device=x.device)
+    return signals, alpha, alpha + 0.5, taps[:up], taps[:down], ratio
+
+
+def _lrelu(x: Tensor, form: str, *settings: object) -> tuple:
+    """Images in the layout of x, before them what the form takes, behind them the bias, filters and settings."""
+    images = images_of(_features(x)[0])
+    taps = torch.linspace(-0.2, 0.7, 12, dtype=accumulate_dtype(x.dtype), device=x.device)
+    b = torch.linspace(-0.5, 0.5, images.shape[1], dtype=taps.dtype, device=x.device)
+    given = images, b, taps, taps[:5].contiguous(), *settings
+    if form == "slope":
+        return images + 1, b + 1, *given
+    return (torch.ops.ganops.filtered_lrelu(*given) * 2, *given) if form == "backward" else given
+
+
+_LRELUS = ((2, 2, [12, 11, 10, 9], 1.4, 0.2, 0.5, False), (1, 3, [13, 8, 12, 9], 0.7, -0.3, -1.0, True))
+
+
+def _snake_tangents(x: Tensor, *arguments: int) -> tuple:
+    signals, alpha, *others = _snake(x, *arguments)
+    return signals + 1, alpha - 1, alpha + 2, signals * 2, signals, alpha, *others
+
+
 # From a tensor of samples or logits to the arguments of each operator, at each reduction where there is one.
 ARGUMENTS = {
     "adversarial_loss": [
@@ -224,6 +251,19 @@ ARGUMENTS = {
         lambda x: (images_of(_features(x)[0]), _taps(x).outer(_taps(x)), [1, 1], [2, 2], [3, 4, 5, 3], True, 1.0),
         lambda x: (images_of(_features(x)[0]).flatten(1, 2), _taps(x), [2], [3], [4, 4], False, 1.0),
     ],
+    "filtered_snake": [lambda x: _snake(x, 2, 12, 12), lambda x: _snake(x, 3, 5, 4)],
+    "filtered_snake_backward": [
+        lambda x: (_snake(x, 2, 12, 12)[0] * 2, *_snake(x, 2, 12, 12)),
+        lambda x: (_snake(x, 3, 5, 4)[0] * 2, *_snake(x, 3, 5, 4)),
+    ],
+    "filtered_snake_double_backward": [
+        lambda x: _snake_tangents(x, 2, 12, 12),
+        lambda x: _snake_tangents(x, 3, 5, 4),
+    ],
+    **{
+        f"filtered_lrelu{suffix}": [lambda x, form=suffix[1:], s=s: _lrelu(x, form, *s) for s in _LRELUS]
+        for suffix in ("", "_slope", "_backward")
+    },
     "clip_weights_": [lambda x: ([x.clone(), x[0].clone(), x.new_empty(0)], 0.5)],
     "adam_": [
         lambda x: (*_lists(x, True, True, True, on_host=True), 0.1, 0.5, 0.9, 1e-8, 0.1, True, True, None, False),
@@ -413,6 +453,19 @@ def _bad(x: Tensor) -> dict[str, tuple[str, tuple]]:
         "filter too long": ("upfirdn", (images_of(x), _taps(x), [1, 1], [1, 1], [0] * 4, False, 1.0)),
         "factor": ("upfirdn", (images_of(x), _taps(x), [1, 0], [1, 1], [9] * 4, False, 1.0)),
         "axes": ("upfirdn", (images_of(x), _taps(x), [1], [1], [9] * 4, False, 1.0)),
+        "not signals": ("filtered_snake", (x, *_snake(x, 2, 12, 12)[1:])),
+        "ratio": ("filtered_snake", _snake(x, 9, 12, 12)),
+        "filter of no taps": ("filtered_snake", _snake(x, 2, 0, 12)),
+        "alpha's length": ("filtered_snake", (_snake(x, 2, 12, 12)[0], *_snake(x[:, :1], 2, 12, 12)[1:])),
+        "alpha's dtype": ("filtered_snake", (_snake(x.double(), 2, 12, 12)[0], *_snake(x, 2, 12, 12)[1:])),
+        "snake's grad": ("filtered_snake_backward", (x, *_snake(x, 2, 12, 12))),
+        "snake's tangent": ("filtered_snake_double_backward", (half, *_snake_tangents(x, 2, 12, 12)[1:])),
+        "not images to rise": ("filtered_lrelu", (x, *_lrelu(x, "", *_LRELUS[0])[1:])),
+        "bias's length": ("filtered_lrelu", (images_of(x), x[0, :2], *_lrelu(x, "", *_LRELUS[0])[2:])),
+        "filters too long": ("filtered_lrelu", _lrelu(x, "", 2, 2, [0] * 4, 1.0, 0.2, -1.0, False)),
+        "five times": ("filtered_lrelu", _lrelu(x, "", 5, 2, [12] * 4, 1.0, 0.2, -1.0, False)),
+        "direction's shape": ("filtered_lrelu_slope", (half, *_lrelu(x, "slope", *_LRELUS[0])[1:])),
+        "lrelu's grad": ("filtered_lrelu_backward", (images_of(x), *_lrelu(x, "", *_LRELUS[1]))),
         "gaps": ("clip_weights_", ([x[:, ::2]], 0.5)),
         "mixed dtypes": ("clip_weights_", ([x.clone(), x.half()], 0.5)),
         "gradient's dtype": ("rmsprop_", _step(x, gradients=[x.half()])),

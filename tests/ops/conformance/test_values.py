@@ -51,7 +51,7 @@ def _laid_out(case, arrangement, dtype, device):
     for place in images:
         layout = arrangement[place > 0]
         tensors[place] = LAYOUTS[layout](tensors[place])
-    if case.batched and len(case.inputs) > 1:
+    if "weight" in case.inputs:
         tensors[2] = tensors[2][-len(tensors[0]) :]
     return tensors
 
