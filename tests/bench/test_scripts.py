@@ -84,3 +84,14 @@ def test_generator_step_saves_work_and_no_bit(script):
     assert all(row["equal"] for row in rows)
     written, without_graph, frozen, matched = (row["flops"] for row in rows)
     assert written > without_graph > frozen == matched
+
+
+def test_saved_memory_is_that_of_the_signals_alone(script):
+    """One tensor for each fused activation, beside its parameters and filters; six times as much for the plain form."""
+    module = runpy.run_path(script("saved_memory"))
+    stages = ((8, 8, 3), (4, 64, 2))
+    module["saved_bytes"].__globals__["STAGES"] = stages
+    signals = sum(4 * channels * rate * 32 * count for channels, rate, count in stages)
+    ours, plain = (module["saved_bytes"](module[name], 1, 32) for name in ("ours", "plain"))
+    assert signals <= ours <= signals + 5 * 4 * (2 * 8 + 2 * 12 + 64)
+    assert plain > 6 * ours
