@@ -151,7 +151,8 @@ std::tuple<Tensor, Tensor, Tensor> bias_act_double_backward(const Optional& tang
   const Optional along_b = numbers_of(tangent_b, like, how.shape, how.wide);
   STD_TORCH_CHECK(!b || !tangent_b || wide == how.wide, "ganops: the tangent of b has the dtype of b");
   how.wide = b ? wide : how.wide;
-  const Optional along = tangent ? Optional(laid_out_as(*tangent, like)) : Optional();
+  Optional along;
+  if (tangent) along = laid_out_as(*tangent, like);
   const bool second = read.reference && curved(how.activation);
   const int64_t none = 0, stride = 1;
   Tensor grad_out = empty_as(like);
