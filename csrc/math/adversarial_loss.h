@@ -133,10 +133,11 @@ GANOPS_INLINE void with_base(Base base, A tilt, F&& f) {
   }
 }
 
-// The same for kernels that know at compile time whether their logits are paired: every base serves both.
+// The same for kernels that know at compile time whether their logits are paired, which are never tilted: those kernels
+// need the registers.
 template <bool paired, class A, class F>
 GANOPS_INLINE void with_base(Base base, A tilt, F&& f) {
-  with_base(base, tilt, f);
+  with_base(base, paired ? A(0) : tilt, f);
 }
 
 enum class Role : int { real, fake, generator, count };
