@@ -87,6 +87,9 @@ struct Read {
     if (given) check_same(above, *given);
     grad = reference ? laid_out_as(above, *reference) : dense(above);
   }
+
+  // The tensor whose layout results have. That of grad is the same but for strides that say nothing.
+  const Tensor& like() const { return reference ? *reference : grad; }
 };
 
 Tensor bias_act(const Tensor& x, const Optional& b, int64_t dim, int64_t activation, double alpha, double gain,
@@ -115,7 +118,7 @@ std::tuple<Tensor, Tensor> bias_act_backward(const Tensor& grad, const Optional&
   BiasAct how = setting(activation, alpha, gain, clamp);
   const Target target("bias_act_backward", grad.get_device_index());
   const Read read(how, grad, reference, b);
-  const Tensor& like = read.grad;
+  const Tensor& like = read.like();
   how.shape = b || sum ? channels_of(like, dim) : Channels{1, 1, like.numel()};
   const Optional numbers = numbers_of(b, like, how.shape, how.wide);
   const bool wide = sum == 2;
@@ -128,7 +131,7 @@ std::tuple<Tensor, Tensor> bias_act_backward(const Tensor& grad, const Optional&
   if (like.numel() > 0 || summed) {
     const auto& kernels = GANOPS_KERNELS(bias_act);
     Workspace workspace(like, summed ? kernels.workspace(how.shape) : 0);
-    kernels.backward(target.stream(), dtype_of(like), how, input(like, "grad"),
+    kernels.backward(target.stream(), dtype_of(like), how, input(read.grad, "grad"),
                      optional_input(read.reference, "reference"), optional_input(numbers, "b"), out, summed,
                      workspace.data());
   }
@@ -143,7 +146,7 @@ std::tuple<Tensor, Tensor, Tensor> bias_act_double_backward(const Optional& tang
   BiasAct how = setting(activation, alpha, gain, clamp);
   const Target target("bias_act_double_backward", grad.get_device_index());
   const Read read(how, grad, reference, b);
-  const Tensor& like = read.grad;
+  const Tensor& like = read.like();
   if (tangent) check_same(*tangent, grad);
   how.shape = b || tangent_b ? channels_of(like, dim) : Channels{1, 1, like.numel()};
   bool wide = false;
@@ -164,7 +167,7 @@ std::tuple<Tensor, Tensor, Tensor> bias_act_double_backward(const Optional& tang
     const auto& kernels = GANOPS_KERNELS(bias_act);
     Workspace workspace(like, summed ? kernels.workspace(how.shape) : 0);
     kernels.double_backward(target.stream(), dtype_of(like), how, optional_input(along, "tangent"),
-                            optional_input(along_b, "tangent_b"), input(like, "grad"),
+                            optional_input(along_b, "tangent_b"), input(read.grad, "grad"),
                             optional_input(read.reference, "reference"), optional_input(numbers, "b"), out, other,
                             summed, workspace.data());
   }
