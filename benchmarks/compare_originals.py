@@ -3,9 +3,9 @@
     python benchmarks/compare_originals.py FOLDER
 
 FOLDER holds any of these checkouts, under these names: ``stylegan2-ada-pytorch``, ``stylegan3``, ``stylegan2-pytorch``
-(rosinality), ``BasicSR``. Each original runs in its plain PyTorch form, on the CPU; its compiled form is not built. The
-table has the largest difference, over settings, of values, gradients and second derivatives in float64, relative to the
-largest number. Nothing of the checkouts is changed.
+(rosinality), ``BasicSR``, ``BigVGAN``. Each original runs in its plain PyTorch form, on the CPU; its compiled form is
+not built. The table has the largest difference, over settings, of values, gradients and second derivatives in float64,
+relative to the largest number. Nothing of the checkouts is changed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 from torch.utils import cpp_extension
 
-from ganops.compat import basicsr, rosinality, stylegan
+from ganops.compat import basicsr, bigvgan, rosinality, stylegan
 
-ROOMS = ("torch_utils", "dnnlib", "op", "basicsr")
+ROOMS = ("torch_utils", "dnnlib", "op", "basicsr", "alias_free_activation")
 
 
 def fresh(folder: Path, name: str) -> ModuleType:
@@ -80,6 +80,7 @@ BIAS = torch.randn(3, dtype=torch.float64, generator=torch.Generator().manual_se
 def of_stylegan(folder: Path) -> Iterator[tuple[str, float]]:
     """torch_utils/ops of StyleGAN2-ADA and StyleGAN3."""
     theirs = fresh(folder, "torch_utils.ops.upfirdn2d")
+    # Gains are such that the originals scale their float32 filters without rounding.
     worst = dict.fromkeys(("upfirdn2d", "filter2d", "upsample2d", "downsample2d"), 0.0)
     for taps, flip in itertools.product(([1, 3, 3, 1], [1, 2, 1], list(range(1, 13)), [[1, 2], [0, 3]]), (False, True)):
         f, g = theirs.setup_filter(taps), stylegan.upfirdn2d.setup_filter(taps)
@@ -87,15 +88,15 @@ def of_stylegan(folder: Path) -> Iterator[tuple[str, float]]:
             raise AssertionError(f"setup_filter({taps}) differs")
         for up, down, padding in itertools.product((1, 2, (2, 3)), (1, 2, (3, 1)), (11, (12, 11), (11, 12, 13, 14))):
             found = difference(
-                lambda x, **given: stylegan.upfirdn2d.upfirdn2d(x, gain=2, **given),
-                lambda x, **given: theirs.upfirdn2d(x, gain=2, impl="ref", **given),
+                lambda x, **given: stylegan.upfirdn2d.upfirdn2d(x, gain=4, **given),
+                lambda x, **given: theirs.upfirdn2d(x, gain=4, impl="ref", **given),
                 [IMAGES],
                 f=f, up=up, down=down, padding=padding, flip_filter=flip,
             )  # fmt: skip
             worst["upfirdn2d"] = max(worst["upfirdn2d"], found)
         for name in ("filter2d", "upsample2d", "downsample2d"):
             ours, original = getattr(stylegan.upfirdn2d, name), functools.partial(getattr(theirs, name), impl="ref")
-            found = difference(ours, original, [IMAGES], f=f, padding=4, flip_filter=flip, gain=0.5)
+            found = difference(ours, original, [IMAGES], f=f, padding=4, flip_filter=flip, gain=0.25)
             worst[name] = max(worst[name], found)
     yield from worst.items()
     theirs = fresh(folder, "torch_utils.ops.bias_act")
@@ -111,6 +112,46 @@ def of_stylegan(folder: Path) -> Iterator[tuple[str, float]]:
                 for gain, clamp in itertools.product((None, 0.5), (None, 0.8))
             ),
         )
+
+
+def of_stylegan3(folder: Path) -> Iterator[tuple[str, float]]:
+    """The same, and filtered_lrelu."""
+    yield from of_stylegan(folder)
+    theirs = fresh(folder, "torch_utils.ops.filtered_lrelu")
+    original = functools.partial(theirs.filtered_lrelu, impl="ref")
+    worst = 0.0
+    for taps, (up, down), clamp, flip in itertools.product(
+        ([1, 3, 3, 1], list(range(1, 13))), ((2, 2), (1, 2), (4, 2), (2, 1)), (None, 0.5), (False, True)
+    ):
+        f = stylegan.upfirdn2d.setup_filter(taps, separable=True)
+        given = {"fu": f, "fd": f, "up": up, "down": down, "padding": (14, 13, 12, 15), "clamp": clamp}
+        functions = (
+            functools.partial(function, flip_filter=flip, **given)
+            for function in (stylegan.filtered_lrelu.filtered_lrelu, original)
+        )
+        ours, plain = (lambda x, b, function=function: function(x, b=b) for function in functions)
+        worst = max(worst, difference(ours, plain, [IMAGES, BIAS]))
+    yield "filtered_lrelu", worst
+
+
+def of_bigvgan(folder: Path) -> Iterator[tuple[str, float]]:
+    """alias_free_activation.torch.act.Activation1d with each of activations.py."""
+    activation = fresh(folder, "alias_free_activation.torch.act").Activation1d
+    theirs = alone(folder, "activations.py")
+    signals = torch.randn(2, 4, 50, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    numbers = [0.5 + torch.rand(4, dtype=torch.float64, generator=torch.Generator().manual_seed(i)) for i in (3, 4)]
+    for name, logscale in itertools.product(("Snake", "SnakeBeta"), (False, True)):
+        built = getattr(theirs, name)(4, alpha_logscale=logscale)
+        modules = [make(built).double() for make in (bigvgan.Activation1d, activation)]
+        modules[0].load_state_dict(modules[1].state_dict())  # filters are computed in float32, each side in its order
+        used = numbers[: len(list(built.parameters()))]
+
+        def run(module: torch.nn.Module, x: Tensor, *parameters: Tensor) -> Tensor:
+            named = dict(zip(("act.alpha", "act.beta"), parameters, strict=False))
+            return torch.func.functional_call(module, named, (x,))
+
+        value = difference(*(functools.partial(run, module) for module in modules), [signals, *used])
+        yield f"Activation1d, {name}{', logscale' if logscale else ''}", value
 
 
 def of_two_functions(
@@ -146,9 +187,10 @@ def of_basicsr(folder: Path) -> Iterator[tuple[str, float]]:
 
 CHECKOUTS: dict[str, Callable[[Path], Iterator[tuple[str, float]]]] = {
     "stylegan2-ada-pytorch": of_stylegan,
-    "stylegan3": of_stylegan,
+    "stylegan3": of_stylegan3,
     "stylegan2-pytorch": of_rosinality,
     "BasicSR": of_basicsr,
+    "BigVGAN": of_bigvgan,
 }
 
 

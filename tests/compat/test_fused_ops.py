@@ -156,7 +156,31 @@ def test_bias_act_of_stylegan(impl):
     assert module.bias_act(X, dim=0, impl=impl).equal(X)
 
 
+@pytest.mark.parametrize("impl", ["cuda", "ref"])
+def test_filtered_lrelu_of_stylegan3(impl):
+    """Filters are float32 beside images of any dtype; the default gain is √2."""
+    f = stylegan.upfirdn2d.setup_filter([1, 3, 3, 1], separable=True)
+    bias = torch.tensor([0.5, -1.0, 0.25])
+
+    def formula(x):
+        u = stylegan.upfirdn2d.upfirdn2d(x + bias.to(x.dtype)[:, None, None], f, up=2, padding=(3, 2), gain=4)
+        u = (functional.leaky_relu(u, 0.2) * math.sqrt(2)).clamp(-0.75, 0.75)
+        return stylegan.upfirdn2d.upfirdn2d(u, f, down=2)
+
+    def found(x):
+        call = stylegan.filtered_lrelu.filtered_lrelu
+        return call(x, f, f, bias, up=2, down=2, padding=(3, 2), clamp=0.75, impl=impl)
+
+    both(found, formula, X)
+    torch.testing.assert_close(found(X.half()), formula(X).half(), rtol=2e-3, atol=2e-3)
+    assert stylegan.filtered_lrelu.filtered_lrelu(X, impl=impl).equal(
+        reference.filtered_lrelu(X, gain=math.sqrt(2), slope=0.2)
+    )
+
+
 def test_an_impl_that_there_is_not():
+    with pytest.raises(ValueError, match="filtered_lrelu: impl 'slow' is unknown"):
+        stylegan.filtered_lrelu.filtered_lrelu(X, X[0, 0], impl="slow")
     with pytest.raises(ValueError, match="impl 'cpu' is unknown; choose one of cuda, ref"):
         stylegan.bias_act.bias_act(X, impl="cpu")
     with pytest.raises(ValueError, match="upfirdn2d: impl 'slow' is unknown"):

@@ -18,7 +18,8 @@ from ganops._common.upfirdn import Factors, factors, paddings, setup_filter
 __all__ = ["downsample2d", "filter2d", "setup_filter", "upfirdn2d", "upsample2d"]
 
 
-def _filter(function: str, f: Tensor | None, x: Tensor, impl: str) -> Tensor | None:
+def as_filter(function: str, f: Tensor | None, x: Tensor, impl: str) -> Tensor | None:
+    """The filter in a dtype that ops take beside ``x``; raises ValueError for another ``impl``."""
     checks.choice(function, "impl", impl, ("cuda", "ref"))
     return f if f is None or not f.is_floating_point() else f.to(accumulate_dtype(x.dtype))
 
@@ -34,14 +35,14 @@ def upfirdn2d(
     impl: str = "cuda",
 ) -> Tensor:
     """:func:`ganops.upfirdn2d`."""
-    return ops.upfirdn2d(x, _filter("upfirdn2d", f, x, impl), up, down, padding, flip_filter, gain)
+    return ops.upfirdn2d(x, as_filter("upfirdn2d", f, x, impl), up, down, padding, flip_filter, gain)
 
 
 def filter2d(
     x: Tensor, f: Tensor | None, padding: Factors = 0, flip_filter: bool = False, gain: float = 1, impl: str = "cuda"
 ) -> Tensor:
     """:func:`ganops.filter2d`."""
-    return ops.filter2d(x, _filter("filter2d", f, x, impl), padding, flip_filter, gain)
+    return ops.filter2d(x, as_filter("filter2d", f, x, impl), padding, flip_filter, gain)
 
 
 def upsample2d(
@@ -54,7 +55,7 @@ def upsample2d(
     impl: str = "cuda",
 ) -> Tensor:
     """:func:`ganops.upsample2d`."""
-    return ops.upsample2d(x, _filter("upsample2d", f, x, impl), up, padding, flip_filter, gain)
+    return ops.upsample2d(x, as_filter("upsample2d", f, x, impl), up, padding, flip_filter, gain)
 
 
 def downsample2d(
@@ -67,7 +68,7 @@ def downsample2d(
     impl: str = "cuda",
 ) -> Tensor:
     """:func:`ganops.downsample2d`."""
-    return ops.downsample2d(x, _filter("downsample2d", f, x, impl), down, padding, flip_filter, gain)
+    return ops.downsample2d(x, as_filter("downsample2d", f, x, impl), down, padding, flip_filter, gain)
 
 
 # What conv2d_resample.py and filtered_lrelu.py there import from this module.
