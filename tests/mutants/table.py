@@ -577,7 +577,7 @@ TRAINING = (
         "ganops/data/image_files.py",
         "        if not stat.S_ISREG(status.st_mode):\n            os.close",
         "        if False:\n            os.close",
-        ("tests/data/test_images.py",),
+        ("tests/data/test_decoding.py",),
     ),
     Mutant(
         "a lookahead begins Adam's count one late",

@@ -48,7 +48,7 @@ std::vector<double> value() {
   const ganops_emulation::Op scope("value");
   constexpr int count = 9001;
   Floats logits("logits", Floats::input, count, -3, 0.001f), loss("loss", Floats::output, count);
-  const LossSegment segment{count, 1, logits.data, nullptr, loss.data};
+  const LossSegment segment{count, 1, logits.data, nullptr, nullptr, loss.data};
   cuda::adversarial_loss.value(nullptr, DType::float32, {&segment, 1, {{Base::square, 1, 1, 0}}});
   return loss.values();
 }
