@@ -188,9 +188,7 @@ __global__ void GANOPS_BOUNDS(is_double<T> ? 3 : 4)
 }
 
 template <class T, bool paired, int capacity>
-__global__ void GANOPS_BOUNDS(!is_double<T> ? 4
-                              : paired      ? 2
-                                            : 3)
+__global__ void GANOPS_BOUNDS(is_double<T>&& paired ? 2 : 3)
     value_kernel(const __grid_constant__ Table<T, capacity> table, const Stretches stretches) {
   constexpr int n = together<1 + paired>;
   for_tiles<n>(

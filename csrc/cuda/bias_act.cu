@@ -267,7 +267,7 @@ struct Columns {
 };
 
 template <class T, Order order>
-__global__ void GANOPS_BOUNDS(2)
+__global__ void GANOPS_BOUNDS(is_double<T>&& order == Order::second ? 1 : 2)
     columns_kernel(const Columns columns, const Pass<T, order> p, const bool vectors, double* partial) {
   using A = Accumulate<T>;
   constexpr int width = Vector<T>::width, n = together<order>, warps = block_size / warp_size;

@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import ganops
 from ganops._files import write_atomically
 from ganops._optional import require
 from ganops.training.run import RunConfig, generator_from
@@ -68,6 +69,7 @@ def export(path: str | Path, generator: nn.Module, config: RunConfig, extra: dic
     if path.suffix == ".pt2":
         write_atomically(path, lambda file: torch.export.save(program, file))
         return
+    program = program.run_decompositions(torch.export.default_decompositions() | _decompositions())
     with tempfile.TemporaryDirectory() as folder, _without_notes():
         file = Path(folder) / "generator.onnx"
         torch.onnx.export(
@@ -76,6 +78,13 @@ def export(path: str | Path, generator: nn.Module, config: RunConfig, extra: dic
         )  # fmt: skip
         content = file.read_bytes()
     write_atomically(path, lambda file: file.write(content))
+
+
+def _decompositions() -> dict[Any, Callable[..., Tensor]]:
+    """Our operators in generators, in plain PyTorch: ONNX knows no others."""
+    if not hasattr(torch.ops.ganops, "upfirdn"):
+        return {}  # no compiled library, so that there are none
+    return {torch.ops.ganops.upfirdn.default: ganops.reference.upfirdn2d}
 
 
 @contextlib.contextmanager

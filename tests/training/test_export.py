@@ -12,6 +12,7 @@ RUNS = {
     "class": ("cgan", "digits", []),
     "image": ("pix2pix", "mnist_half", []),
     "resize": ("dcgan", "digits", ["--upsample", "resize"]),
+    "filtered": ("dcgan", "digits", ["--upsample", "filtered"]),
     "points": ("nsgan", "ring8", []),
 }
 
@@ -52,7 +53,7 @@ def test_safetensors(runs, tmp_path, name):
         assert torch.equal(generator(*inputs.values()), samples)
 
 
-@pytest.mark.parametrize("name", ["class", pytest.param("image", marks=pytest.mark.full), "points"])
+@pytest.mark.parametrize("name", ["class", pytest.param("image", marks=pytest.mark.full), "filtered", "points"])
 def test_torch_export(runs, tmp_path, name):
     path = tmp_path / "g.pt2"
     assert main(["export", str(runs / name), "--out", str(path)]) == 0
@@ -64,7 +65,8 @@ def test_torch_export(runs, tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["class", *(pytest.param(name, marks=pytest.mark.full) for name in ("image", "resize", "points"))]
+    "name",
+    ["class", "filtered", *(pytest.param(name, marks=pytest.mark.full) for name in ("image", "resize", "points"))],
 )
 def test_onnx(runs, tmp_path, name):
     onnxruntime = pytest.importorskip("onnxruntime")
