@@ -56,7 +56,7 @@ template <class A>
 GANOPS_INLINE A down_after(const A* f, int taps, int ratio, int e) {
   return sum_of_taps(f, taps, ratio * (e + 1) + down_centre(taps), 1);
 }
-// Of U, but for its factor r: point m of the fine grid to x[0]; point r·T − 1 − e to x[T − 1].
+// Entries of U without its factor r: point m of the fine grid to x[0], and point r·T − 1 − e to x[T − 1].
 template <class A>
 GANOPS_INLINE A up_before(const A* f, int taps, int ratio, int m) {
   return sum_of_taps(f, taps, m + up_centre(taps, ratio) + ratio, ratio);

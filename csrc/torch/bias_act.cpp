@@ -88,7 +88,7 @@ struct Read {
     grad = reference ? laid_out_as(above, *reference) : dense(above);
   }
 
-  // The tensor whose layout results have. That of grad is the same but for strides that say nothing.
+  // Results have the layout of this tensor. grad has the same, except strides of dimensions of size 0 or 1.
   const Tensor& like() const { return reference ? *reference : grad; }
 };
 

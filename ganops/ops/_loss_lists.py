@@ -129,7 +129,7 @@ def _losses_of_both(
 
 
 def _losses_of_averages(first: Sequence[Tensor], second: Sequence[Tensor], reduction: str, scale_reduction: str) -> Any:
-    """The loss of whoever wants the first logits to be above the mean of the second."""
+    """The average-relativistic loss, which is small if the first logits exceed the mean of the second."""
     pairs = [centred(one, other) for one, other in zip(first, second, strict=True)]
     return _losses_of_both(CENTRED, *map(list, zip(*pairs, strict=True)), reduction, scale_reduction)
 

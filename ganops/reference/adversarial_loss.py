@@ -139,7 +139,7 @@ def gan_loss(
 
 
 def _of_averages(first: Any, second: Any, reduction: str, scale_reduction: str = "sum") -> Any:
-    """The loss of whoever wants the first logits to be above the mean of the second, which are tensors or lists."""
+    """The average-relativistic loss, small if the first logits exceed the mean of the second; tensors or lists."""
     if isinstance(first, Tensor):
         pairs = centred(first, second)
     else:

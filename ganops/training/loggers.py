@@ -72,7 +72,7 @@ LOGGERS: dict[str, Callable[[Path, dict[str, Any], int], Logger]] = {"tensorboar
 def attach(logger: Logger, trainer: Trainer) -> None:
     """Send the trainer's losses at every record, and metrics and a picture of samples at every evaluation, to a logger.
 
-    Training is not affected: the same run without a logger has the same weights to the bit.
+    Training is not affected: a run without a logger has bit-identical weights.
     """
 
     @trainer.on_record

@@ -404,7 +404,7 @@ def attack(every: int = 1) -> tuple[Counter[str], list[str]]:
 
 
 def main() -> int:
-    """Attack, and print what came of it."""
+    """Run the attacks and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one attack in N (default: 1, all)")
     options = parser.parse_args()

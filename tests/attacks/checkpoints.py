@@ -184,7 +184,7 @@ def attack(count: int, seed: int = 0) -> tuple[dict[str, Counter[str]], list[str
 
 
 def main() -> int:
-    """Attack, and print what came of it."""
+    """Run the attacks and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1000, help="damaged files, and malformed states (default: 1000)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")

@@ -263,7 +263,7 @@ def attack(every: int = 1, only: str = "", seconds: float = 60.0) -> tuple[Count
 
 
 def main() -> int:
-    """Attack, and print what came of it."""
+    """Run the attacks and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one invocation in N (default: 1, all)")
     parser.add_argument("--only", default="", metavar="TEXT", help="those that begin with TEXT, e.g. 'bench'")
